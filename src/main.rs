@@ -1,0 +1,3 @@
+//! `remote`: netcat, finished.
+
+fn main() {}
