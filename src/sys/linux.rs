@@ -1,0 +1,158 @@
+//! What only Linux has. `portable.rs` mirrors it.
+
+use std::{
+    ffi::c_int,
+    io, mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use rustix::{
+    event::epoll,
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use socket2::SockRef;
+
+use super::{Descriptor, Kind};
+
+/// A non-blocking description of our own for a pipe or a terminal that we inherited (`proc_pid_fd(5)`).
+/// A terminal is opened for writing too, for the echo.
+pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
+    let access = match kind {
+        Kind::Terminal => OFlags::RDWR,
+        Kind::Pipe | Kind::Socket => rustix::fs::fcntl_getfl(&fd)? & OFlags::ACCMODE,
+    };
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Whether a device has no notion of waiting, as `/dev/null` (`epoll_ctl(2)`, EPERM).
+pub fn never_blocks(fd: impl AsFd) -> bool {
+    let Ok(poll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return false };
+    let data = epoll::EventData::new_u64(0);
+    epoll::add(&poll, fd, data, epoll::EventFlags::IN) == Err(Errno::PERM)
+}
+
+/// Bytes that a TCP peer has not acknowledged yet (tcp(7), SIOCOUTQ); an end of ours that is under
+/// way counts as one.
+pub fn unacknowledged(socket: &Descriptor) -> u64 {
+    let mut held: c_int = 0;
+    // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int.
+    let asked = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut held) };
+    if asked == 0 { u64::try_from(held).unwrap_or(0) } else { 0 }
+}
+
+/// Datagrams that came but found the socket's buffer full (socket(7), `SO_MEMINFO`).
+pub fn dropped(socket: &Descriptor) -> u64 {
+    // sock_diag(7): SK_MEMINFO_DROPS is the ninth and last.
+    let figures: [u32; 9] = option(socket, libc::SOL_SOCKET, libc::SO_MEMINFO).unwrap_or_default();
+    figures[8].into()
+}
+
+/// What TCP knows of the line (tcp(7), `TCP_INFO`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Figures {
+    /// Smoothed round trip time, in microseconds.
+    pub rtt: u32,
+    /// Segments that were sent again.
+    pub retransmits: u32,
+    /// Milliseconds since the peer last acknowledged anything, a probe included.
+    pub since_heard: u32,
+}
+
+/// Asks TCP; `None` where the socket is not TCP.
+pub fn figures(socket: &Descriptor) -> Option<Figures> {
+    let info: libc::tcp_info = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    Some(Figures {
+        rtt: info.tcpi_rtt,
+        retransmits: info.tcpi_total_retrans,
+        since_heard: info.tcpi_last_ack_recv,
+    })
+}
+
+/// Sets the receive buffer beyond the system's limit where we may (socket(7), `SO_RCVBUFFORCE`).
+pub fn force_receive_buffer(socket: &SockRef<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+/// Lets traffic use no other device (socket(7), `SO_BINDTODEVICE`).
+pub fn bind_device(socket: &socket2::Socket, name: &str, _index: u32) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+/// Chooses the congestion control (tcp(7), `TCP_CONGESTION`).
+pub fn set_congestion(socket: &socket2::Socket, name: &str) -> io::Result<()> {
+    socket.set_tcp_congestion(name.as_bytes())
+}
+
+/// Asks for the address each datagram was sent to (ip(7), `IP_PKTINFO`; ipv6(7), `IPV6_RECVPKTINFO`).
+pub fn want_destination(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
+    if v6 {
+        set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
+    } else {
+        set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    }
+}
+
+/// The address a datagram was sent to, if we asked. Not for a group or a broadcast: nothing can be
+/// sent from those.
+pub fn destination(message: &libc::msghdr) -> Option<IpAddr> {
+    // SAFETY: the kernel has written the control data and its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !header.is_null() {
+        // SAFETY: not null, so it points at a header inside the control data.
+        let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+        // SAFETY: as above.
+        let data = unsafe { libc::CMSG_DATA(header) };
+        let address = match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // SAFETY: a message of this type holds an `in_pktinfo`, perhaps not aligned.
+                let info: libc::in_pktinfo = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
+                let [to, local] =
+                    [info.ipi_addr, info.ipi_spec_dst].map(|a| Ipv4Addr::from(u32::from_be(a.s_addr)));
+                (to == local).then_some(IpAddr::V4(to))
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // SAFETY: a message of this type holds an `in6_pktinfo`, perhaps not aligned.
+                let info: libc::in6_pktinfo = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
+                Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)))
+            }
+            _ => None,
+        };
+        if let Some(address) = address {
+            let broadcast = address.to_canonical() == IpAddr::V4(Ipv4Addr::BROADCAST);
+            return (!address.to_canonical().is_multicast() && !broadcast).then_some(address);
+        }
+        // SAFETY: `header` is the one the kernel wrote before this.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    None
+}
+
+fn option<T>(socket: &Descriptor, level: c_int, name: c_int) -> Option<T> {
+    // SAFETY: every `T` we ask for is plain integers, for which all zeroes is valid.
+    let mut value: T = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of::<T>()).ok()?;
+    // SAFETY: `value` is valid for writes of `length` bytes.
+    let asked = unsafe {
+        libc::getsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length)
+    };
+    (asked == 0).then_some(value)
+}
+
+fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    // SAFETY: `value` is valid for reads of its own size.
+    let asked = unsafe {
+        libc::setsockopt(
+            socket,
+            level,
+            name,
+            (&raw const value).cast(),
+            mem::size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+    if asked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,85 @@
+//! The names of `linux.rs` where there is no such thing. A refusal (`Unsupported`) is what callers
+//! already know from kernels that lack something.
+
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use socket2::SockRef;
+
+use super::{Descriptor, Kind};
+
+/// No way to a description of our own: a ferry reads and writes.
+pub fn reopen(_fd: impl AsFd, _kind: Kind) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Only `/dev/null` is known not to block.
+pub fn never_blocks(fd: impl AsFd) -> bool {
+    super::is_null(fd)
+}
+
+/// Not known.
+pub fn unacknowledged(_socket: &Descriptor) -> u64 {
+    0
+}
+
+/// Not known.
+pub fn dropped(_socket: &Descriptor) -> u64 {
+    0
+}
+
+/// See `linux.rs`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Figures {
+    /// Smoothed round trip time, in microseconds.
+    pub rtt: u32,
+    /// Segments that were sent again.
+    pub retransmits: u32,
+    /// Milliseconds since the peer last acknowledged anything, a probe included.
+    pub since_heard: u32,
+}
+
+/// Not known.
+pub fn figures(_socket: &Descriptor) -> Option<Figures> {
+    None
+}
+
+/// No limit can be passed.
+pub fn force_receive_buffer(_socket: &SockRef<'_>, _bytes: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Lets traffic use no other device (macOS: IP_BOUND_IF).
+#[cfg(target_vendor = "apple")]
+pub fn bind_device(socket: &socket2::Socket, _name: &str, index: u32) -> io::Result<()> {
+    let index = std::num::NonZeroU32::new(index);
+    if socket.domain()? == socket2::Domain::IPV6 {
+        socket.bind_device_by_index_v6(index)
+    } else {
+        socket.bind_device_by_index_v4(index)
+    }
+}
+
+/// Lets traffic use no other device.
+#[cfg(not(target_vendor = "apple"))]
+pub fn bind_device(_socket: &socket2::Socket, _name: &str, _index: u32) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The system's own it is.
+pub fn set_congestion(_socket: &socket2::Socket, _name: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not told.
+pub fn want_destination(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Not told.
+pub fn destination(_message: &libc::msghdr) -> Option<IpAddr> {
+    None
+}

@@ -1,0 +1,514 @@
+//! What every Unix has.
+
+use std::{
+    ffi::{CStr, CString, c_int},
+    fs::File,
+    io::{self, Read, Write},
+    mem,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::{Access, FileType},
+    io::Errno,
+    net::{RecvFlags, SendFlags},
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios},
+};
+use signal_hook::{consts, flag, low_level};
+use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
+
+use super::{destination, never_blocks, reopen};
+
+/// What a descriptor refers to, as far as moving bytes is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Pipe,
+    Socket,
+    Terminal,
+}
+
+/// A descriptor that never makes us wait: its own description is non-blocking, or, for sockets,
+/// every call says so.
+#[derive(Debug)]
+pub struct Descriptor {
+    fd: OwnedFd,
+    kind: Kind,
+}
+
+impl Descriptor {
+    /// What it refers to.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The socket inside, for its options and addresses.
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(&self.fd)
+    }
+
+    /// Whether what is written here can no longer be read by anybody: the reader of a pipe is gone,
+    /// a connection was reset, a terminal hung up.
+    pub fn is_broken(&self) -> bool {
+        let mut poll = [PollFd::new(&self.fd, PollFlags::empty())];
+        let now = Timespec::default();
+        rustix::event::poll(&mut poll, Some(&now)).is_ok()
+            && poll[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    }
+
+    /// A second handle on the same description.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, kind: self.kind })
+    }
+}
+
+impl From<Socket> for Descriptor {
+    fn from(socket: Socket) -> Self {
+        Self { fd: socket.into(), kind: Kind::Socket }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Read for Descriptor {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self.kind {
+            Kind::Socket => {
+                retry(|| rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT).map(|(n, _)| n))
+            }
+            Kind::Pipe => retry(|| rustix::io::read(&self.fd, &mut *buf)),
+            // A background job gets EIO in place of what is typed; see `ignore_background_reads`.
+            Kind::Terminal => match retry(|| rustix::io::read(&self.fd, &mut *buf)) {
+                Err(error)
+                    if error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !is_foreground(&self.fd) =>
+                {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                result => result,
+            },
+        }
+    }
+}
+
+impl Write for Descriptor {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.kind {
+            Kind::Socket => {
+                retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
+            }
+            Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Descriptor {
+    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        SourceFd(&self.fd.as_raw_fd()).register(registry, token, on)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        SourceFd(&self.fd.as_raw_fd()).reregister(registry, token, on)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.fd.as_raw_fd()).deregister(registry)
+    }
+}
+
+/// A descriptor that somebody else opened, and how it can be used without changing it.
+#[derive(Debug)]
+pub enum Inherited {
+    /// Nothing but a thread can wait for it.
+    Blocking(File),
+    /// It never makes us wait, and can be waited for.
+    Own(Descriptor),
+    /// It never makes us wait: a regular file, `/dev/null`.
+    Ready(File),
+}
+
+/// Which standard stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stream {
+    Input,
+    Output,
+}
+
+/// Takes over a standard stream. The description stays as it is: its flags are shared with the
+/// shell and with every other process of the pipeline.
+pub fn standard(stream: Stream) -> io::Result<Inherited> {
+    let fd = match stream {
+        Stream::Input => rustix::stdio::stdin(),
+        Stream::Output => rustix::stdio::stdout(),
+    };
+    adopt(fd.try_clone_to_owned()?.into())
+}
+
+/// Finds out how a descriptor can be used, see [`Inherited`].
+pub fn adopt(file: File) -> io::Result<Inherited> {
+    let kind = match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+        FileType::Fifo => Kind::Pipe,
+        FileType::Socket => {
+            return Ok(Inherited::Own(Descriptor { fd: file.into(), kind: Kind::Socket }));
+        }
+        FileType::CharacterDevice if is_terminal(&file) => Kind::Terminal,
+        FileType::CharacterDevice if !never_blocks(&file) => return Ok(Inherited::Blocking(file)),
+        _ => return Ok(Inherited::Ready(file)),
+    };
+    Ok(match reopen(&file, kind) {
+        Ok(fd) => Inherited::Own(Descriptor { fd, kind }),
+        Err(_) => Inherited::Blocking(file),
+    })
+}
+
+/// Lets go of stdout, so that its reader sees the end of file while we go on.
+pub fn silence_stdout() -> io::Result<()> {
+    let null = File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(null)?)
+}
+
+/// Whether this is `/dev/null`, which is also what the runtime puts in a closed stream's place.
+pub fn is_null(fd: impl AsFd) -> bool {
+    let null = rustix::fs::stat("/dev/null").map(|null| null.st_rdev);
+    rustix::fs::fstat(fd).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && Ok(stat.st_rdev) == null
+    })
+}
+
+/// Whether this is a terminal.
+pub fn is_terminal(fd: impl AsFd) -> bool {
+    rustix::termios::isatty(fd)
+}
+
+/// Whether we may make files in `folder`.
+pub fn writable_folder(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// Renames a file, but never onto another one: `AlreadyExists`.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    // A hard link refuses an existing name on every file system that has links at all.
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => std::fs::rename(from, to),
+    }
+}
+
+/// What an error says, without its number, as part of a sentence.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// Whether the process or the machine has run out of descriptors or memory.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    has_code(error, &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM])
+}
+
+/// Whether a connection is only under way (connect(2)).
+pub fn is_in_progress(error: &io::Error) -> bool {
+    has_code(error, &[libc::EINPROGRESS])
+}
+
+/// Whether this machine lacks an address family.
+pub fn is_family_missing(error: &io::Error) -> bool {
+    has_code(error, &[libc::EAFNOSUPPORT])
+}
+
+/// Whether the socket at an address is of another type than ours (unix(7), EPROTOTYPE).
+pub fn is_wrong_type(error: &io::Error) -> bool {
+    has_code(error, &[libc::EPROTOTYPE])
+}
+
+fn has_code(error: &io::Error, codes: &[c_int]) -> bool {
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
+/// One datagram, as it came.
+#[derive(Debug)]
+pub struct Received {
+    /// Bytes that were put into the buffer.
+    pub size: usize,
+    /// Whether the datagram was larger than the buffer.
+    pub truncated: bool,
+    /// Who sent it.
+    pub from: SockAddr,
+    /// The address of ours that it was sent to, where the kernel tells ([`super::want_destination`]).
+    pub to: Option<IpAddr>,
+}
+
+/// Sends one datagram to an address that the socket is not connected to; never waits.
+pub fn send_to(socket: &Descriptor, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
+    socket.socket().send_to_with_flags(buf, to, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
+/// Makes TCP probe a silent peer after `time`, and every `time` from then on; `probes` without an
+/// answer end the connection (tcp(7)). Whole seconds, at least one.
+pub fn keep_alive(socket: &SockRef<'_>, time: Duration, probes: u32) -> io::Result<()> {
+    let time = Duration::from_secs(time.as_secs().max(1));
+    let settings = TcpKeepalive::new().with_time(time).with_interval(time).with_retries(probes);
+    socket.set_tcp_keepalive(&settings)
+}
+
+/// Receives one datagram (recvmsg(2)); never waits.
+pub fn receive_from(socket: &Descriptor, buf: &mut [u8]) -> io::Result<Received> {
+    let mut control = [0_u64; 16];
+    let mut part = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: all zeroes is a valid `msghdr`.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = mem::size_of_val(&control) as _;
+    let receive = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
+        message.msg_name = storage.cast();
+        // SAFETY: `length` is valid for reads, and holds the size of `storage`.
+        message.msg_namelen = unsafe { *length };
+        let size = loop {
+            // SAFETY: every pointer in `message` is valid for the length beside it.
+            let n = unsafe { libc::recvmsg(socket.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+            match usize::try_from(n) {
+                Ok(n) => break n,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+            }
+        };
+        // SAFETY: `length` is valid for writes.
+        unsafe { *length = message.msg_namelen };
+        Ok(size)
+    };
+    // SAFETY: recvmsg has filled in the address, and told its length.
+    let (size, from) = unsafe { SockAddr::try_init(receive) }?;
+    Ok(Received {
+        size,
+        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
+        from,
+        to: destination(&message),
+    })
+}
+
+/// The number of an interface (`if_nametoindex(3)`).
+pub fn interface_index(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: `name` is a C string.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
+}
+
+/// The name of an interface (`if_indextoname(3)`).
+pub fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: `name` has the size that the call demands.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    let name = CStr::from_bytes_until_nul(&name).ok()?;
+    (!found.is_null()).then(|| name.to_string_lossy().into_owned())
+}
+
+/// The service that has a port, as `tcp/http` (getnameinfo(3), services(5)); never a look-up of the host.
+pub fn service_name(port: u16, datagram: bool) -> Option<String> {
+    let address = SocketAddr::from(([0, 0, 0, 0], port));
+    let flags = libc::NI_NUMERICHOST | if datagram { libc::NI_DGRAM } else { 0 };
+    let (_, service) = dns_lookup::getnameinfo(&address, flags).ok()?;
+    service.parse::<u16>().is_err().then_some(service)
+}
+
+/// The keys that edit a line (termios(3)); 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Keys {
+    pub end_of_file: u8,
+    pub erase: u8,
+    pub kill: u8,
+    pub literal_next: u8,
+    pub reprint: u8,
+    pub word_erase: u8,
+}
+
+/// The terminal without its own line editing, which cuts lines at 4,095 bytes (termios(3), "Canonical
+/// and noncanonical mode"); gives the terminal back when dropped.
+#[derive(Debug)]
+pub struct LineMode {
+    terminal: OwnedFd,
+    saved: Termios,
+}
+
+impl LineMode {
+    /// Takes over the line editing, if we are in the foreground and the terminal is editing lines:
+    /// a terminal that somebody has set to raw is theirs.
+    pub fn take(terminal: impl AsFd) -> io::Result<Option<(Self, Keys)>> {
+        let terminal = terminal.as_fd().try_clone_to_owned()?;
+        let saved = rustix::termios::tcgetattr(&terminal)?;
+        let editing = LocalModes::ICANON | LocalModes::ECHO;
+        if !saved.local_modes.contains(editing) || !is_foreground(&terminal) {
+            return Ok(None);
+        }
+        let key = |index| match saved.special_codes[index] {
+            // `_POSIX_VDISABLE` is 0 on Linux and 255 on the BSDs.
+            255 => 0,
+            key => key,
+        };
+        let keys = Keys {
+            end_of_file: key(SpecialCodeIndex::VEOF),
+            erase: key(SpecialCodeIndex::VERASE),
+            kill: key(SpecialCodeIndex::VKILL),
+            literal_next: key(SpecialCodeIndex::VLNEXT),
+            reprint: key(SpecialCodeIndex::VREPRINT),
+            word_erase: key(SpecialCodeIndex::VWERASE),
+        };
+        let mut ours = saved.clone();
+        // IEXTEN would take the literal-next key out of what we read.
+        ours.local_modes.remove(editing | LocalModes::IEXTEN);
+        ours.special_codes[SpecialCodeIndex::VMIN] = 1;
+        ours.special_codes[SpecialCodeIndex::VTIME] = 0;
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &ours)?;
+        Ok(Some((Self { terminal, saved }, keys)))
+    }
+}
+
+impl Drop for LineMode {
+    fn drop(&mut self) {
+        if is_foreground(&self.terminal) {
+            // A terminal that hung up has no mode to restore.
+            let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.saved);
+        }
+    }
+}
+
+/// A signal that means something to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// We go on after a stop.
+    Continue,
+    Hangup,
+    /// Somebody asks how far we are.
+    Info,
+    Interrupt,
+    /// Ctrl-Z.
+    Stop,
+    Terminate,
+}
+
+impl Signal {
+    fn number(self) -> c_int {
+        match self {
+            Self::Continue => consts::SIGCONT,
+            Self::Hangup => consts::SIGHUP,
+            Self::Info => consts::SIGUSR1,
+            Self::Interrupt => consts::SIGINT,
+            Self::Stop => consts::SIGTSTP,
+            Self::Terminate => consts::SIGTERM,
+        }
+    }
+}
+
+/// The signals that have come (a self-pipe that can be waited for).
+pub struct Signals(signal_hook_mio::v1_0::Signals);
+
+impl Signals {
+    /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
+    /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
+    pub fn new() -> io::Result<Self> {
+        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        ignore_background_reads();
+        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        let numbers: Vec<c_int> =
+            wanted.into_iter().map(Signal::number).filter(|number| !is_ignored(*number)).collect();
+        let again = Arc::new(AtomicBool::new(false));
+        for number in [consts::SIGINT, consts::SIGTERM] {
+            if numbers.contains(&number) {
+                flag::register_conditional_default(number, Arc::clone(&again))?;
+                flag::register(number, Arc::clone(&again))?;
+            }
+        }
+        Ok(Self(signal_hook_mio::v1_0::Signals::new(numbers)?))
+    }
+
+    /// What has come since the last call.
+    pub fn pending(&mut self) -> Vec<Signal> {
+        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
+        self.0.pending().filter_map(find).collect()
+    }
+}
+
+impl Source for Signals {
+    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.0.register(registry, token, on)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.0.reregister(registry, token, on)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.0.deregister(registry)
+    }
+}
+
+/// Ends the process as `signal` would have, so that the shell sees the truth.
+pub fn die_of(signal: Signal) -> ! {
+    let _ = low_level::emulate_default_handler(signal.number());
+    std::process::exit(128 + signal.number())
+}
+
+/// Stops the process, as ctrl-Z does; returns when it is continued.
+pub fn stop_self() {
+    let _ = low_level::raise(consts::SIGSTOP);
+}
+
+/// Whether a signal with this number was ignored when we were started.
+fn is_ignored(number: c_int) -> bool {
+    // SAFETY: all zeroes is a valid `sigaction`.
+    let mut now: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null pointer asks for the present action, and `now` is valid for writes.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// We attempt before we wait: without this, a background job would be stopped by its first read of
+/// the terminal (SIGTTIN). Ignored, the read fails with EIO.
+fn ignore_background_reads() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
+}
+
+/// Whether we are the terminal's foreground job, or it is no job's terminal at all.
+fn is_foreground(terminal: impl AsFd) -> bool {
+    match rustix::termios::tcgetpgrp(terminal) {
+        Ok(group) => group == rustix::process::getpgrp(),
+        Err(_) => true,
+    }
+}
+
+/// Calls again what a signal interrupted.
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
