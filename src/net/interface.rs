@@ -1,0 +1,131 @@
+//! Interfaces by name: their index, and the addresses that traffic through them can come from.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use anyhow::{Context, Result, bail};
+use if_addrs::{IfOperStatus, get_if_addrs};
+
+use super::Family;
+use crate::sys;
+
+/// An interface that is up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Interface {
+    /// As the system calls it.
+    pub name: String,
+    /// Its number, which is the scope of a link-local address on it.
+    pub index: u32,
+    /// Its addresses, in the system's order.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Interface {
+    /// Finds an interface. One that is missing or down is an error that says which.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let entries: Vec<_> = get_if_addrs()
+            .context("list the interfaces")?
+            .into_iter()
+            .filter(|entry| entry.name == name)
+            .collect();
+        let Some(first) = entries.first() else {
+            match index_of(name) {
+                Some(_) => bail!("interface '{name}' has no address (is it up?)"),
+                None => bail!("there is no interface '{name}'{}", known()),
+            }
+        };
+        if first.oper_status == IfOperStatus::Down {
+            bail!("interface '{name}' is down");
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            index: first.index.or_else(|| index_of(name)).unwrap_or(0),
+            addresses: entries.iter().map(if_addrs::Interface::ip).collect(),
+        })
+    }
+
+    /// The interface that the route to `destination` uses. For an address of our own that is the
+    /// loopback, whatever interface carries the address.
+    pub fn for_route(destination: SocketAddr) -> Result<Self> {
+        let probe = UdpSocket::bind((Family::of(destination.ip()).any(), 0))?;
+        // Connecting a UDP socket sends nothing, but makes the kernel choose a route.
+        probe.connect(destination)?;
+        let local = probe.local_addr()?.ip();
+        let entries = get_if_addrs().context("list the interfaces")?;
+        let ours = entries.iter().any(|entry| entry.ip() == destination.ip());
+        let found = entries
+            .iter()
+            .find(|entry| if ours { entry.is_loopback() } else { entry.ip() == local })
+            .with_context(|| format!("no interface has the address {local}"))?;
+        Self::by_name(&found.name)
+    }
+
+    /// The source address for traffic to `destination`: of its family, and link-local only for a
+    /// link-local destination.
+    pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
+        let family = Family::of(destination);
+        let mut ours = self.addresses.iter().copied().filter(|ip| Family::of(*ip) == family);
+        let wanted = is_link_local(destination);
+        ours.clone().find(|ip| is_link_local(*ip) == wanted).or_else(|| ours.next())
+    }
+}
+
+/// Whether an IPv6 address means something on one link only (RFC 4291 section 2.5.6).
+pub fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// The number of an interface.
+pub fn index_of(name: &str) -> Option<u32> {
+    sys::interface_index(name)
+}
+
+/// The name of an interface, or its number where it has gone.
+pub fn name_of(index: u32) -> String {
+    sys::interface_name(index).unwrap_or_else(|| index.to_string())
+}
+
+/// The names there are, for the message that the one asked for is not among them.
+fn known() -> String {
+    let mut names: Vec<String> =
+        get_if_addrs().unwrap_or_default().into_iter().map(|entry| entry.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() { String::new() } else { format!(" (there are {})", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_has_the_family_and_the_reach_of_the_destination() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let interface = Interface {
+            name: "eth0".into(),
+            index: 2,
+            addresses: ["10.0.0.1", "fe80::1", "fd00::1", "10.0.0.2"].map(ip).to_vec(),
+        };
+        let table =
+            [("192.0.2.1", Some("10.0.0.1")), ("2001:db8::1", Some("fd00::1")), ("fe80::2", Some("fe80::1"))];
+        for (destination, source) in table {
+            assert_eq!(interface.source_for(ip(destination)), source.map(ip), "{destination}");
+        }
+        let v4_only = Interface { addresses: vec![ip("10.0.0.1")], ..interface };
+        assert_eq!(v4_only.source_for(ip("::1")), None);
+    }
+
+    #[test]
+    fn the_route_to_ourselves_is_the_loopback() {
+        let interface = Interface::for_route("127.0.0.1:9".parse().unwrap()).unwrap();
+        assert!(interface.addresses.contains(&"127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_missing_interface_is_named() {
+        let error = Interface::by_name("no-such-interface").unwrap_err().to_string();
+        assert!(error.starts_with("there is no interface 'no-such-interface'"), "{error}");
+    }
+}

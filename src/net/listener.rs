@@ -1,0 +1,330 @@
+//! What clients come to: one or more sockets, and the peers that arrive there.
+
+use std::{collections::VecDeque, io, net::SocketAddr};
+
+use anyhow::{Context, Result, bail};
+use socket2::SockAddr;
+
+use super::{
+    Address, Family, Recipe, Transport,
+    address::{SocketFile, canonical},
+};
+use crate::sys::{self, Descriptor};
+
+/// All the sockets that one `-l` listens at.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Vec<Descriptor>,
+    recipe: Recipe,
+    file: Option<SocketFile>,
+    /// Whether there will be more peers than one.
+    many: bool,
+    /// Datagrams that were read and not yet given to anybody.
+    strays: VecDeque<Stray>,
+    buffer: Vec<u8>,
+}
+
+/// What came to a listener.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A datagram for a peer that was accepted before.
+    Datagram {
+        peer: Address,
+        bytes: Vec<u8>,
+    },
+    Peer(Accepted),
+}
+
+/// A new peer.
+#[derive(Debug)]
+pub struct Accepted {
+    pub socket: Descriptor,
+    pub peer: Address,
+    /// Our own address.
+    pub local: Address,
+    /// Datagrams that it had sent before it had a socket of its own.
+    pub inbox: VecDeque<Vec<u8>>,
+    /// Set where the socket is not connected to the peer: only its datagrams count.
+    pub only: Option<SockAddr>,
+}
+
+#[derive(Debug)]
+struct Stray {
+    from: SocketAddr,
+    /// The address of ours that it was sent to, or the listener's own.
+    to: SocketAddr,
+    /// Which of the sockets it came to.
+    socket: usize,
+    bytes: Vec<u8>,
+}
+
+impl Listener {
+    /// Binds and listens at every address. An address family that this machine lacks is left out, if
+    /// another one remains; a port that is in use is an error. Port 0 is chosen by the kernel, one
+    /// for all. `many` says that there will be more peers than one.
+    pub fn bind(recipe: Recipe, addresses: &[Address], many: bool) -> Result<Self> {
+        let mut tries = PORT_TRIES;
+        loop {
+            match bind_all(&recipe, addresses) {
+                // A port that was free for the first address need not be for the second.
+                Err((_, error))
+                    if tries > 0 && addresses.len() > 1 && is_any_port(addresses) && in_use(&error) =>
+                {
+                    tries -= 1;
+                }
+                // Without IPv6 the dual-stack wildcard is the one of IPv4.
+                Err((address, error))
+                    if recipe.only.is_none() && is_wildcard(&address) && is_missing(&error) =>
+                {
+                    let port = address.port().unwrap_or(0);
+                    let v4 = Address::Inet(SocketAddr::new(Family::V4.any(), port));
+                    let recipe = Recipe { only: Some(Family::V4), ..recipe };
+                    return Self::bind(recipe, &[v4], many);
+                }
+                Err((address, error)) => {
+                    return Err(error).with_context(|| format!("listen on {address}"));
+                }
+                Ok(sockets) => {
+                    let file = addresses.iter().find_map(|address| match address {
+                        Address::Unix(path) if !path.starts_with("@") && !is_abstract(path) => {
+                            Some(SocketFile::new(path))
+                        }
+                        _ => None,
+                    });
+                    let buffer = vec![0; if recipe.transport == Transport::Datagram { 1 << 16 } else { 0 }];
+                    return Ok(Self { sockets, recipe, file, many, strays: VecDeque::new(), buffer });
+                }
+            }
+        }
+    }
+
+    /// The sockets, to be watched.
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut Descriptor> {
+        self.sockets.iter_mut()
+    }
+
+    /// Where we listen, port included.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.sockets.iter().filter_map(|socket| local_address(socket).ok()).collect()
+    }
+
+    /// Gives up its socket, and the file that is the socket's name: for datagrams of a group, or of
+    /// peers that cannot be told apart.
+    pub fn into_socket(mut self) -> (Descriptor, Option<SocketFile>) {
+        (self.sockets.swap_remove(0), self.file)
+    }
+
+    /// The next arrival, or `None` when nobody is waiting. `known` tells which peers have a session.
+    pub fn accept(&mut self, known: &dyn Fn(&Address) -> bool) -> io::Result<Option<Arrival>> {
+        match self.recipe.transport {
+            Transport::Datagram => self.accept_datagram(known),
+            Transport::Stream => self.accept_stream(),
+        }
+    }
+
+    fn accept_stream(&mut self) -> io::Result<Option<Arrival>> {
+        for listener in &self.sockets {
+            loop {
+                match listener.socket().accept() {
+                    Ok((socket, peer)) => {
+                        socket.set_nonblocking(true)?;
+                        let socket = Descriptor::from(socket);
+                        let local = local_address(&socket)?;
+                        let peer = Address::from(&peer);
+                        let inbox = VecDeque::new();
+                        return Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only: None })));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // accept(2), "Error handling": errors of a connection that is already gone.
+                    Err(error) if is_exhausted(&error) => return Err(error),
+                    Err(_) => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn accept_datagram(&mut self, known: &dyn Fn(&Address) -> bool) -> io::Result<Option<Arrival>> {
+        if self.strays.is_empty() {
+            self.drain()?;
+        }
+        let Some(stray) = self.strays.pop_front() else { return Ok(None) };
+        let peer = Address::Inet(canonical(stray.from));
+        if known(&peer) {
+            return Ok(Some(Arrival::Datagram { peer, bytes: stray.bytes }));
+        }
+        match self.adopt(&stray) {
+            Ok((socket, only)) => {
+                let local = local_address(&socket)?;
+                // All that came before the socket was its own comes first.
+                self.drain()?;
+                let theirs = |other: &Stray| other.from == stray.from;
+                let mut inbox = VecDeque::from([stray.bytes]);
+                let (first, others) = self.strays.drain(..).partition(theirs);
+                self.strays = others;
+                let first: VecDeque<Stray> = first;
+                inbox.extend(first.into_iter().map(|stray| stray.bytes));
+                if only.is_none() {
+                    self.sort_out(&socket, stray.from, stray.socket, &mut inbox)?;
+                }
+                Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only })))
+            }
+            Err(error) => {
+                self.strays.push_front(stray);
+                Err(error)
+            }
+        }
+    }
+
+    /// A socket for the peer of a stray datagram, and whom it has to be narrowed to.
+    fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Option<SockAddr>)> {
+        let listener = &self.sockets[stray.socket];
+        // What is sent to a broadcast or a group does not reach a connected socket.
+        if stray.to.ip().is_unspecified() && !self.many {
+            return Ok((listener.duplicate()?, Some(stray.from.into())));
+        }
+        Ok((self.recipe.branch(listener, stray.to, stray.from)?, None))
+    }
+
+    /// Between being bound and being connected a peer's socket hears everybody: what others sent in
+    /// that moment is put back.
+    fn sort_out(
+        &mut self,
+        socket: &Descriptor,
+        peer: SocketAddr,
+        listener: usize,
+        inbox: &mut VecDeque<Vec<u8>>,
+    ) -> io::Result<()> {
+        while let Some((from, to, bytes)) = receive(socket, &mut self.buffer)? {
+            if from == peer {
+                inbox.push_back(bytes);
+            } else {
+                self.strays.push_back(Stray { from, to, socket: listener, bytes });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all that waits at the sockets: what comes after a peer has its own socket goes there, so
+    /// this ends.
+    fn drain(&mut self) -> io::Result<()> {
+        for (socket, listener) in self.sockets.iter().enumerate() {
+            for _ in 0..DRAIN_LIMIT {
+                let Some((from, to, bytes)) = receive(listener, &mut self.buffer)? else { break };
+                self.strays.push_back(Stray { from, to, socket, bytes });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the process or the machine has run out of descriptors or memory (accept(2)); nothing else
+/// stops a listener from accepting.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    sys::is_exhausted(error)
+}
+
+/// The next datagram of an IP socket.
+fn receive(socket: &Descriptor, buffer: &mut [u8]) -> io::Result<Option<(SocketAddr, SocketAddr, Vec<u8>)>> {
+    loop {
+        match sys::receive_from(socket, buffer) {
+            Ok(datagram) => {
+                let Some(from) = datagram.from.as_socket() else { continue };
+                let mut to = socket
+                    .socket()
+                    .local_addr()?
+                    .as_socket()
+                    .unwrap_or(SocketAddr::new(Family::of(from.ip()).any(), 0));
+                if let (true, Some(ip)) = (to.ip().is_unspecified(), datagram.to) {
+                    to.set_ip(ip);
+                }
+                return Ok(Some((from, to, buffer[..datagram.size].to_vec())));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            // An ICMP error for something sent earlier concerns nobody here.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn bind_all(recipe: &Recipe, addresses: &[Address]) -> Result<Vec<Descriptor>, (Address, anyhow::Error)> {
+    let mut sockets = Vec::new();
+    let mut missing = None;
+    let mut port = None;
+    for address in addresses {
+        let mut address = address.clone();
+        if let (Address::Inet(inet), Some(port)) = (&mut address, port) {
+            inet.set_port(port);
+        }
+        let bound = clear_stale(&address).and_then(|()| Ok(recipe.listen(&address)?));
+        match bound {
+            Ok(socket) => {
+                port = port.or(local_address(&socket).ok().and_then(|local| local.port()));
+                sockets.push(socket);
+            }
+            Err(error) if addresses.len() > 1 && is_missing(&error) => missing = Some((address, error)),
+            Err(error) => return Err((address, error)),
+        }
+    }
+    match missing {
+        Some(missing) if sockets.is_empty() => Err(missing),
+        _ => Ok(sockets),
+    }
+}
+
+/// Removes a UNIX socket that nobody listens at any more. Any other file stays.
+fn clear_stale(address: &Address) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let Address::Unix(path) = address else { return Ok(()) };
+    if is_abstract(path) {
+        return Ok(());
+    }
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        bail!("the file exists and is not a socket");
+    }
+    for kind in [socket2::Type::STREAM, socket2::Type::DGRAM] {
+        let probe = socket2::Socket::new(socket2::Domain::UNIX, kind, None)?;
+        probe.set_nonblocking(true)?;
+        match probe.connect(&address.to_sockaddr()?) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // The other type of socket listens there.
+            Err(error) if sys::is_wrong_type(&error) => {}
+            _ => return Err(io::Error::from(io::ErrorKind::AddrInUse).into()),
+        }
+    }
+    Ok(std::fs::remove_file(path)?)
+}
+
+fn is_abstract(path: &std::path::Path) -> bool {
+    path.to_str().is_some_and(|path| path.starts_with('@'))
+}
+
+fn is_wildcard(address: &Address) -> bool {
+    matches!(address, Address::Inet(SocketAddr::V6(v6)) if v6.ip().is_unspecified())
+}
+
+fn is_any_port(addresses: &[Address]) -> bool {
+    addresses.iter().any(|address| address.port() == Some(0))
+}
+
+fn in_use(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable || sys::is_family_missing(error))
+}
+
+fn local_address(socket: &Descriptor) -> io::Result<Address> {
+    Ok(Address::from(&socket.socket().local_addr()?))
+}
+
+/// How often a random port is tried for several addresses.
+const PORT_TRIES: usize = 32;
+
+/// Datagrams read in one go: more than any receive buffer holds, so only a flood is cut.
+const DRAIN_LIMIT: usize = 1 << 16;

@@ -1,0 +1,16 @@
+//! How the program gets a socket.
+
+pub mod address;
+pub mod interface;
+pub mod listener;
+pub mod port;
+pub mod race;
+pub mod recipe;
+pub mod resolve;
+
+pub use self::{
+    address::{Address, Family, Location, Transport},
+    listener::{Accepted, Arrival, Listener},
+    race::Race,
+    recipe::Recipe,
+};
