@@ -1,0 +1,4 @@
+//! Formats as pure functions and state machines: bytes in, bytes out; no descriptor, no clock, nothing
+//! of ours imported.
+
+pub mod hexdump;
