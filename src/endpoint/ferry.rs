@@ -1,0 +1,259 @@
+//! A descriptor that can only be waited for by a thread, made to look like one that never waits.
+//! Nothing here depends on a platform.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read, Write},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use crate::event::Waker;
+
+/// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
+/// cannot be called off.
+#[derive(Debug)]
+pub struct Inward(Arc<Shared>);
+
+/// Takes bytes to a descriptor.
+#[derive(Debug)]
+pub struct Outward(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    deck: Mutex<Deck>,
+    moved: Condvar,
+}
+
+/// What is on board.
+#[derive(Debug, Default)]
+struct Deck {
+    bytes: VecDeque<u8>,
+    /// No more will come on board.
+    last: bool,
+    /// The thread has stopped, after everything was unloaded or for this error.
+    stopped: bool,
+    error: Option<io::Error>,
+}
+
+impl Shared {
+    fn deck(&self) -> MutexGuard<'_, Deck> {
+        self.deck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, deck: MutexGuard<'a, Deck>) -> MutexGuard<'a, Deck> {
+        self.moved.wait(deck).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inward {
+    /// Starts the thread that reads.
+    pub fn start(mut file: File, waker: Waker) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let ours = Arc::clone(&shared);
+        thread::Builder::new().name("ferry in".into()).stack_size(STACK).spawn(move || {
+            let mut buf = vec![0; ROOM];
+            loop {
+                let read = file.read(&mut buf);
+                let mut deck = shared.deck();
+                match read {
+                    Ok(0) => deck.last = true,
+                    Ok(n) => deck.bytes.extend(&buf[..n]),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => deck.error = Some(error),
+                }
+                let over = deck.last || deck.error.is_some();
+                // What was read is taken off before more is read: memory stays bounded.
+                while !over && !deck.bytes.is_empty() {
+                    drop(deck);
+                    waker.wake();
+                    deck = shared.deck();
+                    if !deck.bytes.is_empty() {
+                        deck = shared.wait(deck);
+                    }
+                }
+                if over {
+                    drop(deck);
+                    return waker.wake();
+                }
+            }
+        })?;
+        Ok(Self(ours))
+    }
+}
+
+impl Read for Inward {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut deck = self.0.deck();
+        if !deck.bytes.is_empty() {
+            let n = deck.bytes.read(buf)?;
+            self.0.moved.notify_one();
+            return Ok(n);
+        }
+        match deck.error.take() {
+            Some(error) => Err(error),
+            None if deck.last => Ok(0),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Outward {
+    /// Starts the thread that writes.
+    pub fn start(mut file: File, waker: Waker) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let ours = Arc::clone(&shared);
+        thread::Builder::new().name("ferry out".into()).stack_size(STACK).spawn(move || {
+            let mut buf = Vec::with_capacity(ROOM);
+            loop {
+                let mut deck = shared.deck();
+                while deck.bytes.is_empty() && !deck.last {
+                    deck = shared.wait(deck);
+                }
+                buf.clear();
+                buf.extend(deck.bytes.iter());
+                let last = deck.last && buf.is_empty();
+                drop(deck);
+                let written = if last { Ok(()) } else { file.write_all(&buf) };
+                let mut deck = shared.deck();
+                deck.bytes.drain(..buf.len());
+                deck.stopped = last || written.is_err();
+                let stopped = deck.stopped;
+                deck.error = written.err();
+                drop(deck);
+                if stopped {
+                    // Its reader is to see the end before we are told that it has.
+                    drop(file);
+                    return waker.wake();
+                }
+                waker.wake();
+            }
+        })?;
+        Ok(Self(ours))
+    }
+
+    /// Says that no more will come; done when everything was unloaded.
+    pub fn finish(&mut self) -> io::Result<()> {
+        let mut deck = self.0.deck();
+        deck.last = true;
+        self.0.moved.notify_one();
+        match deck.error.take() {
+            Some(error) => Err(error),
+            None if deck.stopped => Ok(()),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether the thread has met an error.
+    pub fn is_broken(&self) -> bool {
+        self.0.deck().error.is_some()
+    }
+}
+
+impl Write for Outward {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let mut deck = self.0.deck();
+        if let Some(error) = deck.error.take() {
+            return Err(error);
+        }
+        let n = buf.len().min(ROOM.saturating_sub(deck.bytes.len()));
+        if n == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        deck.bytes.extend(&buf[..n]);
+        self.0.moved.notify_one();
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes on board at most.
+const ROOM: usize = 64 << 10;
+
+const STACK: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::OwnedFd, time::Duration};
+
+    use super::*;
+    use crate::event::{Event, Reactor, Token};
+
+    fn pipe() -> (File, File) {
+        let (read, write): (OwnedFd, OwnedFd) = rustix::pipe::pipe().unwrap();
+        (read.into(), write.into())
+    }
+
+    /// Calls until it does not block, waiting for the ferry in between.
+    fn wait<T>(reactor: &mut Reactor, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    reactor.wake_at(Token(9), Some(std::time::Instant::now() + Duration::from_secs(10)));
+                    let events = reactor.wait()?;
+                    assert!(!events.contains(&Event::Due(Token(9))), "the ferry did not wake us");
+                }
+                result => return result,
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_come_in_order_and_then_the_end() {
+        let mut reactor = Reactor::new().unwrap();
+        let (read, mut write) = pipe();
+        let mut ferry = Inward::start(read, reactor.waker(Token(1))).unwrap();
+        let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let writer = {
+            let sent = sent.clone();
+            thread::spawn(move || write.write_all(&sent).unwrap())
+        };
+        let (mut got, mut buf) = (Vec::new(), [0; 7000]);
+        loop {
+            match wait(&mut reactor, || ferry.read(&mut buf)).unwrap() {
+                0 => break,
+                n => got.extend_from_slice(&buf[..n]),
+            }
+        }
+        writer.join().unwrap();
+        assert!(got == sent);
+    }
+
+    #[test]
+    fn what_is_loaded_is_unloaded_before_the_end() {
+        let mut reactor = Reactor::new().unwrap();
+        let (mut read, write) = pipe();
+        let mut ferry = Outward::start(write, reactor.waker(Token(1))).unwrap();
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            read.read_to_end(&mut got).unwrap();
+            got
+        });
+        let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let n = wait(&mut reactor, || ferry.write(rest)).unwrap();
+            rest = &rest[n..];
+        }
+        wait(&mut reactor, || ferry.finish()).unwrap();
+        assert!(reader.join().unwrap() == sent);
+    }
+
+    #[test]
+    fn a_reader_that_has_left_is_an_error() {
+        let mut reactor = Reactor::new().unwrap();
+        let (read, write) = pipe();
+        drop(read);
+        let mut ferry = Outward::start(write, reactor.waker(Token(1))).unwrap();
+        let error = wait(&mut reactor, || {
+            let _: usize = ferry.write(b"x")?;
+            Err::<(), _>(io::ErrorKind::WouldBlock.into())
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -1,0 +1,210 @@
+//! A line being typed: what the terminal's canonical mode does (termios(3)), without its limit of 4,095
+//! bytes. Keys in, lines and echo out; no descriptor.
+
+use std::collections::VecDeque;
+
+use unicode_width::UnicodeWidthChar;
+
+use crate::sys::Keys;
+
+/// The line editor.
+#[derive(Debug, Default)]
+pub struct Line {
+    keys: Keys,
+    /// What was typed since the last line feed, and the columns that each byte takes on the screen;
+    /// those of a character stand at its first byte.
+    text: Vec<u8>,
+    columns: Vec<usize>,
+    /// The next byte is text, whatever it is.
+    literal: bool,
+    /// Lines that are finished.
+    done: VecDeque<u8>,
+    /// What the screen is to show.
+    echo: Vec<u8>,
+    ended: bool,
+}
+
+impl Line {
+    /// An empty line.
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    /// Takes what was typed.
+    pub fn type_in(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.key(byte);
+        }
+    }
+
+    /// Finished lines, to be read.
+    pub fn done(&mut self) -> &mut VecDeque<u8> {
+        &mut self.done
+    }
+
+    /// What the screen is to show, to be taken off the front.
+    pub fn echo(&mut self) -> &mut Vec<u8> {
+        &mut self.echo
+    }
+
+    /// Whether the end-of-file key was typed at the start of a line.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn key(&mut self, byte: u8) {
+        let keys = self.keys;
+        let is = |key: u8| key != 0 && byte == key;
+        if self.literal {
+            self.literal = false;
+            self.insert(byte);
+        } else if byte == b'\n' {
+            self.echo.push(b'\n');
+            self.text.push(b'\n');
+            self.release();
+        } else if is(keys.end_of_file) {
+            if self.text.is_empty() { self.ended = true } else { self.release() }
+        } else if is(keys.erase) {
+            self.erase();
+        } else if is(keys.word_erase) {
+            while self.text.last().is_some_and(u8::is_ascii_whitespace) {
+                self.erase();
+            }
+            while self.text.last().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+                self.erase();
+            }
+        } else if is(keys.kill) {
+            while !self.text.is_empty() {
+                self.erase();
+            }
+        } else if is(keys.literal_next) {
+            self.literal = true;
+        } else if is(keys.reprint) {
+            self.echo.extend_from_slice(b"^R\n");
+            self.echo.extend(self.text.iter().flat_map(|byte| shown(*byte)));
+        } else {
+            self.insert(byte);
+        }
+    }
+
+    fn insert(&mut self, byte: u8) {
+        self.echo.extend(shown(byte));
+        self.text.push(byte);
+        self.columns.push(match byte {
+            b'\t' => TAB - self.columns.iter().sum::<usize>() % TAB,
+            0..=0x1f | 0x7f => 2,
+            0x20..=0x7e => 1,
+            _ => 0,
+        });
+        if byte >= 0x80 {
+            let start = last_character(&self.text);
+            if let Some(character) =
+                std::str::from_utf8(&self.text[start..]).ok().and_then(|s| s.chars().next())
+            {
+                self.columns[start] = character.width().unwrap_or(0);
+            }
+        }
+        if self.text.len() >= LONGEST {
+            self.release();
+        }
+    }
+
+    /// Takes the last character back.
+    fn erase(&mut self) {
+        let start = last_character(&self.text);
+        let columns: usize = self.columns.drain(start..).sum();
+        self.text.truncate(start);
+        for _ in 0..columns {
+            self.echo.extend_from_slice(b"\x08 \x08");
+        }
+    }
+
+    fn release(&mut self) {
+        self.done.extend(self.text.drain(..));
+        self.columns.clear();
+    }
+}
+
+/// Where the last character of UTF-8 text starts; of other text, the last byte.
+fn last_character(text: &[u8]) -> usize {
+    let tail = text.len().saturating_sub(4)..text.len();
+    let start = tail.rev().find(|at| text[*at] & 0xc0 != 0x80);
+    start.unwrap_or(text.len().saturating_sub(1))
+}
+
+/// A byte on the screen: control characters as `^A`.
+fn shown(byte: u8) -> Vec<u8> {
+    match byte {
+        b'\t' | 0x20..=0x7e | 0x80.. => vec![byte],
+        _ => vec![b'^', byte ^ 0x40],
+    }
+}
+
+/// Bytes after which a line is passed on without its end: the largest datagram.
+const LONGEST: usize = 65_507;
+
+/// Columns between tabulator stops.
+const TAB: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys =
+        Keys { end_of_file: 4, erase: 127, kill: 21, literal_next: 22, reprint: 18, word_erase: 23 };
+
+    fn typed(text: &str) -> (String, String, bool) {
+        let mut line = Line::new(KEYS);
+        line.type_in(text.as_bytes());
+        let done: Vec<u8> = line.done().drain(..).collect();
+        let echo = String::from_utf8(line.echo().clone()).unwrap();
+        (String::from_utf8(done).unwrap(), echo, line.has_ended())
+    }
+
+    #[test]
+    fn keys() {
+        let table = [
+            ("nothing is sent before the line ends", "ab", "", "ab", false),
+            ("a line", "ab\n", "ab\n", "ab\n", false),
+            ("two lines", "a\nb\n", "a\nb\n", "a\nb\n", false),
+            ("erase", "ab\x7fc\n", "ac\n", "ab\x08 \x08c\n", false),
+            ("erase at the start", "\x7fa\n", "a\n", "a\n", false),
+            ("erase takes a whole character", "é\x7f\n", "\n", "é\x08 \x08\n", false),
+            ("erase takes a wide character's two columns", "あ\x7f\n", "\n", "あ\x08 \x08\x08 \x08\n", false),
+            (
+                "erase takes a control character's two columns",
+                "\x01\x7f\n",
+                "\n",
+                "^A\x08 \x08\x08 \x08\n",
+                false,
+            ),
+            ("erase takes a tabulator", "abcdef\t\x7f\n", "abcdef\n", "abcdef\t\x08 \x08\x08 \x08\n", false),
+            (
+                "word erase",
+                "ab cd  \x17e\n",
+                "ab e\n",
+                "ab cd  \x08 \x08\x08 \x08\x08 \x08\x08 \x08e\n",
+                false,
+            ),
+            ("kill", "ab\x15c\n", "c\n", "ab\x08 \x08\x08 \x08c\n", false),
+            ("literal next", "\x16\x04\n", "\x04\n", "^D\n", false),
+            ("reprint", "ab\x12\n", "ab\n", "ab^R\nab\n", false),
+            ("the end", "a\n\x04", "a\n", "a\n", true),
+            ("the end's key within a line passes the line on", "ab\x04", "ab", "ab", false),
+        ];
+        for (what, text, done, echo, ended) in table {
+            assert_eq!(typed(text), (done.to_owned(), echo.to_owned(), ended), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_whole() {
+        let text = format!("{}\n", "x".repeat(10_000));
+        assert_eq!(typed(&text).0, text);
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_on() {
+        assert_eq!(typed(&"x".repeat(70_000)).0.len(), LONGEST);
+    }
+}

@@ -1,0 +1,90 @@
+//! What the program can read from and write to: each side of a session is one of these.
+
+mod datagram;
+mod download;
+mod ferry;
+mod line;
+mod standard;
+mod stream;
+mod table;
+mod terminal;
+
+pub use self::{
+    datagram::{Datagram, Ends, Whom},
+    download::{Download, Name},
+    standard::{Input, Output, Standard},
+    stream::Stream,
+    table::{Shared, Table},
+};
+
+use std::io::{self, Read, Write};
+
+use crate::sys::Descriptor;
+
+/// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the
+/// end of what comes from there.
+pub trait Endpoint: Read + Write {
+    /// Tells the other end that nothing more will come. To be called again if it would block.
+    fn finish(&mut self) -> io::Result<()>;
+
+    /// Whether what is written here can no longer be read by anybody.
+    fn is_broken(&mut self) -> bool;
+}
+
+/// The far side of a session.
+#[derive(Debug)]
+pub enum Peer {
+    Datagram(Datagram),
+    Stream(Stream),
+}
+
+impl Peer {
+    /// The socket, for what the kernel knows of it.
+    pub fn socket(&self) -> &Descriptor {
+        match self {
+            Self::Datagram(datagram) => datagram.socket(),
+            Self::Stream(stream) => stream.socket(),
+        }
+    }
+
+    /// The socket, to be watched.
+    pub fn socket_mut(&mut self) -> &mut Descriptor {
+        match self {
+            Self::Datagram(datagram) => datagram.socket_mut(),
+            Self::Stream(stream) => stream.socket_mut(),
+        }
+    }
+
+    fn endpoint(&mut self) -> &mut dyn Endpoint {
+        match self {
+            Self::Datagram(datagram) => datagram,
+            Self::Stream(stream) => stream,
+        }
+    }
+}
+
+impl Read for Peer {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.endpoint().read(buf)
+    }
+}
+
+impl Write for Peer {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.endpoint().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.endpoint().flush()
+    }
+}
+
+impl Endpoint for Peer {
+    fn finish(&mut self) -> io::Result<()> {
+        self.endpoint().finish()
+    }
+
+    fn is_broken(&mut self) -> bool {
+        self.endpoint().is_broken()
+    }
+}

@@ -1,0 +1,205 @@
+//! Our side of a session: stdin and stdout, files, or one of each.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use super::{
+    Download, Endpoint,
+    ferry::{Inward, Outward},
+    terminal::Terminal,
+};
+use crate::{
+    event::{Reactor, Token, Waker},
+    sys::{self, Descriptor, Inherited, Kind},
+};
+
+/// What we read from and write to.
+#[derive(Debug)]
+pub struct Standard {
+    pub input: Input,
+    pub output: Output,
+}
+
+/// Where what we send comes from.
+#[derive(Debug)]
+pub enum Input {
+    Descriptor(Descriptor),
+    Ferry(Inward),
+    /// Never makes us wait.
+    File(File),
+    /// The session sends nothing.
+    Nothing,
+    Terminal(Terminal),
+}
+
+/// Where what we receive goes.
+#[derive(Debug)]
+pub enum Output {
+    /// Its reader was told that nothing more comes.
+    Closed,
+    Descriptor(Descriptor),
+    Download(Download),
+    Ferry(Outward),
+    /// Never makes us wait.
+    File(File),
+    /// Nobody wants it.
+    Nowhere,
+}
+
+impl Input {
+    /// Our stdin.
+    pub fn stdin(waker: Waker) -> io::Result<Self> {
+        Self::adopt(sys::standard(sys::Stream::Input)?, waker)
+    }
+
+    /// A file, a FIFO, a device. Waits for the writer of a FIFO.
+    pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Self::adopt(sys::adopt(file)?, waker)
+    }
+
+    fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
+        Ok(match inherited {
+            Inherited::Blocking(file) => Self::Ferry(Inward::start(file, waker)?),
+            Inherited::Own(descriptor) if descriptor.kind() == Kind::Terminal => {
+                Self::Terminal(Terminal::new(descriptor))
+            }
+            Inherited::Own(descriptor) => Self::Descriptor(descriptor),
+            Inherited::Ready(file) => Self::File(file),
+        })
+    }
+
+    /// Bytes that are still to be read, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => {
+                let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+                let at = io::Seek::stream_position(&mut &*file).ok()?;
+                Some(size.saturating_sub(at))
+            }
+            Self::Descriptor(_) | Self::Ferry(_) | Self::Nothing | Self::Terminal(_) => None,
+        }
+    }
+}
+
+impl Output {
+    /// Our stdout.
+    pub fn stdout(waker: Waker) -> io::Result<Self> {
+        Self::adopt(sys::standard(sys::Stream::Output)?, waker)
+    }
+
+    /// A FIFO or a device, which are written as they are. Waits for the reader of a FIFO.
+    pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
+        Self::adopt(sys::adopt(File::options().write(true).open(path)?)?, waker)
+    }
+
+    fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
+        Ok(match inherited {
+            Inherited::Blocking(file) => Self::Ferry(Outward::start(file, waker)?),
+            Inherited::Own(descriptor) => Self::Descriptor(descriptor),
+            Inherited::Ready(file) => Self::File(file),
+        })
+    }
+}
+
+impl Standard {
+    /// Watches what can be watched.
+    pub fn watch(&mut self, reactor: &Reactor, token: Token) -> io::Result<()> {
+        match &mut self.input {
+            Input::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
+            Input::Terminal(terminal) => reactor.watch(token, terminal.descriptor_mut())?,
+            Input::Ferry(_) | Input::File(_) | Input::Nothing => {}
+        }
+        match &mut self.output {
+            Output::Descriptor(descriptor) => reactor.watch(token, descriptor),
+            Output::Closed | Output::Download(_) | Output::Ferry(_) | Output::File(_) | Output::Nowhere => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives a terminal back as it was, until the next read.
+    pub fn release_terminal(&mut self) {
+        if let Input::Terminal(terminal) = &mut self.input {
+            terminal.release();
+        }
+    }
+
+    /// Takes the file that was received, if there is one.
+    pub fn take_download(&mut self) -> Option<Download> {
+        match std::mem::replace(&mut self.output, Output::Closed) {
+            Output::Download(download) => Some(download),
+            other => {
+                self.output = other;
+                None
+            }
+        }
+    }
+}
+
+impl Read for Standard {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match &mut self.input {
+            Input::Descriptor(descriptor) => descriptor.read(buf),
+            Input::Ferry(ferry) => ferry.read(buf),
+            Input::File(file) => loop {
+                match file.read(buf) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
+            },
+            Input::Nothing => Ok(0),
+            Input::Terminal(terminal) => terminal.read(buf),
+        }
+    }
+}
+
+impl Write for Standard {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let file: &mut dyn Write = match &mut self.output {
+            Output::Closed => return Err(io::ErrorKind::BrokenPipe.into()),
+            Output::Descriptor(descriptor) => return descriptor.write(buf),
+            Output::Download(download) => download,
+            Output::Ferry(ferry) => return ferry.write(buf),
+            Output::File(file) => file,
+            Output::Nowhere => return Ok(buf.len()),
+        };
+        loop {
+            match file.write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Endpoint for Standard {
+    fn finish(&mut self) -> io::Result<()> {
+        match &mut self.output {
+            // Whether it is whole, only the session knows.
+            Output::Closed | Output::Download(_) | Output::Nowhere => return Ok(()),
+            Output::Ferry(ferry) => ferry.finish()?,
+            Output::Descriptor(_) | Output::File(_) => {}
+        }
+        self.output = Output::Closed;
+        sys::silence_stdout()
+    }
+
+    fn is_broken(&mut self) -> bool {
+        match &self.output {
+            Output::Descriptor(descriptor) => descriptor.is_broken(),
+            Output::Ferry(ferry) => ferry.is_broken(),
+            Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => false,
+        }
+    }
+}

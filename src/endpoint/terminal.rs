@@ -1,0 +1,82 @@
+//! A terminal that somebody types at.
+
+use std::io::{self, Read, Write};
+
+use super::line::Line;
+use crate::sys::{Descriptor, LineMode};
+
+/// The terminal. While we are in the foreground its lines are edited here, because its own editing cuts
+/// them at 4,095 bytes; a terminal that was set to raw is left as it is.
+#[derive(Debug)]
+pub struct Terminal {
+    descriptor: Descriptor,
+    mode: Option<LineMode>,
+    line: Line,
+}
+
+impl Terminal {
+    /// Takes a terminal; its mode changes at the first read.
+    pub fn new(descriptor: Descriptor) -> Self {
+        Self { descriptor, mode: None, line: Line::default() }
+    }
+
+    /// The descriptor, to be watched.
+    pub fn descriptor_mut(&mut self) -> &mut Descriptor {
+        &mut self.descriptor
+    }
+
+    /// Gives the terminal back as it was; the next read takes it again.
+    pub fn release(&mut self) {
+        self.mode = None;
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        if self.mode.is_none()
+            && let Some((mode, keys)) = LineMode::take(&self.descriptor)?
+        {
+            self.mode = Some(mode);
+            self.line = Line::new(keys);
+        }
+        Ok(())
+    }
+
+    /// Shows what was typed. A screen that has been stopped shows it later.
+    fn show(&mut self) -> io::Result<()> {
+        while !self.line.echo().is_empty() {
+            match self.descriptor.write(self.line.echo()) {
+                Ok(n) => drop(self.line.echo().drain(..n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Read for Terminal {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.take()?;
+            self.show()?;
+            if !self.line.done().is_empty() {
+                return self.line.done().read(buf);
+            }
+            if self.line.has_ended() {
+                return Ok(0);
+            }
+            if self.line.echo().len() > MOST_ECHO {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            if self.mode.is_none() {
+                return self.descriptor.read(buf);
+            }
+            match self.descriptor.read(buf)? {
+                0 => return Ok(0),
+                n => self.line.type_in(&buf[..n]),
+            }
+        }
+    }
+}
+
+/// Bytes of echo that may wait for a stopped screen before typing waits too.
+const MOST_ECHO: usize = 64 << 10;
