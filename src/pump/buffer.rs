@@ -1,0 +1,119 @@
+//! Bytes between a read and a write.
+
+use std::io::{self, Read};
+
+/// A buffer that starts small, for a hand at the keyboard, and grows while reads fill it.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    most: usize,
+}
+
+impl Buffer {
+    /// An empty buffer; it takes memory at the first read.
+    pub fn new() -> Self {
+        Self { bytes: Vec::new(), start: 0, end: 0, most: MOST }
+    }
+
+    /// An empty buffer for datagrams of up to `largest` bytes: there is always room for one more
+    /// behind a part of a line that is being kept.
+    pub fn for_datagrams(largest: usize) -> Self {
+        Self { bytes: vec![0; largest * 2], start: 0, end: 0, most: largest * 2 }
+    }
+
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Reads once, at most `limit` bytes. `Ok(0)` is the end of the source; there must be room.
+    pub fn fill(&mut self, from: &mut dyn Read, limit: usize) -> io::Result<usize> {
+        self.make_room();
+        let room = (self.bytes.len() - self.end).min(limit);
+        let n = from.read(&mut self.bytes[self.end..][..room])?;
+        self.end += n;
+        if n == room && self.end == self.bytes.len() && self.bytes.len() < self.most {
+            self.bytes.resize((self.bytes.len() * 4).min(self.most), 0);
+        }
+        Ok(n)
+    }
+
+    /// Takes `n` bytes off the front.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end, "consumed more than there was");
+        if self.is_empty() {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    fn make_room(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; LEAST];
+        }
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.bytes.len() {
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        }
+    }
+}
+
+/// Bytes at first: more than anybody types, less than a page table notices.
+const LEAST: usize = 16 << 10;
+
+/// Bytes at most: larger reads gain nothing (measured by many on loopback; `PEERS`, section 0).
+const MOST: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_while_reads_fill_it_and_no_further() {
+        let mut buffer = Buffer::new();
+        let mut sizes = Vec::new();
+        for _ in 0..5 {
+            let n = buffer.fill(&mut io::repeat(7), usize::MAX).unwrap();
+            sizes.push(n);
+            buffer.consume(n);
+        }
+        assert_eq!(sizes, [16 << 10, 64 << 10, 256 << 10, 256 << 10, 256 << 10]);
+    }
+
+    #[test]
+    fn a_small_read_leaves_it_small() {
+        let mut buffer = Buffer::new();
+        for _ in 0..100 {
+            buffer.fill(&mut &b"typed"[..], usize::MAX).unwrap();
+            buffer.consume(5);
+        }
+        assert_eq!(buffer.bytes.len(), LEAST);
+    }
+
+    #[test]
+    fn what_is_kept_stays_in_front() {
+        let mut buffer = Buffer::for_datagrams(8);
+        buffer.fill(&mut &b"abcdefgh"[..], 8).unwrap();
+        buffer.consume(3);
+        buffer.fill(&mut &b"12345678"[..], 8).unwrap();
+        assert_eq!(buffer.bytes(), b"defgh12345678");
+    }
+}

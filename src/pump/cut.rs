@@ -1,0 +1,76 @@
+//! What is sent as one: a line, a datagram, a chunk of a file.
+
+/// How a flow's bytes are cut into pieces that are sent one by one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// Not at all: what was read at once is sent at once.
+    AsRead,
+    /// Pieces of this many bytes; the last one may be shorter.
+    Chunks(usize),
+    /// After each line feed; a longer line after this many bytes.
+    Lines(usize),
+}
+
+impl Cut {
+    /// The length of the piece at the front of `bytes`; `None` if more must be read to know it.
+    /// `last` says that no more will come.
+    pub fn next(self, bytes: &[u8], last: bool) -> Option<usize> {
+        let rest = (!bytes.is_empty()).then_some(bytes.len());
+        match self {
+            Self::AsRead => rest,
+            Self::Chunks(size) if bytes.len() >= size => Some(size),
+            Self::Lines(most) => {
+                let front = &bytes[..bytes.len().min(most)];
+                match front.iter().position(|b| *b == b'\n') {
+                    Some(at) => Some(at + 1),
+                    None if bytes.len() >= most => Some(most),
+                    None => rest.filter(|_| last),
+                }
+            }
+            Self::Chunks(_) => rest.filter(|_| last),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pieces() {
+        use Cut::{AsRead, Chunks, Lines};
+        let table: [(Cut, &[u8], bool, Option<usize>); 13] = [
+            (AsRead, b"", true, None),
+            (AsRead, b"a\nb", false, Some(3)),
+            (Chunks(4), b"abc", false, None),
+            (Chunks(4), b"abc", true, Some(3)),
+            (Chunks(4), b"abcde", false, Some(4)),
+            (Chunks(4), b"", true, None),
+            (Lines(9), b"ab", false, None),
+            (Lines(9), b"ab", true, Some(2)),
+            (Lines(9), b"\nab", false, Some(1)),
+            (Lines(9), b"ab\ncd\n", false, Some(3)),
+            (Lines(3), b"abcd\n", false, Some(3)),
+            (Lines(3), b"abc", false, Some(3)),
+            (Lines(9), b"", true, None),
+        ];
+        for (cut, bytes, last, piece) in table {
+            assert_eq!(cut.next(bytes, last), piece, "{cut:?} of {bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_are_the_whole(bytes: Vec<u8>, size in 1_usize..9, lines: bool) {
+            let cut = if lines { Cut::Lines(size) } else { Cut::Chunks(size) };
+            let mut rest = &bytes[..];
+            while let Some(n) = cut.next(rest, true) {
+                prop_assert!(0 < n && n <= size);
+                rest = &rest[n..];
+            }
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! When is a session over? One pure function over what the two flows look like.
+
+use std::time::{Duration, Instant};
+
+use super::earlier;
+
+/// What our end reads from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// It will end, and it is wanted whole.
+    File,
+    /// It may go on for ever, or be silent for ever.
+    Pipe,
+    /// A person.
+    Terminal,
+}
+
+/// What a session's end depends on besides what happens: all of it from the command line.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Datagrams have no end of file of their own.
+    pub datagrams: bool,
+    pub source: Source,
+    pub listening: bool,
+    /// `--half-open`.
+    pub half_open: bool,
+    /// `--send-only`.
+    pub send_only: bool,
+    /// `-q`: how long silence may last once one side has ended.
+    pub quiet: Option<Duration>,
+    /// `-w`: how long nothing may move.
+    pub idle: Option<Duration>,
+    /// Silence that ends a session of datagrams well, once something has come.
+    pub silence: Option<Duration>,
+}
+
+/// How far one direction is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// It went wrong.
+    Failed,
+    /// It came to its end then.
+    Finished(Instant),
+    /// The reader of our output has left, then.
+    Left(Instant),
+    /// It goes on.
+    Open,
+    /// The peer takes no more.
+    Refused,
+}
+
+/// What a session looks like.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// From us to the peer; `None` where the session has no such direction.
+    pub outbound: Option<Side>,
+    /// From the peer to us.
+    pub inbound: Side,
+    /// Whether the peer has ever sent something.
+    pub heard: bool,
+    /// Whether something that we have read waits for the peer to take it.
+    pub pending: bool,
+    /// When something last came from the peer.
+    pub last_in: Instant,
+    /// When something last came from our source or went to the peer.
+    pub last_out: Instant,
+    /// Bytes that the peer's system has not acknowledged.
+    pub unacknowledged: u64,
+    /// How long the peer's system has acknowledged nothing, where that is known.
+    pub since_heard: Option<Duration>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Go on, and ask again then at the latest.
+    Continue(Option<Instant>),
+    Over(Why),
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// Both sides came to their end.
+    Done,
+    /// A direction failed.
+    Failed,
+    /// The peer's system has not answered for a minute.
+    Gone,
+    /// Nothing moved for `-w`.
+    Idle,
+    /// The peer closed while somebody sat at our terminal.
+    PeerClosed,
+    /// One side had ended, and the other one was silent.
+    Quiet,
+    /// The reader of our output left.
+    ReaderLeft,
+    /// No datagram came for a while.
+    Silence,
+}
+
+impl Ending {
+    /// Is it over?
+    pub fn verdict(&self, scene: &Scene, now: Instant) -> Verdict {
+        let stage = self.stage(scene, now);
+        let Verdict::Continue(until) = stage else { return stage };
+        if scene.unacknowledged > 0
+            && !matches!(scene.inbound, Side::Open)
+            && scene.since_heard.is_some_and(|time| time >= GONE)
+        {
+            return Verdict::Over(Why::Gone);
+        }
+        let last = scene.last_in.max(scene.last_out);
+        if let Some(silence) = self.silence.filter(|_| scene.heard) {
+            return after(last, silence, Why::Silence, until, now);
+        }
+        match self.idle {
+            Some(idle) => after(last, idle, Why::Idle, until, now),
+            None => stage,
+        }
+    }
+
+    fn stage(&self, scene: &Scene, now: Instant) -> Verdict {
+        use Side::{Failed, Finished, Left, Open, Refused};
+        match (scene.outbound, scene.inbound) {
+            // Whatever else is under way, it cannot become a success.
+            (Some(Failed), _) | (_, Failed | Refused) => Verdict::Over(Why::Failed),
+            // The peer refuses us, but may have said why.
+            (Some(Refused), Open) => Verdict::Continue(None),
+            (Some(Refused), _) => Verdict::Over(Why::Failed),
+            (None, Finished(_)) => Verdict::Over(Why::Done),
+            (None, Left(_)) => Verdict::Over(Why::ReaderLeft),
+            (Some(Finished(_)), Finished(_)) => acknowledged(scene, Why::Done, now),
+            (Some(Finished(_)), Left(_)) => acknowledged(scene, Why::ReaderLeft, now),
+            (Some(Open | Left(_)), Finished(at)) => self.after_peer(scene, at, Why::PeerClosed, now),
+            (Some(Open | Left(_)), Left(at)) => self.after_peer(scene, at, Why::ReaderLeft, now),
+            (Some(Finished(at)), Open) => self.after_us(scene, at, now),
+            (None | Some(Open | Left(_)), Open) => Verdict::Continue(None),
+        }
+    }
+
+    /// Our end of file was sent, the peer goes on.
+    fn after_us(&self, scene: &Scene, at: Instant, now: Instant) -> Verdict {
+        let quiet = match (self.datagrams, self.quiet) {
+            (true, _) if self.send_only => return Verdict::Over(Why::Done),
+            (_, Some(quiet)) => quiet,
+            (true, None) if !self.listening => ANSWER,
+            (_, None) => return Verdict::Continue(None),
+        };
+        after(at.max(scene.last_in), quiet, Why::Quiet, None, now)
+    }
+
+    /// Nothing more comes from the peer, or nobody wants it; we go on.
+    fn after_peer(&self, scene: &Scene, at: Instant, why: Why, now: Instant) -> Verdict {
+        match self.source {
+            _ if self.half_open => Verdict::Continue(Some(now + LOOK)),
+            Source::Terminal => Verdict::Over(why),
+            Source::File => Verdict::Continue(Some(now + LOOK)),
+            // It is the peer that holds us up.
+            Source::Pipe if scene.pending => Verdict::Continue(Some(now + LOOK)),
+            Source::Pipe => match self.quiet {
+                None if !scene.heard && why == Why::PeerClosed => Verdict::Continue(Some(now + LOOK)),
+                quiet => {
+                    let quiet = quiet.unwrap_or(SILENT_PIPE);
+                    after(at.max(scene.last_out), quiet, Why::Quiet, Some(now + LOOK), now)
+                }
+            },
+        }
+    }
+}
+
+/// All was sent; it is over once all has arrived.
+fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
+    if scene.unacknowledged > 0 { Verdict::Continue(Some(now + ACKNOWLEDGE)) } else { Verdict::Over(why) }
+}
+
+fn after(last: Instant, time: Duration, why: Why, until: Option<Instant>, now: Instant) -> Verdict {
+    let end = last + time;
+    if now >= end { Verdict::Over(why) } else { Verdict::Continue(earlier(until, Some(end))) }
+}
+
+/// How long a query over datagrams waits for the next answer.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long our pipe may be silent when the peer has had its say.
+const SILENT_PIPE: Duration = Duration::from_secs(2);
+
+/// How often we look whether the last bytes were acknowledged, where no event tells.
+const ACKNOWLEDGE: Duration = Duration::from_millis(20);
+
+/// How often we look whether the peer's system is still there.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long the peer's system may be mute before we take it for dead.
+const GONE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const Q: Option<Duration> = Some(Duration::from_secs(7));
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A session over a stream, with a pipe, that has heard something.
+    fn rules() -> Ending {
+        Ending {
+            datagrams: false,
+            source: Source::Pipe,
+            listening: false,
+            half_open: false,
+            send_only: false,
+            quiet: None,
+            idle: None,
+            silence: None,
+        }
+    }
+
+    /// What was true at second 100: all of it began at second 0, and moved last at second 10.
+    struct Table {
+        zero: Instant,
+    }
+
+    impl Table {
+        fn at(&self, second: u64) -> Instant {
+            self.zero + SECOND * u32::try_from(second).unwrap()
+        }
+
+        fn scene(&self, outbound: Option<Side>, inbound: Side) -> Scene {
+            Scene {
+                outbound,
+                inbound,
+                heard: true,
+                pending: false,
+                last_in: self.at(10),
+                last_out: self.at(10),
+                unacknowledged: 0,
+                since_heard: None,
+            }
+        }
+    }
+
+    /// One row a rule: the sentence, the rules, the scene, the second we ask, the verdict.
+    #[test]
+    fn endings() {
+        use Side::{Failed, Finished, Left, Open, Refused};
+        let t = Table { zero: Instant::now() };
+        let done = |second| Finished(t.at(second));
+        let left = |second| Left(t.at(second));
+        let scene = |outbound, inbound| t.scene(outbound, inbound);
+        let go_on = Verdict::Continue(None);
+        let until = |second| Verdict::Continue(Some(t.at(second)));
+        let over = Verdict::Over;
+
+        let file = Ending { source: Source::File, ..rules() };
+        let terminal = Ending { source: Source::Terminal, ..rules() };
+        let half_open = Ending { half_open: true, ..rules() };
+        let quiet = Ending { quiet: Q, ..rules() };
+        let idle = Ending { idle: Q, ..rules() };
+        let query = Ending { datagrams: true, ..rules() };
+        let query_q = Ending { datagrams: true, quiet: Q, ..rules() };
+        let server = Ending { datagrams: true, listening: true, ..rules() };
+        let shout = Ending { datagrams: true, send_only: true, ..rules() };
+        let receiver = Ending { silence: Some(SECOND * 2), ..server.clone() };
+        let receiver_w = Ending { idle: Q, ..receiver.clone() };
+        let mute = Scene { heard: false, ..scene(Some(Open), done(20)) };
+        let nothing_yet = Scene { heard: false, ..scene(None, Open) };
+        let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
+        let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
+        let dead = Scene { since_heard: Some(GONE), ..on_its_way };
+        let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE));
+
+        let table: Vec<(&str, Ending, Scene, u64, Verdict)> = vec![
+            ("both go on", rules(), scene(Some(Open), Open), 30, go_on),
+            ("both have ended", rules(), scene(Some(done(20)), done(20)), 30, over(Why::Done)),
+            ("both have ended, and the last bytes are on their way", rules(), on_its_way, 30, soon),
+            ("they are on their way to a dead system", rules(), dead, 30, over(Why::Gone)),
+            // Rule 1: our end of file is passed on, and we go on receiving.
+            ("our source has ended", rules(), scene(Some(done(20)), Open), 999, go_on),
+            ("our source has ended, -q 7", quiet.clone(), scene(Some(done(20)), Open), 26, until(27)),
+            (
+                "our source has ended 7 s ago, -q 7",
+                quiet.clone(),
+                scene(Some(done(20)), Open),
+                27,
+                over(Why::Quiet),
+            ),
+            // Rule 2: the peer has ended.
+            (
+                "the peer has ended, we are at a terminal",
+                terminal.clone(),
+                scene(Some(Open), done(20)),
+                20,
+                over(Why::PeerClosed),
+            ),
+            (
+                "the peer has ended, we send a file",
+                file.clone(),
+                scene(Some(Open), done(20)),
+                995,
+                until(1000),
+            ),
+            ("the peer has ended, our pipe is silent", rules(), scene(Some(Open), done(20)), 21, until(22)),
+            (
+                "the peer has ended, our pipe was silent for 2 s",
+                rules(),
+                scene(Some(Open), done(20)),
+                22,
+                over(Why::Quiet),
+            ),
+            (
+                "the peer has ended, our pipe speaks",
+                rules(),
+                Scene { last_out: t.at(29), ..scene(Some(Open), done(20)) },
+                30,
+                until(31),
+            ),
+            ("the peer has ended, and does not take what our pipe said", rules(), held_up, 30, until(35)),
+            (
+                "the peer has ended, our pipe is silent, -q 7",
+                quiet.clone(),
+                scene(Some(Open), done(20)),
+                26,
+                until(27),
+            ),
+            (
+                "the peer has ended, our pipe was silent for 7 s, -q 7",
+                quiet.clone(),
+                scene(Some(Open), done(20)),
+                27,
+                over(Why::Quiet),
+            ),
+            ("the peer has ended and never sent a byte", rules(), mute, 995, until(1000)),
+            ("the peer has ended and never sent a byte, -q 7", quiet.clone(), mute, 27, over(Why::Quiet)),
+            (
+                "the peer has ended, --half-open",
+                half_open.clone(),
+                scene(Some(Open), done(20)),
+                995,
+                until(1000),
+            ),
+            (
+                "the peer has ended, at a terminal, --half-open",
+                Ending { source: Source::Terminal, ..half_open.clone() },
+                scene(Some(Open), done(20)),
+                995,
+                until(1000),
+            ),
+            // Rule 3: there is only one direction.
+            ("we only receive, and the peer goes on", rules(), scene(None, Open), 999, go_on),
+            ("we only receive, and the peer has ended", rules(), scene(None, done(20)), 20, over(Why::Done)),
+            (
+                "we only send, and the peer has not closed yet",
+                Ending { send_only: true, ..rules() },
+                scene(Some(done(20)), Open),
+                999,
+                go_on,
+            ),
+            (
+                "we only send, and the peer has not closed for -q 7",
+                Ending { send_only: true, ..quiet.clone() },
+                scene(Some(done(20)), Open),
+                27,
+                over(Why::Quiet),
+            ),
+            // Rule 4: the reader of our output has left.
+            (
+                "nobody reads our output, and nothing is to be sent",
+                rules(),
+                scene(None, left(20)),
+                20,
+                over(Why::ReaderLeft),
+            ),
+            (
+                "nobody reads our output, all is sent",
+                rules(),
+                scene(Some(done(20)), left(20)),
+                20,
+                over(Why::ReaderLeft),
+            ),
+            (
+                "nobody reads our output, all is sent and on its way",
+                rules(),
+                Scene { unacknowledged: 5, ..scene(Some(done(20)), left(20)) },
+                30,
+                soon,
+            ),
+            (
+                "nobody reads our output, we send a file",
+                file.clone(),
+                scene(Some(Open), left(20)),
+                995,
+                until(1000),
+            ),
+            (
+                "nobody reads our output, we are at a terminal",
+                terminal.clone(),
+                scene(Some(Open), left(20)),
+                20,
+                over(Why::ReaderLeft),
+            ),
+            (
+                "nobody reads our output, our pipe was silent for 2 s",
+                rules(),
+                scene(Some(Open), left(20)),
+                22,
+                over(Why::Quiet),
+            ),
+            (
+                "nobody reads our output, our pipe speaks",
+                rules(),
+                Scene { last_out: t.at(29), ..scene(Some(Open), left(20)) },
+                30,
+                until(31),
+            ),
+            // Rule 5: failures.
+            ("the peer has reset", rules(), scene(Some(Open), Failed), 20, over(Why::Failed)),
+            (
+                "the peer refuses what we send, and may say why",
+                rules(),
+                scene(Some(Refused), Open),
+                999,
+                go_on,
+            ),
+            (
+                "the peer refuses what we send, and has ended",
+                rules(),
+                scene(Some(Refused), done(20)),
+                20,
+                over(Why::Failed),
+            ),
+            ("our source cannot be read", rules(), scene(Some(Failed), Open), 20, over(Why::Failed)),
+            ("nothing moved for less than -w 7", idle.clone(), scene(Some(Open), Open), 16, until(17)),
+            ("nothing moved for -w 7", idle.clone(), scene(Some(Open), Open), 17, over(Why::Idle)),
+            (
+                "nothing moved for -w 7, our source having ended",
+                idle.clone(),
+                scene(Some(done(10)), Open),
+                17,
+                over(Why::Idle),
+            ),
+            // Rule 6: datagrams.
+            ("a query waits for an answer", query.clone(), scene(Some(done(20)), Open), 20, until(21)),
+            (
+                "a query waits 1 s after the last answer",
+                query.clone(),
+                Scene { last_in: t.at(25), ..scene(Some(done(20)), Open) },
+                25,
+                until(26),
+            ),
+            (
+                "a query had no answer for 1 s",
+                query.clone(),
+                scene(Some(done(20)), Open),
+                21,
+                over(Why::Quiet),
+            ),
+            ("a query waits as long as -q says", query_q.clone(), scene(Some(done(20)), Open), 26, until(27)),
+            (
+                "a query goes on while somebody types",
+                Ending { source: Source::Terminal, ..query.clone() },
+                scene(Some(Open), Open),
+                999,
+                go_on,
+            ),
+            (
+                "a listener goes on when its source has ended",
+                server.clone(),
+                scene(Some(done(20)), Open),
+                999,
+                go_on,
+            ),
+            ("only sent, all is said", shout.clone(), scene(Some(done(20)), Open), 20, over(Why::Done)),
+            ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, go_on),
+            (
+                "a file is received: nothing has come yet, -w 7",
+                receiver_w.clone(),
+                nothing_yet,
+                17,
+                over(Why::Idle),
+            ),
+            (
+                "a file is received: the last piece came just now",
+                receiver.clone(),
+                scene(None, Open),
+                11,
+                until(12),
+            ),
+            (
+                "a file is received: 2 s of silence",
+                receiver.clone(),
+                scene(None, Open),
+                12,
+                over(Why::Silence),
+            ),
+            (
+                "a file is received: its end was marked",
+                receiver.clone(),
+                scene(None, done(11)),
+                11,
+                over(Why::Done),
+            ),
+        ];
+        for (sentence, rules, scene, second, verdict) in table {
+            assert_eq!(rules.verdict(&scene, t.at(second)), verdict, "{sentence}");
+        }
+    }
+}

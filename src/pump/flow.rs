@@ -1,0 +1,353 @@
+//! One direction: from a source to a sink, piece by piece, to the end of file and a little beyond.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{Cut, Pace, buffer::Buffer};
+use crate::{endpoint::Endpoint, stage::Stages};
+
+/// How a direction is to behave.
+#[derive(Debug)]
+pub struct Shape {
+    pub cut: Cut,
+    pub pace: Pace,
+    pub stages: Stages,
+    /// Bytes of the largest datagram of the source; `None` for a stream.
+    pub source_datagram: Option<usize>,
+    /// Bytes of the largest datagram of the sink, each piece being one; `None` for a stream.
+    pub sink_datagram: Option<usize>,
+    /// Whether the reader of the sink may leave without that being a failure (stdout, as in `| head`).
+    pub reader_may_leave: bool,
+    /// Whether the end of the source is passed on (`--no-shutdown` clears it).
+    pub pass_eof: bool,
+    /// Reads after which we have had enough (`-W`).
+    pub limit: Option<u64>,
+}
+
+impl Shape {
+    /// Moves everything as it comes.
+    pub fn plain() -> Self {
+        Self {
+            cut: Cut::AsRead,
+            pace: Pace::new(None, None),
+            stages: Stages::default(),
+            source_datagram: None,
+            sink_datagram: None,
+            reader_may_leave: false,
+            pass_eof: true,
+            limit: None,
+        }
+    }
+}
+
+/// How far a direction is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// Nobody reads the sink any more: what comes is dropped, so that the source is not held up.
+    Discarding,
+    /// The source has ended, the rest is on its way.
+    Draining,
+    Finished,
+    Open,
+}
+
+/// What went wrong in a direction.
+#[derive(Debug)]
+pub enum Fault {
+    /// The sink refused.
+    Sink(io::Error),
+    /// The source failed.
+    Source(io::Error),
+    /// What a stage writes (`-o`) could not be written.
+    Stage(io::Error),
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    Blocked(Option<Instant>),
+    Finished,
+    Moved(usize),
+}
+
+impl Step {
+    /// When a blocked flow may go on by itself.
+    pub(super) fn until(self) -> Option<Instant> {
+        match self {
+            Self::Blocked(until) => until,
+            Self::Finished | Self::Moved(_) => None,
+        }
+    }
+}
+
+/// One direction of a session.
+#[derive(Debug)]
+pub struct Flow {
+    shape: Shape,
+    state: State,
+    fault: Option<Fault>,
+    /// As read.
+    buffer: Buffer,
+    /// The piece that is being sent, where a filter has changed it.
+    filtered: Vec<u8>,
+    /// Bytes of the piece that are still to be sent.
+    piece: usize,
+    moved: u64,
+    reads: u64,
+    pieces: u64,
+    last: Instant,
+}
+
+impl Flow {
+    /// A direction that has not begun.
+    pub fn new(shape: Shape, now: Instant) -> Self {
+        let buffer = match shape.source_datagram {
+            Some(largest) => Buffer::for_datagrams(largest),
+            None => Buffer::new(),
+        };
+        Self {
+            shape,
+            state: State::Open,
+            fault: None,
+            buffer,
+            filtered: Vec::new(),
+            piece: 0,
+            moved: 0,
+            reads: 0,
+            pieces: 0,
+            last: now,
+        }
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What went wrong, if something did: the flow is finished then.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Bytes that the sink has taken.
+    pub fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Reads that brought something: for datagrams, how many came.
+    pub fn reads(&self) -> u64 {
+        self.reads
+    }
+
+    /// Pieces that the sink has taken: for datagrams, how many went.
+    pub fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
+    /// Bytes that were read, and that the sink has not taken.
+    pub fn pending(&self) -> u64 {
+        let kept = self.buffer.bytes().len() + self.filtered.len();
+        u64::try_from(kept).unwrap_or(u64::MAX)
+    }
+
+    /// When something last moved; at first, when the flow was made.
+    pub fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// The stages, for what they have found out.
+    pub fn stages(&self) -> &Stages {
+        &self.shape.stages
+    }
+
+    /// Reads no more, and only sends what was read. `pass_eof` says whether the end that the sink then
+    /// sees is to look like the source's own.
+    pub fn stop(&mut self, pass_eof: bool) {
+        if self.state == State::Open {
+            self.state = State::Draining;
+            self.shape.pass_eof &= pass_eof;
+        }
+    }
+
+    /// Gives up on the sink: nobody reads it any more.
+    pub fn check(&mut self, to: &mut dyn Endpoint) {
+        if matches!(self.state, State::Open | State::Draining) && to.is_broken() {
+            self.refuse(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+
+    /// Moves one buffer's worth: sends what it has, or else reads once.
+    pub(super) fn step(&mut self, from: &mut dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
+        match self.state {
+            State::Finished => return Step::Finished,
+            State::Discarding => return self.discard(from, now),
+            State::Draining | State::Open => {}
+        }
+        match self.send(to, now) {
+            Step::Finished if self.state == State::Open => self.receive(from, now),
+            Step::Finished => self.close(to),
+            step => step,
+        }
+    }
+
+    /// Sends pieces until there is none; `Finished` says that nothing is left to send.
+    fn send(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        let mut moved = 0;
+        let step = loop {
+            if self.piece == 0 {
+                let last = self.state == State::Draining;
+                let Some(piece) = self.shape.cut.next(self.buffer.bytes(), last) else {
+                    break Step::Finished;
+                };
+                if let Err(when) = self.shape.pace.start(now) {
+                    break Step::Blocked(Some(when));
+                }
+                self.begin(piece);
+            }
+            let most = match self.shape.pace.allow(now) {
+                Ok(most) if self.shape.sink_datagram.is_none() => most.min(self.piece),
+                Ok(_) => self.piece,
+                Err(when) => break Step::Blocked(Some(when)),
+            };
+            match to.write(&ready(&self.filtered, &self.buffer, self.piece)[..most]) {
+                Ok(n) => {
+                    moved += n;
+                    if let Err(error) = self.sent(n, now) {
+                        return self.fail(Fault::Stage(error));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Step::Blocked(None),
+                Err(error) if self.shape.sink_datagram.is_some() && crate::sys::is_exhausted(&error) => {
+                    break Step::Blocked(Some(now + DEVICE_BUSY));
+                }
+                Err(error) => {
+                    self.refuse(error);
+                    return Step::Moved(moved);
+                }
+            }
+        };
+        if moved > 0 { Step::Moved(moved) } else { step }
+    }
+
+    /// Makes the first `piece` bytes of the buffer the piece to send.
+    fn begin(&mut self, piece: usize) {
+        self.piece = piece;
+        if self.shape.stages.change() {
+            self.shape.stages.filter(&self.buffer.bytes()[..piece], &mut self.filtered);
+            self.buffer.consume(piece);
+            self.piece = self.filtered.len();
+        }
+    }
+
+    /// The sink has taken `n` bytes of the piece.
+    fn sent(&mut self, n: usize, now: Instant) -> io::Result<()> {
+        if self.shape.stages.look() {
+            self.shape.stages.tap(&ready(&self.filtered, &self.buffer, self.piece)[..n])?;
+        }
+        self.piece -= n;
+        if !self.shape.stages.change() {
+            self.buffer.consume(n);
+        } else if self.piece == 0 {
+            self.filtered.clear();
+        }
+        self.moved += n as u64;
+        self.pieces += u64::from(self.piece == 0);
+        self.shape.pace.spend(n, self.piece == 0, now);
+        self.last = now;
+        Ok(())
+    }
+
+    fn receive(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
+        if self.shape.limit.is_some_and(|limit| self.reads >= limit) {
+            self.state = State::Draining;
+            return Step::Moved(0);
+        }
+        // One read is one datagram: it must not be larger than one.
+        let most = match (self.shape.sink_datagram, self.shape.stages.change()) {
+            (Some(largest), false) => largest,
+            // A line feed can become two bytes.
+            (Some(largest), true) => largest / 2,
+            (None, _) => usize::MAX,
+        };
+        match self.buffer.fill(from, most) {
+            Ok(0) => {
+                self.state = State::Draining;
+                Step::Moved(0)
+            }
+            Ok(n) => {
+                self.reads += 1;
+                self.last = now;
+                Step::Moved(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) => {
+                // What was read before is good.
+                self.fault = Some(Fault::Source(error));
+                self.shape.pass_eof = false;
+                self.state = State::Draining;
+                Step::Moved(0)
+            }
+        }
+    }
+
+    fn discard(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
+        match self.buffer.fill(from, usize::MAX) {
+            Ok(0) => {
+                self.state = State::Finished;
+                Step::Finished
+            }
+            Ok(n) => {
+                self.last = now;
+                self.buffer.clear();
+                Step::Moved(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) => self.fail(Fault::Source(error)),
+        }
+    }
+
+    fn close(&mut self, to: &mut dyn Endpoint) -> Step {
+        if self.shape.pass_eof {
+            match to.finish() {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
+                // A peer that has reset is told nothing; whether bytes were lost, the session finds out.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+                Err(error) => return self.fail(Fault::Sink(error)),
+            }
+        }
+        self.state = State::Finished;
+        Step::Finished
+    }
+
+    /// The sink takes no more.
+    fn refuse(&mut self, error: io::Error) {
+        if self.shape.reader_may_leave && error.kind() == io::ErrorKind::BrokenPipe {
+            self.buffer.clear();
+            self.filtered.clear();
+            self.piece = 0;
+            self.state = match self.state {
+                State::Open => State::Discarding,
+                _ => State::Finished,
+            };
+        } else {
+            self.fail(Fault::Sink(error));
+        }
+    }
+
+    fn fail(&mut self, fault: Fault) -> Step {
+        self.fault.get_or_insert(fault);
+        self.state = State::Finished;
+        Step::Finished
+    }
+}
+
+/// What is left of the piece: behind a filter, of what the filter made of it.
+fn ready<'a>(filtered: &'a [u8], buffer: &'a Buffer, piece: usize) -> &'a [u8] {
+    if filtered.is_empty() { &buffer.bytes()[..piece] } else { &filtered[filtered.len() - piece..] }
+}
+
+/// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).
+const DEVICE_BUSY: Duration = Duration::from_millis(1);

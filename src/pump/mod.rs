@@ -1,0 +1,78 @@
+//! How bytes move between two endpoints: a flow each way, and the rules for the end.
+
+mod buffer;
+mod cut;
+mod ending;
+mod flow;
+mod pace;
+
+pub use self::{
+    cut::Cut,
+    ending::{Ending, Scene, Side, Source, Verdict, Why},
+    flow::{Fault, Flow, Shape, State},
+    pace::Pace,
+};
+
+use std::time::Instant;
+
+use self::flow::Step;
+use crate::endpoint::Endpoint;
+
+/// Both directions of a session. `None` is a direction that the session does not have.
+#[derive(Debug)]
+pub struct Pump {
+    pub inbound: Flow,
+    pub outbound: Option<Flow>,
+}
+
+/// What became of a turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// Nothing can move before something changes, or before then.
+    Blocked(Option<Instant>),
+    /// More could move, but others have waited.
+    Yielded,
+}
+
+impl Pump {
+    /// Moves what can be moved, inbound first (`ARCHITECTURE`, trap 1: what the peer says may be what
+    /// unblocks what we say). The endpoints are lent: a tunnel lends a view into its own.
+    pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
+        let mut moved = 0;
+        while moved < BUDGET {
+            let inbound = self.inbound.step(peer, local, now);
+            let outbound = match &mut self.outbound {
+                Some(flow) => flow.step(local, peer, now),
+                None => Step::Finished,
+            };
+            match (inbound, outbound) {
+                (Step::Moved(n), Step::Moved(m)) => moved += n + m,
+                (Step::Moved(n), _) | (_, Step::Moved(n)) => moved += n,
+                (one, other) => return Turn::Blocked(earlier(one.until(), other.until())),
+            }
+        }
+        Turn::Yielded
+    }
+
+    /// What the kernel says with a hang-up: looks whether anybody still reads what the flows write.
+    pub fn check(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint) {
+        self.inbound.check(local);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.check(peer);
+        }
+    }
+}
+
+/// The earlier of two deadlines.
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Bytes that one session moves before the others have their turn.
+const BUDGET: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! How much may be sent now, and when more: a rate, and a delay between pieces. It never sees a byte.
+
+use std::time::{Duration, Instant};
+
+/// The pace of one direction.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// Bytes per second (`--rate`).
+    rate: Option<u64>,
+    /// Between the starts of pieces (`-d`).
+    delay: Option<Duration>,
+    /// Bytes that may go at `since`; below zero after a piece that could not be divided.
+    tokens: f64,
+    since: Option<Instant>,
+    /// When the next piece may start.
+    next: Option<Instant>,
+}
+
+impl Pace {
+    /// `rate` in bytes per second, `delay` between pieces.
+    pub fn new(rate: Option<u64>, delay: Option<Duration>) -> Self {
+        Self { rate, delay, tokens: 0.0, since: None, next: None }
+    }
+
+    /// Whether a new piece may start; else when.
+    pub fn start(&mut self, now: Instant) -> Result<(), Instant> {
+        match self.next {
+            Some(next) if now < next => Err(next),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many bytes may go now; else when.
+    pub fn allow(&mut self, now: Instant) -> Result<usize, Instant> {
+        let Some(rate) = self.rate else { return Ok(usize::MAX) };
+        let rate = rate as f64;
+        let burst = (rate * BURST).max(1.0);
+        let since = *self.since.get_or_insert(now);
+        if now > since {
+            let gained = (now - since).as_secs_f64() * rate;
+            self.tokens = (self.tokens + gained).min(burst);
+            self.since = Some(now);
+        }
+        let wanted = burst.min(MOST_AT_ONCE).min(rate * STEP).max(1.0);
+        if self.tokens >= wanted {
+            return Ok(self.tokens as usize);
+        }
+        let wait = Duration::from_secs_f64((wanted - self.tokens) / rate);
+        Err(now + wait.max(TICK))
+    }
+
+    /// So many bytes went; `whole` when they finished a piece.
+    pub fn spend(&mut self, bytes: usize, whole: bool, now: Instant) {
+        if self.rate.is_some() {
+            self.tokens -= bytes as f64;
+        }
+        if whole {
+            self.next = self.delay.map(|delay| now + delay);
+        }
+    }
+}
+
+/// Seconds of the rate that may be saved up while the source is silent.
+const BURST: f64 = 0.1;
+
+/// Seconds of the rate that are worth waking up for.
+const STEP: f64 = 0.01;
+
+/// The shortest wait: the clock of a poll ticks no faster.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes that are worth waking up for, whatever the rate.
+const MOST_AT_ONCE: f64 = 65_536.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends pieces of up to `size` bytes for `time`, and tells how many bytes went.
+    fn run(mut pace: Pace, size: usize, time: Duration) -> usize {
+        let start = Instant::now();
+        let (mut now, mut sent) = (start, 0);
+        while now < start + time {
+            match pace.start(now).and_then(|()| pace.allow(now)) {
+                Ok(most) => {
+                    let n = size.min(most);
+                    pace.spend(n, true, now);
+                    sent += n;
+                }
+                Err(when) => {
+                    assert!(when > now, "it would spin");
+                    now = when;
+                }
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn the_rate_is_kept_whatever_the_pieces() {
+        for rate in [1_u64, 100, 10_000, 1_000_000, 5_000_000_000] {
+            for size in [1_usize, 1400, 1 << 20] {
+                let size = size.max(usize::try_from(rate / 1000).unwrap());
+                let sent = run(Pace::new(Some(rate), None), size, Duration::from_secs(20)) as f64;
+                let due = rate as f64 * 20.0;
+                assert!((due * 0.95 - 1.0..due * 1.05 + 1.0).contains(&sent), "{rate} {size}: {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_delay_stands_between_pieces_and_not_before_the_first() {
+        let mut pace = Pace::new(None, Some(Duration::from_secs(2)));
+        let now = Instant::now();
+        assert_eq!(pace.start(now), Ok(()));
+        pace.spend(3, false, now);
+        assert_eq!(pace.start(now), Ok(()));
+        pace.spend(3, true, now);
+        let next = now + Duration::from_secs(2);
+        assert_eq!(pace.start(now), Err(next));
+        assert_eq!(pace.start(next), Ok(()));
+    }
+
+    #[test]
+    fn silence_saves_up_a_tenth_of_a_second_and_no_more() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Some(1000), None);
+        let _ = pace.allow(now);
+        assert_eq!(pace.allow(now + Duration::from_secs(60)), Ok(100));
+    }
+}
