@@ -1,0 +1,60 @@
+//! What is said when the command line cannot be read: one line, and what to do instead.
+
+use std::error::Error;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// An error of the parser as one line.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let arg = text(ContextKind::InvalidArg);
+    let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    let what = match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let suggested = text(ContextKind::SuggestedArg);
+            let instead = match of_nc(name) {
+                Some(hint) => format!("; {hint}"),
+                None if suggested.is_empty() => String::new(),
+                None => format!("; did you mean {suggested}?"),
+            };
+            format!("there is no option '{}'{instead}", arg.escape_debug())
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("{name} needs a value"),
+        ErrorKind::ValueValidation => {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{name} '{}': {why}{}", value.escape_debug(), old_meaning(name))
+        }
+        ErrorKind::ArgumentConflict => format!("{name} is given twice"),
+        _ => {
+            let whole = error.to_string();
+            let first = whole.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    };
+    format!("{what} (see remote --help)")
+}
+
+/// What the options of the nc family that we do not have are called here.
+fn of_nc(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "-I" => "nc's receive buffer is --rcvbuf here",
+        "-L" => "it is -l -k here",
+        "-O" => "nc's send buffer is --sndbuf here",
+        "-G" => "macOS's connection timeout is -T here",
+        "--idle" => "ncat's -i is -w here",
+        _ => return None,
+    })
+}
+
+/// What an option means in nc, for a value that looks as if that had been meant.
+fn old_meaning(name: &str) -> &'static str {
+    match name {
+        "--timeout" => "; nc's -T, the type of service, is --tos here",
+        "--delay" => "; nc's -d, not to read stdin, is --recv-only here",
+        _ => "",
+    }
+}

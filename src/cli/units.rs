@@ -1,0 +1,124 @@
+//! Times and sizes as they are typed.
+
+use std::time::Duration;
+
+/// A time: `2`, `0.5`, `250ms`, `90s`, `5m`, `1.5h`. A bare number is seconds.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) = split(text);
+    let scale = match unit {
+        "" => Some(1.0),
+        unit => units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale),
+    };
+    let seconds = scale.and_then(|scale| Some(decimal(number)? * scale));
+    seconds
+        .filter(|seconds| *seconds <= LONGEST)
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a time is a number, with ms, s, m or h if it is not in seconds".into())
+}
+
+/// A size in bytes: `1400`, `64k` and `1.5M` and `2G` (powers of 1000), `64Ki`, `1Mi`, `2Gi` (of 1024).
+pub fn size(text: &str) -> Result<u64, String> {
+    let units = [
+        ("", 1),
+        ("k", 1_000),
+        ("K", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+    ];
+    let (number, unit) = split(text);
+    let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
+    let bytes = scale.and_then(|scale: u64| {
+        if !number.contains('.') {
+            return number.parse::<u64>().ok()?.checked_mul(scale);
+        }
+        let bytes = decimal(number)? * scale as f64;
+        (bytes < u64::MAX as f64).then_some(bytes as u64)
+    });
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size is a number above 0, with k, M, G, Ki, Mi or Gi if it is not in bytes".into())
+}
+
+/// Where the number ends and the unit begins.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// A decimal without sign or exponent.
+fn decimal(number: &str) -> Option<f64> {
+    number.bytes().any(|b| b.is_ascii_digit()).then(|| number.parse().ok())?
+}
+
+/// Seconds: a hundred years, so that a deadline can be added to any clock.
+const LONGEST: f64 = 100.0 * 365.0 * 86_400.0;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn times() {
+        let table = [
+            ("2", 2000),
+            ("0", 0),
+            ("0.5", 500),
+            (".5", 500),
+            ("250ms", 250),
+            ("1.5s", 1500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ];
+        for (text, ms) in table {
+            assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "-1", "1d", "1 s", "1e3", ".", "1.2.3", "inf", "nan", "99999999999999"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let table = [
+            ("1400", 1400),
+            ("64k", 64_000),
+            ("64K", 64_000),
+            ("1.5M", 1_500_000),
+            ("2G", 2_000_000_000),
+            ("64Ki", 65_536),
+            ("1Mi", 1 << 20),
+            ("0.5Gi", 1 << 29),
+            ("18446744073709551615", u64::MAX),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "0", "k", "-1", "1T", "1 k", "1kB", "18446744073709551616", "99999999999G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = (time(&text), size(&text));
+        }
+
+        #[test]
+        fn whole_numbers_are_exact(n in 1_u64..1 << 40) {
+            prop_assert_eq!(size(&n.to_string()), Ok(n));
+            prop_assert_eq!(size(&format!("{n}Ki")), Ok(n << 10));
+        }
+
+        #[test]
+        fn seconds_and_milliseconds_agree(ms in 0_u64..1 << 30) {
+            prop_assert_eq!(time(&format!("{ms}ms")).unwrap().as_millis(), u128::from(ms));
+        }
+    }
+}
