@@ -1,3 +1,85 @@
 //! `remote`: netcat, finished.
+//!
+//! ```text
+//! argv ─clap→ Args ─Plan::new→ Plan::Connect { to, recipe, session }
+//!      ─Lookup→ [Address] ─Race→ Address ─Recipe::dial→ Descriptor    (connected, ours, non-blocking)
+//!      ─→ Stream or Datagram                  = peer  : Endpoint
+//!         stdin/stdout, files, a Seat         = local : Endpoint
+//!      ─→ Session { peer, Pump { outbound: Flow, inbound: Flow }, Ending }
+//!      ─advance/wait…→ Summary ─Report→ stderr, exit status
+//! ```
+//!
+//! A mode gets a socket from `net`, makes two endpoints, and a pump moves bytes between them through
+//! stages while `event` waits; `proto` knows formats, `sys` knows kernels.
 
-fn main() {}
+mod cli;
+mod endpoint;
+mod event;
+mod mode;
+mod net;
+mod plan;
+mod proto;
+mod pump;
+mod report;
+mod stage;
+mod sys;
+
+use std::{io, process::ExitCode};
+
+use crate::{
+    cli::Args,
+    mode::Interrupted,
+    plan::{Plan, Usage},
+    report::{Progress, Report},
+};
+
+fn main() -> ExitCode {
+    let args = match Args::read(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) if !error.use_stderr() => {
+            // Help and version were asked for; a reader that leaves early has seen enough.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("remote: {}", report::escaped(&cli::one_line(&error)));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let report = Report {
+        verbose: args.verbose,
+        quiet: args.quiet,
+        json: args.json,
+        progress: match (args.progress, args.no_progress) {
+            (true, _) => Progress::Always,
+            (_, true) => Progress::Never,
+            _ => Progress::Auto,
+        },
+    };
+    match Plan::new(args).and_then(|plan| mode::run(&plan, &report)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(FAILURE),
+        Err(error) => {
+            if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
+                sys::die_of(*signal)
+            } else {
+                let text = sentence(&error);
+                report.error(&text);
+                report.object(&report::Failure { end: "failed", error: &text });
+                ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
+            }
+        }
+    }
+}
+
+/// An error and its causes, as one line.
+fn sentence(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(error) => sys::reason(error),
+        None => cause.to_string(),
+    });
+    causes.collect::<Vec<_>>().join(": ")
+}
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;

@@ -1,0 +1,284 @@
+//! Connect, and have one session.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Error, Result, anyhow};
+
+use super::{
+    heed, local,
+    session::{self, Names},
+    succeeded,
+};
+use crate::{
+    endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
+    event::{Event, Reactor, Slots, Token},
+    net::{Address, Race, Recipe, Transport, race::Next, recipe::is_group, resolve::Lookup},
+    plan::{self, Connect, Target},
+    pump::earlier,
+    report::Report,
+    sys::{self, Descriptor},
+};
+
+/// Connects, and has the session.
+pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
+    local::check(&plan.session)?;
+    let dump = local::open_dump(&plan.session)?;
+    let mut reactor = Reactor::new().context("set up the event loop")?;
+    if let Target::Host { port, random: true, .. } = &plan.to {
+        report.note(format!("no port was given: port {port} was chosen at random"));
+    }
+    let (socket, address) = keep_trying(plan, &mut reactor, report)?;
+    let local_address = Address::from(&socket.socket().local_addr()?);
+    let whom = match &plan.to {
+        Target::Host { host, port, .. } => (host.as_str(), Some(*port)),
+        Target::Unix(path) => (path.to_str().unwrap_or("unix"), None),
+    };
+    report.verbose(succeeded(whom.0, &address, plan.session.transport));
+    report.detail(format!("from {local_address}"));
+
+    let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
+    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
+    let mut peer = peer(&plan.session, socket, &address)?;
+    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
+    let names = Names::new(&plan.session, address, local_address);
+    let source = local::source(&local.input);
+    let sends = !matches!(local.input, Input::Nothing);
+    let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
+    session::run(&mut reactor, SESSION, &mut session, &mut local, report)
+}
+
+/// Connects, and tries again as often as the plan says.
+fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result<(Descriptor, Address)> {
+    let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
+    let mut left = plan.retry;
+    loop {
+        let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
+        let error = match reach(&plan.to, &plan.recipe, reactor, limit, report) {
+            Ok(reached) => return Ok(reached),
+            Err(error) if error.is::<super::Interrupted>() => return Err(error),
+            Err(error) => error,
+        };
+        let again = Instant::now() + RETRY;
+        if left == 0 || deadline.is_some_and(|deadline| again >= deadline) {
+            return Err(error);
+        }
+        left -= 1;
+        report.verbose(format!("remote: {error:#}; trying again"));
+        sleep(reactor, again)?;
+    }
+}
+
+/// Connects to the first address that answers.
+pub fn reach(
+    to: &Target,
+    recipe: &Recipe,
+    reactor: &mut Reactor,
+    limit: Option<Instant>,
+    report: &Report,
+) -> Result<(Descriptor, Address)> {
+    let addresses = match to {
+        Target::Unix(path) => vec![Address::Unix(path.clone())],
+        Target::Host { host, port, .. } => look_up(host, *port, recipe, reactor, limit)?,
+    };
+    let race = Race::new(addresses, Instant::now());
+    let name = Name(to);
+    let recipe = |address: &Address| recipe.routed(address);
+    Contest { race, running: Slots::new(FIRST_ATTEMPT) }.run(recipe, reactor, limit, &name, report)
+}
+
+/// The addresses of a host. The resolver cannot be interrupted, but we can.
+pub fn look_up(
+    host: &str,
+    port: u16,
+    recipe: &Recipe,
+    reactor: &mut Reactor,
+    limit: Option<Instant>,
+) -> Result<Vec<Address>> {
+    let context = || format!("look up {host}");
+    let waker = reactor.waker(LOOKUP);
+    let lookup = Lookup::start(host, port, recipe.only, recipe.transport, move || waker.wake())
+        .with_context(context)?;
+    loop {
+        if let Some(answer) = lookup.take() {
+            return answer.map_err(|error| anyhow!("look up {host}: {}", crate::net::resolve::why(&error)));
+        }
+        reactor.wake_at(LOOKUP, limit);
+        for event in reactor.wait()? {
+            match event {
+                Event::Signal(signal) => heed(signal)?,
+                Event::Due(LOOKUP) => return Err(anyhow!("timed out")).with_context(context),
+                Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
+            }
+        }
+    }
+}
+
+/// The attempts that are under way.
+struct Contest {
+    race: Race,
+    running: Slots<(Address, Descriptor)>,
+}
+
+impl Contest {
+    fn run(
+        mut self,
+        recipe: impl Fn(&Address) -> Result<Recipe>,
+        reactor: &mut Reactor,
+        limit: Option<Instant>,
+        name: &Name<'_>,
+        report: &Report,
+    ) -> Result<(Descriptor, Address)> {
+        loop {
+            let now = Instant::now();
+            let until = match self.race.next(now) {
+                Next::Lost => return Err(name.lost(&self.race.lost())),
+                Next::Try(address) => {
+                    let started = recipe(&address).and_then(|recipe| Ok(recipe.dial(&address)?));
+                    match started {
+                        Ok(mut socket) => {
+                            let token = self.running.token();
+                            reactor.watch(token, &mut socket)?;
+                            self.running.insert(token, (address, socket));
+                            if let Some(won) = self.look(token, now, name, report) {
+                                return Ok(won);
+                            }
+                        }
+                        Err(error) => self.fail(address, to_io(error), now, name, report),
+                    }
+                    continue;
+                }
+                Next::Wait(until) => until,
+            };
+            if limit.is_some_and(|limit| now >= limit) {
+                return Err(name.late(&self));
+            }
+            reactor.wake_at(RACE, earlier(until, limit));
+            for event in reactor.wait()? {
+                match event {
+                    Event::Signal(signal) => heed(signal)?,
+                    Event::Ready(token) => {
+                        if let Some(won) = self.look(token, Instant::now(), name, report) {
+                            return Ok(won);
+                        }
+                    }
+                    Event::Due(_) | Event::Hangup(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Finds out what became of an attempt: `Some` if it is connected.
+    fn look(
+        &mut self,
+        token: Token,
+        now: Instant,
+        name: &Name<'_>,
+        report: &Report,
+    ) -> Option<(Descriptor, Address)> {
+        let (address, socket) = self.running.get_mut(token)?;
+        let outcome = match socket.socket().take_error() {
+            Ok(Some(error)) | Err(error) => Err(error),
+            // A group has no other end that could be connected to.
+            Ok(None) if is_group(address) => Ok(true),
+            // A socket that is still connecting has no peer.
+            Ok(None) => Ok(socket.socket().peer_addr().is_ok()),
+        };
+        if let Ok(false) = outcome {
+            return None;
+        }
+        let (address, socket) = self.running.remove(token)?;
+        match outcome {
+            Ok(_) => Some((socket, address)),
+            Err(error) => {
+                self.fail(address, error, now, name, report);
+                None
+            }
+        }
+    }
+
+    fn fail(&mut self, address: Address, error: io::Error, now: Instant, name: &Name<'_>, report: &Report) {
+        if let (Some(port), true) = (address.port(), name.0.is_name()) {
+            let ip = address.host();
+            report.verbose(format!("remote: connect to {ip} port {port} failed: {}", sys::reason(&error)));
+        }
+        self.race.failed(address, error, now);
+    }
+}
+
+/// The target, as it is called in errors.
+struct Name<'a>(&'a Target);
+
+impl Name<'_> {
+    fn lost(&self, lost: &[(Address, io::Error)]) -> Error {
+        let mut reasons: Vec<String> = lost.iter().map(|(_, error)| sys::reason(error)).collect();
+        let last = reasons.last().cloned().unwrap_or_else(|| "it has no address".to_owned());
+        reasons.dedup();
+        let tried = match (lost, &reasons[..]) {
+            ([], _) => String::new(),
+            ([_], _) if !self.0.is_name() => String::new(),
+            (all, [_]) => tried(all.iter().map(|(address, _)| address.host())),
+            (all, _) => tried(
+                all.iter().map(|(address, error)| format!("{}: {}", address.host(), sys::reason(error))),
+            ),
+        };
+        anyhow!("connect to {}: {last}{tried}", self.0)
+    }
+
+    fn late(&self, contest: &Contest) -> Error {
+        let tried = if self.0.is_name() {
+            tried(
+                contest
+                    .race
+                    .addresses(contest.running.items().map(|(address, _)| address))
+                    .iter()
+                    .map(|address| address.host()),
+            )
+        } else {
+            String::new()
+        };
+        anyhow!("connect to {}: timed out{tried}", self.0)
+    }
+}
+
+fn tried(addresses: impl Iterator<Item = String>) -> String {
+    let addresses: Vec<_> = addresses.collect();
+    let noun = if addresses.len() == 1 { "address" } else { "addresses" };
+    format!(" ({} {noun} tried: {})", addresses.len(), addresses.join(", "))
+}
+
+fn peer(plan: &plan::Session, socket: Descriptor, address: &Address) -> Result<Peer> {
+    if plan.transport == Transport::Stream {
+        return Ok(Peer::Stream(Stream::new(socket)));
+    }
+    // The answers to what a group was asked come from its members.
+    let whom = if is_group(address) { Whom::Group(address.to_sockaddr()?) } else { Whom::Connected };
+    Ok(Peer::Datagram(Datagram::new(socket, whom, Ends { mark: plan.mark_end, heed: plan.heed_end })))
+}
+
+/// Waits, but not deaf to signals.
+pub fn sleep(reactor: &mut Reactor, until: Instant) -> Result<()> {
+    reactor.wake_at(RACE, Some(until));
+    while Instant::now() < until {
+        for event in reactor.wait()? {
+            if let Event::Signal(signal) = event {
+                heed(signal)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn to_io(error: Error) -> io::Error {
+    error.downcast::<io::Error>().unwrap_or_else(|error| io::Error::other(format!("{error:#}")))
+}
+
+/// Between one try and the next (`--retry`).
+pub const RETRY: Duration = Duration::from_secs(1);
+
+const SESSION: Token = Token(0);
+const LOOKUP: Token = Token(1);
+const RACE: Token = Token(2);
+const FIRST_ATTEMPT: Token = Token(16);

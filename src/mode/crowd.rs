@@ -1,0 +1,342 @@
+//! `-k`: many clients, all at once, in one loop.
+
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Interrupted,
+    listen::{peer, shown},
+    local,
+    session::{self, Names, Session, Status},
+};
+use crate::{
+    endpoint::{Input, Output, Peer, Shared, Standard, Table},
+    event::{Event, Reactor, Slots, Token},
+    net::{Accepted, Address, Arrival, Listener, listener::is_exhausted},
+    plan::{self, Incoming, Outgoing},
+    pump::Source,
+    report::Report,
+    sys::{self, Signal},
+};
+
+/// Serves until a signal comes, or until there is nothing left to serve with.
+pub fn run(
+    plan: &plan::Session,
+    most: usize,
+    mut listener: Listener,
+    reactor: Reactor,
+    dump: Option<&File>,
+    report: &Report,
+) -> Result<bool> {
+    for socket in listener.sockets() {
+        reactor.watch(LISTENER, socket)?;
+    }
+    let table = table(plan, &reactor)?;
+    let source = table.as_ref().map_or(Source::File, |(_, source)| *source);
+    let idle = plan.idle.map(|idle| Instant::now() + idle);
+    let crowd = Crowd {
+        plan,
+        most,
+        listener,
+        reactor,
+        dump,
+        report,
+        table: table.map(|(table, _)| table),
+        source,
+        clients: Slots::new(FIRST_CLIENT),
+        paused: false,
+        idle,
+        leaving: None,
+    };
+    crowd.run()
+}
+
+/// The table that clients share, unless each has files of its own; and what its stdin is.
+fn table(plan: &plan::Session, reactor: &Reactor) -> Result<Option<(Table, Source)>> {
+    let input = match plan.input {
+        Outgoing::Stdin => local::open_input(plan, &reactor.waker(TABLE))?,
+        Outgoing::File(_) | Outgoing::Nothing => Input::Nothing,
+    };
+    let output = match plan.output {
+        Incoming::Stdout => Output::stdout(reactor.waker(TABLE)).context("open stdout")?,
+        Incoming::Automatic | Incoming::File { .. } | Incoming::Nowhere => Output::Nowhere,
+    };
+    if matches!((&input, &output), (Input::Nothing, Output::Nowhere)) {
+        return Ok(None);
+    }
+    let source = local::source(&input);
+    let mut standard = Standard { input, output };
+    standard.watch(reactor, TABLE).context("watch stdin and stdout")?;
+    Ok(Some((Table::new(standard), source)))
+}
+
+struct Crowd<'a> {
+    plan: &'a plan::Session,
+    most: usize,
+    listener: Listener,
+    reactor: Reactor,
+    dump: Option<&'a File>,
+    report: &'a Report,
+    table: Option<Table>,
+    source: Source,
+    clients: Slots<Client>,
+    /// There were no descriptors left; `PAUSE` later, or when a client has left, we try again.
+    paused: bool,
+    /// When nobody will have come for `-w`.
+    idle: Option<Instant>,
+    /// A signal ends it, then at the latest.
+    leaving: Option<(Signal, Instant)>,
+}
+
+/// A client; what it does not have of its own is at the table.
+struct Client {
+    session: Session,
+    own: Standard,
+    shared: Shared,
+}
+
+impl Crowd<'_> {
+    fn run(mut self) -> Result<bool> {
+        loop {
+            for event in self.reactor.wait()? {
+                match event {
+                    Event::Due(LISTENER) => self.paused = false,
+                    Event::Due(TABLE) | Event::Ready(LISTENER | TABLE) => {}
+                    Event::Due(token) | Event::Ready(token) => self.advance(token),
+                    Event::Hangup(TABLE) => self.check_table(),
+                    Event::Hangup(token) => self.check(token),
+                    Event::Signal(signal) => self.heed(signal),
+                }
+            }
+            self.accept()?;
+            self.turn_table();
+            if let Some((signal, until)) = self.leaving
+                && (self.clients.is_empty() || Instant::now() >= until)
+            {
+                return Err(Interrupted(signal).into());
+            }
+            if let Some(success) = self.is_over()? {
+                return Ok(success);
+            }
+        }
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        while !self.paused && self.leaving.is_none() && self.clients.len() < self.most {
+            let clients = &self.clients;
+            let known =
+                |address: &Address| clients.items().any(|client| client.session.peer_address() == address);
+            match self.listener.accept(&known) {
+                Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
+                Ok(Some(Arrival::Datagram { peer, bytes })) => self.deliver(&peer, bytes),
+                Ok(None) => return Ok(()),
+                Err(error) if is_exhausted(&error) => {
+                    self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
+                    self.paused = true;
+                    self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
+                }
+                Err(error) => return Err(error).context("accept a client"),
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, accepted: Accepted) {
+        let whom = shown(&accepted.peer);
+        self.report.verbose(format!("Connection received on {whom}"));
+        if let Err(error) = self.seat(accepted) {
+            // One client's trouble is not another's.
+            self.report.error(format!("serve {whom}: {error:#}"));
+            if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
+                self.paused = true;
+                self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
+            }
+        }
+    }
+
+    fn seat(&mut self, accepted: Accepted) -> Result<()> {
+        let token = self.clients.token();
+        let plan = self.plan;
+        let shared = Shared {
+            input: self.table.is_some() && plan.input == Outgoing::Stdin,
+            output: self.table.is_some() && plan.output == Incoming::Stdout,
+        };
+        let host = accepted.local.host();
+        let waker = self.reactor.waker(token);
+        let mut own = Standard {
+            input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
+            output: if shared.output {
+                Output::Nowhere
+            } else {
+                local::open_output(plan, (&host, accepted.local.port()), &waker)?
+            },
+        };
+        own.watch(&self.reactor, token)?;
+        let names = Names::new(plan, accepted.peer.clone(), accepted.local.clone());
+        let source = if shared.input { self.source } else { local::source(&own.input) };
+        let nothing = |input: &Input| matches!(input, Input::Nothing);
+        let sends = match (&mut self.table, shared.input) {
+            (Some(table), true) => !nothing(&table.standard().input),
+            _ => !nothing(&own.input),
+        };
+        let mut peer = peer(plan, accepted);
+        self.reactor.watch(token, peer.socket_mut())?;
+        let session = session::begin(plan, peer, names, source, sends, self.dump)?;
+        if let (Some(table), true) = (&mut self.table, shared.input && sends) {
+            table.sit(token);
+        }
+        self.clients.insert(token, Client { session, own, shared });
+        self.idle = None;
+        self.advance(token);
+        Ok(())
+    }
+
+    /// A datagram of a client's that came to the listener all the same.
+    fn deliver(&mut self, peer: &Address, bytes: Vec<u8>) {
+        let Some((token, client)) = self.clients.find(|client| client.session.peer_address() == peer) else {
+            return;
+        };
+        if let Peer::Datagram(datagram) = client.session.peer() {
+            datagram.deliver(bytes);
+        }
+        self.advance(token);
+    }
+
+    fn advance(&mut self, token: Token) {
+        let now = Instant::now();
+        let Some(client) = self.clients.get_mut(token) else { return };
+        let status = match &mut self.table {
+            Some(table) if table.is_behind(token) => client.session.give_up(now),
+            Some(table) => {
+                let mut seat = table.seat(token, &mut client.own, client.shared);
+                client.session.advance(&mut seat, now)
+            }
+            None => client.session.advance(&mut client.own, now),
+        };
+        match status {
+            Status::Waiting(until) => self.reactor.wake_at(token, until),
+            Status::Yielded => self.reactor.again(token),
+            Status::Finished(mut summary) => {
+                self.reactor.wake_at(token, None);
+                if let Some(mut client) = self.clients.remove(token) {
+                    summary.keep_file(&mut client.own, self.report);
+                }
+                if let Some(table) = &mut self.table {
+                    table.rise(token);
+                }
+                summary.tell(self.report, false);
+                self.paused = false;
+                if self.clients.is_empty() {
+                    self.idle = self.plan.idle.map(|idle| now + idle);
+                }
+                // Somebody may be waiting for the place.
+                self.reactor.again(LISTENER);
+            }
+        }
+    }
+
+    /// Lets stdin and stdout move, and the clients that this concerns.
+    fn turn_table(&mut self) {
+        for _ in 0..TURNS {
+            let Some(table) = &mut self.table else { return };
+            if !table.advance() {
+                return;
+            }
+            for token in self.clients.tokens() {
+                self.advance(token);
+            }
+        }
+        self.reactor.again(TABLE);
+    }
+
+    fn check(&mut self, token: Token) {
+        let Some(client) = self.clients.get_mut(token) else { return };
+        match &mut self.table {
+            Some(table) => {
+                let mut seat = table.seat(token, &mut client.own, client.shared);
+                client.session.hangup(&mut seat);
+            }
+            None => client.session.hangup(&mut client.own),
+        }
+    }
+
+    fn check_table(&mut self) {
+        if let Some(table) = &mut self.table {
+            table.check();
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        let now = Instant::now();
+        match signal {
+            Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
+                self.release_terminal();
+                let until = if self.leaving.is_some() { now } else { now + LEAVE };
+                self.leaving = Some((signal, until));
+                self.reactor.wake_at(TABLE, Some(until));
+                for token in self.clients.tokens() {
+                    if let Some(client) = self.clients.get_mut(token) {
+                        client.session.interrupt(signal, now);
+                        self.reactor.again(token);
+                    }
+                }
+            }
+            Signal::Info => {
+                let clients = self.clients.len();
+                self.report.result(format!("{clients} clients"));
+                for client in self.clients.items() {
+                    let figures = client.session.figures(now);
+                    self.report.result(format!("{}: {figures}", client.session.peer_address()));
+                }
+            }
+            Signal::Stop => {
+                self.release_terminal();
+                sys::stop_self();
+            }
+            Signal::Continue => {}
+        }
+    }
+
+    fn release_terminal(&mut self) {
+        if let Some(table) = &mut self.table {
+            table.standard().release_terminal();
+        }
+    }
+
+    /// Whether there is nothing left to serve with, or nobody came for `-w`.
+    fn is_over(&mut self) -> Result<Option<bool>> {
+        if let Some(idle) = self.idle {
+            if Instant::now() >= idle {
+                bail!("nobody came within {} s", self.plan.idle.unwrap_or_default().as_secs_f64());
+            }
+            if !self.paused {
+                self.reactor.wake_at(LISTENER, Some(idle));
+            }
+        }
+        let Some(table) = &mut self.table else { return Ok(None) };
+        match table.mute() {
+            Some(std::io::ErrorKind::BrokenPipe) if table.has_ended() || self.source == Source::Terminal => {
+                Ok(Some(true))
+            }
+            Some(std::io::ErrorKind::BrokenPipe) | None => Ok(None),
+            Some(kind) => bail!("write to stdout: {}", sys::reason(&kind.into())),
+        }
+    }
+}
+
+/// How long accepting pauses when there are no descriptors left.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long clients have when a signal ends it all.
+const LEAVE: Duration = Duration::from_millis(1500);
+
+/// Turns of the table before other events have their turn.
+const TURNS: usize = 16;
+
+const LISTENER: Token = Token(3);
+const TABLE: Token = Token(4);
+const FIRST_CLIENT: Token = Token(16);

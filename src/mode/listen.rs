@@ -1,0 +1,126 @@
+//! Listen, and have one session; `-k` is in `crowd.rs`.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    connect, crowd, heed, local,
+    session::{self, Names},
+};
+use crate::{
+    endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
+    event::{Event, Reactor, Token},
+    net::{Accepted, Address, Arrival, Listener, Transport},
+    plan::{self, Bind, Listen},
+    report::Report,
+};
+
+/// Listens, and has the session, or the sessions.
+pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
+    local::check(&plan.session)?;
+    let dump = local::open_dump(&plan.session)?;
+    let mut reactor = Reactor::new().context("set up the event loop")?;
+    let addresses = match &plan.at {
+        Bind::Addresses(addresses) => addresses.clone(),
+        Bind::Name { host, port } => {
+            let limit = plan.session.idle.map(|idle| Instant::now() + idle);
+            connect::look_up(host, *port, &plan.recipe, &mut reactor, limit)?
+        }
+    };
+    let random = addresses.iter().any(|address| address.port() == Some(0));
+    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, plan.keep_open.is_some())?;
+    announce(&listener, random, report);
+    if let Some(most) = plan.keep_open {
+        return crowd::run(&plan.session, most, listener, reactor, dump.as_ref(), report);
+    }
+    let ends = Ends { mark: plan.session.mark_end, heed: plan.session.heed_end };
+    let (mut peer, names, _file) = if let Some((whom, address)) = alone(plan, &addresses)? {
+        let own = listener.addresses().swap_remove(0);
+        let names = Names::new(&plan.session, address, own);
+        let (socket, file) = listener.into_socket();
+        (Peer::Datagram(Datagram::new(socket, whom, ends)), names, file)
+    } else {
+        for socket in listener.sockets() {
+            reactor.watch(LISTENER, socket)?;
+        }
+        let accepted = first(&mut listener, &plan.session, &mut reactor)?;
+        report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
+        let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
+        (peer(&plan.session, accepted), names, None)
+    };
+    let own = (names.local.host(), names.local.port());
+    let mut local = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION))?;
+    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
+    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
+    let source = local::source(&local.input);
+    let sends = !matches!(local.input, Input::Nothing);
+    let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
+    session::run(&mut reactor, SESSION, &mut session, &mut local, report)
+}
+
+/// Who is at the other end where nobody is accepted: a group, or, for UNIX datagrams, whoever is first.
+fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(Whom, Address)>> {
+    let address = addresses.first().cloned().context("there is no address to listen at")?;
+    Ok(match (plan.session.transport, &address) {
+        (Transport::Datagram, Address::Unix(_)) => Some((Whom::First(None), Address::Unix("".into()))),
+        (Transport::Datagram, _) if plan.recipe.options.join.is_some() => {
+            let group = plan.recipe.scoped(&address)?;
+            Some((Whom::Group(group.to_sockaddr()?), group))
+        }
+        _ => None,
+    })
+}
+
+/// Waits for the first client.
+fn first(listener: &mut Listener, plan: &plan::Session, reactor: &mut Reactor) -> Result<Accepted> {
+    reactor.wake_at(LISTENER, plan.idle.map(|idle| Instant::now() + idle));
+    loop {
+        if let Some(Arrival::Peer(accepted)) = listener.accept(&|_| false).context("accept a client")? {
+            reactor.wake_at(LISTENER, None);
+            return Ok(accepted);
+        }
+        for event in reactor.wait()? {
+            match event {
+                Event::Signal(signal) => heed(signal)?,
+                Event::Due(LISTENER) => {
+                    bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
+                }
+                Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
+            }
+        }
+    }
+}
+
+/// The far side of an accepted client.
+pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
+    match plan.transport {
+        Transport::Stream => Peer::Stream(Stream::new(accepted.socket)),
+        Transport::Datagram => {
+            let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
+            let whom = accepted.only.map_or(Whom::Connected, |only| Whom::First(Some(only)));
+            let datagram = Datagram::new(accepted.socket, whom, ends);
+            Peer::Datagram(datagram.with_inbox(accepted.inbox))
+        }
+    }
+}
+
+/// The address and port as OpenBSD's nc prints them.
+pub fn shown(address: &Address) -> String {
+    match address.port() {
+        Some(port) => format!("{} {port}", address.host()),
+        None if address.host().is_empty() => "a nameless socket".to_owned(),
+        None => address.host(),
+    }
+}
+
+fn announce(listener: &Listener, random: bool, report: &Report) {
+    for address in listener.addresses() {
+        let line = format!("Listening on {}", shown(&address));
+        // A port that nobody chose has to be told, or nobody can connect.
+        if random { report.result(line) } else { report.verbose(line) }
+    }
+}
+
+const SESSION: Token = Token(0);
+const LISTENER: Token = Token(3);

@@ -1,0 +1,197 @@
+//! Our side of a session, opened as the plan says.
+
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    endpoint::{Download, Input, Name, Output, Standard},
+    event::Waker,
+    net::{Address, Transport},
+    plan::{self, Incoming, LARGEST_DATAGRAM, Outgoing},
+    pump::{Cut, Ending, Pace, Shape, Source},
+    stage::{Crlf, Digest, Direction, Hexdump, Stages},
+    sys,
+};
+
+/// Finds out, before anybody is kept waiting or loses a byte, what could not be opened later.
+pub fn check(plan: &plan::Session) -> Result<()> {
+    if let Outgoing::File(path) = &plan.input {
+        plan::source_meant(path)?;
+        // A FIFO would wait for its writer, now and again later.
+        if path.metadata().map_or(true, |found| found.is_file() || found.is_dir()) {
+            let found = File::open(path).and_then(|file| file.metadata());
+            let found = found.with_context(|| format!("send {}", path.display()))?;
+            if found.is_dir() {
+                anyhow::bail!("send {}: is a directory", path.display());
+            }
+        }
+    }
+    if let Incoming::File { path, .. } = &plan.output
+        && !is_written_directly(path)
+    {
+        let name = name(plan, path);
+        name.check().with_context(|| format!("receive into {}", path.display()))?;
+    }
+    if let (Incoming::Automatic, folder) = (&plan.output, Path::new(".")) {
+        sys::writable_folder(folder).context("receive into this folder")?;
+    }
+    Ok(())
+}
+
+/// Opens the input.
+pub fn open_input(plan: &plan::Session, waker: &Waker) -> Result<Input> {
+    match &plan.input {
+        Outgoing::File(path) => {
+            Input::open(path, waker.clone()).with_context(|| format!("send {}", path.display()))
+        }
+        Outgoing::Nothing => Ok(Input::Nothing),
+        // Under cron and systemd a listener has no stdin; it is not one that ends at once.
+        Outgoing::Stdin if plan.listening && sys::is_null(std::io::stdin().as_fd()) => Ok(Input::Nothing),
+        Outgoing::Stdin => Input::stdin(waker.clone()).context("open stdin"),
+    }
+}
+
+/// Opens the output. `at` is the address that an automatic name tells.
+pub fn open_output(plan: &plan::Session, at: At<'_>, waker: &Waker) -> Result<Output> {
+    let name = match &plan.output {
+        Incoming::Automatic => Name { path: automatic_name(at), force: false, numbered: true },
+        Incoming::File { path, .. } if is_written_directly(path) => {
+            return Output::open(path, waker.clone())
+                .with_context(|| format!("receive into {}", path.display()));
+        }
+        Incoming::File { path, .. } => name(plan, path),
+        Incoming::Nowhere => return Ok(Output::Nowhere),
+        Incoming::Stdout => return Output::stdout(waker.clone()).context("open stdout"),
+    };
+    let shown = name.path.display().to_string();
+    let download = Download::open(name).with_context(|| format!("receive into {shown}"))?;
+    Ok(Output::Download(download))
+}
+
+/// Opens both.
+pub fn open(plan: &plan::Session, at: At<'_>, waker: &Waker) -> Result<Standard> {
+    Ok(Standard { input: open_input(plan, waker)?, output: open_output(plan, at, waker)? })
+}
+
+/// A host, as it was given or is bound to, and its port.
+pub type At<'a> = (&'a str, Option<u16>);
+
+/// The file of `-o`, which all directions and sessions share.
+pub fn open_dump(plan: &plan::Session) -> Result<Option<File>> {
+    let Some(path) = &plan.dump else { return Ok(None) };
+    let file = if path.as_os_str() == "-" {
+        std::io::stderr().as_fd().try_clone_to_owned().map(File::from)
+    } else {
+        File::create(path)
+    };
+    file.map(Some).with_context(|| format!("dump into {}", path.display()))
+}
+
+/// What our input is, as far as the end of a session is concerned.
+pub fn source(input: &Input) -> Source {
+    match input {
+        Input::File(_) | Input::Nothing => Source::File,
+        Input::Terminal(_) => Source::Terminal,
+        Input::Ferry(_) if sys::is_terminal(std::io::stdin().as_fd()) => Source::Terminal,
+        Input::Descriptor(_) | Input::Ferry(_) => Source::Pipe,
+    }
+}
+
+/// When a session of this plan ends.
+pub fn ending(plan: &plan::Session, source: Source) -> Ending {
+    let datagrams = plan.transport == Transport::Datagram;
+    let silence = match (datagrams, plan.heed_end, plan.many) {
+        (true, true, _) => Some(plan.idle.unwrap_or(FILE_SILENCE)),
+        (true, false, true) => Some(plan.idle.unwrap_or(PEER_SILENCE)),
+        _ => None,
+    };
+    Ending {
+        datagrams,
+        source,
+        listening: plan.listening,
+        half_open: plan.half_open,
+        send_only: plan.send_only,
+        quiet: plan.quiet,
+        idle: plan.idle,
+        silence,
+    }
+}
+
+/// How the bytes from the peer to us are to be treated.
+pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> Result<Shape> {
+    let largest = match address {
+        Address::Inet(_) => 1 << 16,
+        // unix(7): as large as the sender's buffer allows, which is 208 KiB by default.
+        Address::Unix(_) => 1 << 19,
+    };
+    Ok(Shape {
+        cut: if plan.lines { Cut::Lines(LARGEST_DATAGRAM) } else { Cut::AsRead },
+        stages: stages(plan, false, dump, Direction::Received)?,
+        source_datagram: (plan.transport == Transport::Datagram).then_some(largest),
+        reader_may_leave: true,
+        limit: plan.limit,
+        ..Shape::plain()
+    })
+}
+
+/// How the bytes from us to the peer are to be treated.
+pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Result<Shape> {
+    let datagrams = plan.transport == Transport::Datagram;
+    let lines = Cut::Lines(LARGEST_DATAGRAM);
+    let cut = match (&plan.input, source) {
+        _ if plan.lines => lines,
+        (_, Source::Terminal) if datagrams => lines,
+        (_, Source::File) if datagrams => Cut::Chunks(plan.chunk),
+        (Outgoing::File(_), _) if plan.delay.is_some() => Cut::Chunks(plan.chunk),
+        (Outgoing::Stdin, _) if plan.delay.is_some() && !datagrams => lines,
+        _ => Cut::AsRead,
+    };
+    Ok(Shape {
+        cut,
+        pace: Pace::new(plan.rate, plan.delay),
+        stages: stages(plan, plan.crlf, dump, Direction::Sent)?,
+        sink_datagram: datagrams.then_some(LARGEST_DATAGRAM),
+        pass_eof: plan.pass_eof,
+        ..Shape::plain()
+    })
+}
+
+fn stages(plan: &plan::Session, crlf: bool, dump: Option<&File>, direction: Direction) -> Result<Stages> {
+    let dump = dump.map(File::try_clone).transpose().context("dump")?;
+    Ok(Stages {
+        crlf: crlf.then(Crlf::default),
+        digest: plan.digest.then(Digest::default),
+        dump: dump.map(|file| Hexdump::new(file, direction)),
+    })
+}
+
+/// The name of a file that came without one.
+fn automatic_name((host, port): At<'_>) -> PathBuf {
+    let date = jiff::Zoned::now().date();
+    let clean = |c: char| if c.is_control() || matches!(c, '/' | ':' | '%') { '_' } else { c };
+    let host: String = host.chars().map(clean).collect();
+    let port = port.map_or_else(String::new, |port| format!("_{port}"));
+    format!("unet_receive_{date}_{host}{port}").into()
+}
+
+fn name(plan: &plan::Session, path: &Path) -> Name {
+    let force = matches!(&plan.output, Incoming::File { force: true, .. });
+    Name { path: path.to_owned(), force, numbered: plan.many }
+}
+
+/// A pipe or a device has no other name that a part could have.
+fn is_written_directly(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Silence that ends the reception of a file over datagrams.
+const FILE_SILENCE: Duration = Duration::from_secs(2);
+
+/// Silence after which a peer of a datagram listener is forgotten.
+const PEER_SILENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,550 @@
+//! One session: a peer, two flows, and the rules for its end.
+
+use std::{
+    fs::File,
+    io,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::local;
+use crate::{
+    endpoint::{Endpoint, Peer, Standard},
+    event::{Event, Reactor, Token},
+    net::{Address, Transport},
+    plan::{self, Outgoing},
+    pump::{Ending, Fault, Flow, Pump, Scene, Side, Source, State, Turn, Verdict, Why, earlier},
+    report::{self, Meter, Report},
+    sys::{self, Signal},
+};
+
+/// A session that is under way. Our side is lent to it at each turn.
+#[derive(Debug)]
+pub struct Session {
+    peer: Peer,
+    pump: Pump,
+    ending: Ending,
+    names: Names,
+    /// A file is being sent: what the peer gets must not look whole when it is not.
+    sends_file: bool,
+    started: Instant,
+    inbound_end: Option<Instant>,
+    outbound_end: Option<Instant>,
+    /// A signal has come: what is under way has until then.
+    interrupted: Option<(Signal, Instant)>,
+    /// A signal came before everything was sent.
+    cut_short: bool,
+}
+
+/// What the two sides are called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    pub peer: Address,
+    pub local: Address,
+    source: String,
+    sink: String,
+}
+
+impl Names {
+    /// Names for messages and for `--json`.
+    pub fn new(plan: &plan::Session, peer: Address, local: Address) -> Self {
+        let source = match &plan.input {
+            Outgoing::File(path) => path.display().to_string(),
+            Outgoing::Nothing | Outgoing::Stdin => "stdin".to_owned(),
+        };
+        let sink = match &plan.output {
+            plan::Incoming::File { path, .. } => path.display().to_string(),
+            plan::Incoming::Automatic => "the file".to_owned(),
+            plan::Incoming::Nowhere | plan::Incoming::Stdout => "stdout".to_owned(),
+        };
+        Self { peer, local, source, sink }
+    }
+}
+
+/// What became of a turn.
+#[derive(Debug)]
+pub enum Status {
+    Finished(Box<Summary>),
+    /// Nothing to do before something changes, or before then.
+    Waiting(Option<Instant>),
+    /// There is more to do, but others have waited.
+    Yielded,
+}
+
+impl Session {
+    fn new(peer: Peer, pump: Pump, ending: Ending, names: Names, now: Instant) -> Self {
+        let sends_file = ending.source == Source::File && pump.outbound.is_some();
+        Self {
+            peer,
+            pump,
+            ending,
+            names,
+            sends_file,
+            started: now,
+            inbound_end: None,
+            outbound_end: None,
+            interrupted: None,
+            cut_short: false,
+        }
+    }
+
+    /// The far side.
+    pub fn peer(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
+
+    /// Who the far side is.
+    pub fn peer_address(&self) -> &Address {
+        &self.names.peer
+    }
+
+    /// Moves what can be moved, and finds out whether that was all.
+    pub fn advance(&mut self, local: &mut dyn Endpoint, now: Instant) -> Status {
+        let turn = self.pump.advance(local, &mut self.peer, now);
+        let scene = self.scene(now);
+        if let Some((signal, until)) = self.interrupted {
+            let running = |side| matches!(side, Side::Left(_) | Side::Open);
+            let flushed = !running(scene.inbound) && !scene.outbound.is_some_and(running);
+            return if flushed || now >= until {
+                self.finish(End::Interrupted(signal), now)
+            } else {
+                match turn {
+                    Turn::Blocked(wake) => Status::Waiting(earlier(wake, Some(until))),
+                    Turn::Yielded => Status::Yielded,
+                }
+            };
+        }
+        match (self.ending.verdict(&scene, now), turn) {
+            (Verdict::Over(why), _) => self.finish(End::Over(why), now),
+            (Verdict::Continue(until), Turn::Blocked(wake)) => Status::Waiting(earlier(until, wake)),
+            (Verdict::Continue(_), Turn::Yielded) => Status::Yielded,
+        }
+    }
+
+    /// The kernel reported a hang-up: finds out whose.
+    pub fn hangup(&mut self, local: &mut dyn Endpoint) {
+        self.pump.check(local, &mut self.peer);
+    }
+
+    /// A signal ends the session: what was read is sent, for at most a second. A second signal is not
+    /// waited for.
+    pub fn interrupt(&mut self, signal: Signal, now: Instant) {
+        if self.interrupted.is_some() {
+            self.interrupted = Some((signal, now));
+            return;
+        }
+        self.interrupted = Some((signal, now + FLUSH));
+        self.pump.inbound.stop(true);
+        if let Some(outbound) = &mut self.pump.outbound {
+            self.cut_short = outbound.state() != State::Finished;
+            outbound.stop(!self.sends_file);
+        }
+    }
+
+    /// Ends the session at once, because its client has fallen behind.
+    pub fn give_up(&mut self, now: Instant) -> Status {
+        self.finish(End::Behind, now)
+    }
+
+    /// Bytes that have moved: (sent, received).
+    pub fn moved(&self) -> (u64, u64) {
+        (self.pump.outbound.as_ref().map_or(0, Flow::moved), self.pump.inbound.moved())
+    }
+
+    /// How far it is, for whoever asks by signal.
+    pub fn figures(&self, now: Instant) -> String {
+        let (sent, received) = self.moved();
+        report::figures(sent, received, now - self.started)
+    }
+
+    fn scene(&mut self, now: Instant) -> Scene {
+        let inbound = side(&self.pump.inbound, &mut self.inbound_end, now);
+        let outbound = self.pump.outbound.as_ref().map(|flow| side(flow, &mut self.outbound_end, now));
+        // Only when a side has ended does it matter, and asking is a system call.
+        let ended = !matches!(inbound, Side::Open) && outbound.is_some();
+        let unacknowledged = if ended { self.unacknowledged() } else { 0 };
+        let since_heard = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
+        Scene {
+            outbound,
+            inbound,
+            heard: self.pump.inbound.reads() > 0,
+            pending: self.pump.outbound.as_ref().is_some_and(|flow| flow.pending() > 0),
+            last_in: self.pump.inbound.last(),
+            last_out: self.pump.outbound.as_ref().map_or(self.started, Flow::last),
+            unacknowledged,
+            since_heard: since_heard.map(|figures| Duration::from_millis(figures.since_heard.into())),
+        }
+    }
+
+    fn unacknowledged(&self) -> u64 {
+        match (&self.peer, &self.names.peer) {
+            (Peer::Stream(stream), Address::Inet(_)) => sys::unacknowledged(stream.socket()),
+            _ => 0,
+        }
+    }
+
+    fn finish(&mut self, end: End, now: Instant) -> Status {
+        let summary = self.summary(end, now);
+        let cut_short = self.cut_short || self.outbound_end.is_none() || self.fault_of_source();
+        if let (true, true, Peer::Stream(stream)) = (self.sends_file, cut_short, &self.peer) {
+            // If it is closed already, there is nobody to be told.
+            let _ = stream.abort();
+        }
+        Status::Finished(Box::new(summary))
+    }
+
+    fn fault_of_source(&self) -> bool {
+        let fault = self.pump.outbound.as_ref().and_then(Flow::fault);
+        matches!(fault, Some(Fault::Source(_) | Fault::Stage(_)))
+    }
+
+    fn summary(&self, end: End, now: Instant) -> Summary {
+        let (inbound, outbound) = (&self.pump.inbound, self.pump.outbound.as_ref());
+        let datagrams = matches!(self.peer, Peer::Datagram(_));
+        let pending = outbound.map_or(0, Flow::pending);
+        let broken =
+            matches!(end, End::Over(Why::Failed | Why::Gone | Why::Idle)) || inbound.fault().is_some();
+        // Our own end of file counts as one byte that is not acknowledged.
+        let fin =
+            u64::from(outbound.is_some_and(|flow| flow.state() == State::Finished && flow.fault().is_none()));
+        let on_its_way = if broken { self.unacknowledged().saturating_sub(fin) } else { 0 };
+        let way = |flow: Option<&Flow>, count: u64| Way {
+            bytes: flow.map_or(0, Flow::moved),
+            datagrams: datagrams.then_some(count),
+            digest: flow.and_then(|flow| flow.stages().digest.as_ref()).map(ToString::to_string),
+        };
+        let mut summary = Summary {
+            transport: match &self.peer {
+                _ if matches!(self.names.peer, Address::Unix(_)) => "unix",
+                Peer::Datagram(_) => Transport::Datagram.name(),
+                Peer::Stream(_) => Transport::Stream.name(),
+            },
+            peer: Place::from(&self.names.peer),
+            local: Place::from(&self.names.local),
+            sent: way(outbound, outbound.map_or(0, Flow::pieces)),
+            received: way(Some(inbound), inbound.reads()),
+            seconds: (now - self.started).as_secs_f64(),
+            end: end.name(),
+            error: None,
+            undelivered: pending + on_its_way,
+            unwritten: inbound.pending(),
+            dropped: if datagrams { sys::dropped(self.peer.socket()) } else { 0 },
+            file: None,
+            tcp: sys::figures(self.peer.socket())
+                .map(|figures| Tcp { rtt_us: figures.rtt, retransmits: figures.retransmits }),
+            names: Shown {
+                source: self.names.source.clone(),
+                outbound: outbound.is_some(),
+                peer: self.names.peer.to_string(),
+                closed_by_peer: matches!(end, End::Over(Why::PeerClosed)),
+            },
+            interrupted: match end {
+                End::Interrupted(signal) => Some(signal),
+                End::Behind | End::Over(_) => None,
+            },
+        };
+        summary.error = self.error(end, &summary);
+        summary
+    }
+
+    /// What went wrong, in words, with the counts of both directions.
+    fn error(&self, end: End, summary: &Summary) -> Option<String> {
+        let peer = &self.names.peer;
+        let faults = [self.pump.inbound.fault(), self.pump.outbound.as_ref().and_then(Flow::fault)];
+        let what = match (faults, end) {
+            ([Some(Fault::Source(error)), _], _) => format!("receive from {peer}: {}", sys::reason(error)),
+            ([Some(Fault::Sink(error)), _], _) => {
+                format!("write to {}: {}", self.names.sink, sys::reason(error))
+            }
+            ([_, Some(Fault::Source(error))], _) => {
+                format!("read {}: {}", self.names.source, sys::reason(error))
+            }
+            ([_, Some(Fault::Sink(error))], _) => format!("send to {peer}: {}", refusal(error)),
+            ([Some(Fault::Stage(error)), _] | [_, Some(Fault::Stage(error))], _) => {
+                format!("write the dump: {}", sys::reason(error))
+            }
+            (_, End::Over(Why::Gone)) => format!("{peer} does not answer any more"),
+            (_, End::Over(Why::Idle)) => {
+                let idle = self.ending.idle.unwrap_or_default();
+                format!("{peer}: nothing moved for {} s", idle.as_secs_f64())
+            }
+            (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),
+            (_, End::Interrupted(_)) => return None,
+            _ if summary.dropped > 0 => {
+                format!("{} datagrams from {peer} were lost: the receive buffer was full", summary.dropped)
+            }
+            _ if summary.undelivered + summary.unwritten > 0 => format!("{peer} has closed"),
+            _ => return None,
+        };
+        let mut counts = format!("{} bytes sent, {} received", summary.sent.bytes, summary.received.bytes);
+        if summary.undelivered > 0 {
+            counts += &format!("; {} bytes of ours were not delivered", summary.undelivered);
+        }
+        if summary.unwritten > 0 {
+            counts += &format!("; {} received bytes were not written", summary.unwritten);
+        }
+        Some(format!("{what} ({counts})"))
+    }
+}
+
+/// Why a session has ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Behind,
+    Interrupted(Signal),
+    Over(Why),
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Interrupted(_) => "interrupted",
+            Self::Over(Why::Done) => "done",
+            Self::Over(Why::Failed) => "failed",
+            Self::Over(Why::Gone) => "gone",
+            Self::Over(Why::Idle) => "idle",
+            Self::Over(Why::PeerClosed) => "peer-closed",
+            Self::Over(Why::Quiet) => "quiet",
+            Self::Over(Why::ReaderLeft) => "reader-left",
+            Self::Over(Why::Silence) => "silence",
+        }
+    }
+}
+
+/// What a session was: the object of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    transport: &'static str,
+    peer: Place,
+    local: Place,
+    sent: Way,
+    received: Way,
+    seconds: f64,
+    /// How it ended: a [`Why`], in lower case.
+    end: &'static str,
+    /// What went wrong; `null` for a success.
+    pub error: Option<String>,
+    /// Bytes that we read and that did not reach the peer.
+    undelivered: u64,
+    /// Bytes that came and could not be written.
+    unwritten: u64,
+    /// Datagrams that came and found no room.
+    dropped: u64,
+    /// The file that was received.
+    file: Option<String>,
+    tcp: Option<Tcp>,
+    #[serde(skip)]
+    names: Shown,
+    /// The signal that ended it.
+    #[serde(skip)]
+    pub interrupted: Option<Signal>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    address: String,
+    port: Option<u16>,
+}
+
+impl From<&Address> for Place {
+    fn from(address: &Address) -> Self {
+        Self { address: address.host(), port: address.port() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Way {
+    bytes: u64,
+    datagrams: Option<u64>,
+    digest: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tcp {
+    rtt_us: u32,
+    retransmits: u32,
+}
+
+#[derive(Debug)]
+struct Shown {
+    source: String,
+    outbound: bool,
+    peer: String,
+    closed_by_peer: bool,
+}
+
+impl Summary {
+    /// Gives a file that was received its name if it is whole, or says where the part is.
+    pub fn keep_file(&mut self, local: &mut Standard, report: &Report) {
+        let Some(download) = local.take_download() else { return };
+        let part = download.part().display().to_string();
+        if self.error.is_none() && self.interrupted.is_none() {
+            match download.keep() {
+                Ok(path) => {
+                    let path = path.display().to_string();
+                    if report.verbose > 0 || report.is_watched() {
+                        report.note(format!("received {} bytes into {path}", self.received.bytes));
+                    }
+                    self.file = Some(path);
+                }
+                Err(error) => {
+                    let why = sys::reason(&error);
+                    self.error =
+                        Some(format!("give {part} its name: {why} (what was received is in {part})"));
+                    self.file = Some(part);
+                }
+            }
+            return;
+        }
+        let kept = match download.leave() {
+            Ok(Some(part)) => {
+                self.file = Some(part.display().to_string());
+                format!("what was received is in {}", part.display())
+            }
+            Ok(None) => return,
+            Err(error) => format!("{part}: {}", sys::reason(&error)),
+        };
+        match &mut self.error {
+            Some(error) => *error += &format!("; {kept}"),
+            None => report.note(kept),
+        }
+    }
+
+    /// Says what is to be said. Tells whether the session was a success.
+    pub fn tell(&self, report: &Report, interactive: bool) -> bool {
+        if let Some(error) = &self.error {
+            report.error(error);
+        } else if interactive && self.names.closed_by_peer {
+            report.note(format!("{} closed the connection", self.names.peer));
+        }
+        let time = Duration::from_secs_f64(self.seconds);
+        report.verbose(self.figures(time));
+        let file = self.file.as_deref().unwrap_or("-");
+        let ways = [
+            (
+                "sent",
+                &self.sent,
+                self.names.outbound,
+                if self.names.source == "stdin" { "-" } else { &self.names.source },
+            ),
+            ("received", &self.received, true, file),
+        ];
+        for (what, way, exists, name) in ways {
+            if let (Some(digest), true) = (&way.digest, exists) {
+                report.result(format!("{digest}  {name}"));
+                report.result(format!("{what} {} bytes", way.bytes));
+            }
+        }
+        report.object(self);
+        self.error.is_none()
+    }
+
+    fn figures(&self, time: Duration) -> String {
+        let mut text = report::figures(self.sent.bytes, self.received.bytes, time);
+        if let (Some(sent), Some(received)) = (self.sent.datagrams, self.received.datagrams) {
+            text += &format!(" ({sent} datagrams sent, {received} received)");
+        }
+        text
+    }
+}
+
+/// Begins a session of this plan; `sends` says whether there is anything that could be sent.
+pub fn begin(
+    plan: &plan::Session,
+    peer: Peer,
+    names: Names,
+    source: Source,
+    sends: bool,
+    dump: Option<&File>,
+) -> Result<Session> {
+    let now = Instant::now();
+    let inbound = Flow::new(local::inbound(plan, &names.peer, dump)?, now);
+    let outbound = if sends { Some(Flow::new(local::outbound(plan, source, dump)?, now)) } else { None };
+    let ending = local::ending(plan, source);
+    Ok(Session::new(peer, Pump { inbound, outbound }, ending, names, now))
+}
+
+/// Turns one session until it is over, and says what became of it.
+pub fn run(
+    reactor: &mut Reactor,
+    token: Token,
+    session: &mut Session,
+    local: &mut Standard,
+    report: &Report,
+) -> Result<bool> {
+    let interactive = local::source(&local.input) == Source::Terminal;
+    let length = local.input.length().filter(|_| session.sends_file);
+    let transfer = length.is_some() || matches!(local.output, crate::endpoint::Output::Download(_));
+    let mut meter = Meter::new(report.progress, report.quiet, transfer, length, Instant::now());
+    reactor.again(token);
+    let mut summary = loop {
+        for event in reactor.wait()? {
+            match event {
+                Event::Hangup(_) => session.hangup(local),
+                Event::Signal(signal) => heed(signal, session, local, report),
+                Event::Due(_) | Event::Ready(_) => {}
+            }
+        }
+        let now = Instant::now();
+        let until = match session.advance(local, now) {
+            Status::Finished(summary) => break summary,
+            Status::Waiting(until) => until,
+            Status::Yielded => {
+                reactor.again(token);
+                None
+            }
+        };
+        let (sent, received) = session.moved();
+        meter.show(if length.is_some() { sent } else { received.max(sent) }, now);
+        reactor.wake_at(token, earlier(until, meter.deadline()));
+    };
+    local.release_terminal();
+    let (sent, received) = session.moved();
+    meter.finish(if length.is_some() { sent } else { received.max(sent) }, Instant::now());
+    summary.keep_file(local, report);
+    let success = summary.tell(report, interactive);
+    match summary.interrupted {
+        Some(signal) => Err(super::Interrupted(signal).into()),
+        None => Ok(success),
+    }
+}
+
+fn heed(signal: Signal, session: &mut Session, local: &mut Standard, report: &Report) {
+    match signal {
+        Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
+            // The shell has its terminal back before anything can go wrong.
+            local.release_terminal();
+            session.interrupt(signal, Instant::now());
+        }
+        Signal::Info => report.result(session.figures(Instant::now())),
+        Signal::Stop => {
+            local.release_terminal();
+            sys::stop_self();
+        }
+        Signal::Continue => {}
+    }
+}
+
+fn side(flow: &Flow, end: &mut Option<Instant>, now: Instant) -> Side {
+    match flow.state() {
+        State::Finished if matches!(flow.fault(), Some(Fault::Sink(_))) => Side::Refused,
+        State::Finished if flow.fault().is_some() => Side::Failed,
+        State::Finished => Side::Finished(*end.get_or_insert(now)),
+        State::Discarding => Side::Left(*end.get_or_insert(now)),
+        State::Draining | State::Open => Side::Open,
+    }
+}
+
+/// What a peer that takes no more is said to have done.
+fn refusal(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => "the peer takes no more".to_owned(),
+        _ => sys::reason(error),
+    }
+}
+
+/// How long a session may go on after the signal that ends it.
+const FLUSH: Duration = Duration::from_secs(1);
