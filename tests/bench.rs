@@ -1,0 +1,623 @@
+//! The test bench: the program, scripted sockets, network namespaces, pseudo-terminals. Every wait has
+//! a limit.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take before the test fails.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The program, about to be started.
+pub struct Remote {
+    command: Command,
+    input: Option<Vec<u8>>,
+}
+
+impl Remote {
+    pub fn new<I, S>(args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        Self::through(&[], args)
+    }
+
+    /// Started by another program: `ip netns exec NAME`, `sh -c …`.
+    pub fn through<I, S>(prefix: &[&str], args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut words: Vec<OsString> = prefix.iter().map(Into::into).collect();
+        words.push(env!("CARGO_BIN_EXE_remote").into());
+        words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, input: None }
+    }
+
+    /// Stdin is a pipe that brings this and then ends.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Stdin is a pipe that stays open.
+    pub fn stdin_open(mut self) -> Self {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    pub fn stdin_from(mut self, from: impl Into<Stdio>) -> Self {
+        self.command.stdin(from);
+        self
+    }
+
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stdout(to);
+        self
+    }
+
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stderr(to);
+        self
+    }
+
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// At most so many descriptors.
+    pub fn with_descriptors(self, most: u32) -> Self {
+        let inner = self.command;
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {most}; exec \"$@\"")).arg("sh");
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, ..self }
+    }
+
+    /// A process group of its own, as a shell gives each job.
+    pub fn as_job(mut self) -> Self {
+        self.command.process_group(0);
+        self
+    }
+
+    pub fn start(mut self) -> Running {
+        let mut child = self.command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().map(Collector::new);
+        let stderr = child.stderr.take().map(Collector::new);
+        let mut stdin = child.stdin.take();
+        if let Some(input) = self.input {
+            let mut pipe = stdin.take().expect("stdin is a pipe");
+            // A program that ends early is no error of the test's.
+            thread::spawn(move || drop(pipe.write_all(&input)));
+        }
+        Running { child, stdin, stdout, stderr }
+    }
+
+    /// Starts it, and waits for its end.
+    pub fn run(self) -> Ended {
+        self.start().wait()
+    }
+}
+
+/// The program while it runs; it is killed when the test is over.
+pub struct Running {
+    child: Child,
+    pub stdin: Option<ChildStdin>,
+    stdout: Option<Collector>,
+    stderr: Option<Collector>,
+}
+
+/// What the program left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit status; 128 and the number for a signal, as shells say it.
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The port it says that it listens on (`-v`, or a random port).
+    pub fn port(&self) -> u16 {
+        let text = self.said("Listening on ");
+        let line = text.lines().find(|line| line.starts_with("Listening on ")).expect("the line is there");
+        line.rsplit(' ').next().and_then(|port| port.parse().ok()).expect("the line ends in the port")
+    }
+
+    /// Waits until stderr has `text`; the whole of it so far.
+    pub fn said(&self, text: &str) -> String {
+        let stderr = self.stderr.as_ref().expect("stderr is collected");
+        let all = stderr.wait(|bytes, _| String::from_utf8_lossy(bytes).contains(text));
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// Waits until stdout has so many bytes.
+    pub fn printed(&self, bytes: usize) -> Vec<u8> {
+        self.stdout.as_ref().expect("stdout is collected").wait(|all, _| all.len() >= bytes)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("it is there to be signalled");
+    }
+
+    /// Sends to its stdin, which stays open.
+    pub fn type_in(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("stdin takes it");
+    }
+
+    /// The end of its stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+
+    /// The most memory it ever had, in KiB (proc_pid_status(5), VmHWM).
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse().expect("it is a number")
+    }
+
+    /// How many descriptors it has.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
+    }
+
+    /// CPU time it has used, in clock ticks (proc_pid_stat(5), utime and stime).
+    pub fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("it has a name").split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ended {
+        let status = eventually("the program to end", || self.child.try_wait().expect("it can be waited for"));
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().expect("code or signal"));
+        let all = |collector: Option<Collector>| collector.map(|c| c.wait(|_, ended| ended)).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&all(self.stderr.take())).into_owned();
+        Ended { code, stdout: all(self.stdout.take()), stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// It ended with this status, and said just these lines.
+    #[track_caller]
+    pub fn expect(self, code: i32, stderr: &str) -> Self {
+        assert_eq!((self.code, self.stderr.as_str()), (code, stderr), "{self:?}");
+        self
+    }
+
+    /// It ended well, and said nothing.
+    #[track_caller]
+    pub fn expect_quiet_success(self) -> Self {
+        self.expect(0, "")
+    }
+
+    /// It failed with one line that has all of these in it.
+    #[track_caller]
+    pub fn expect_failure(self, code: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("remote: "), "{self:?}");
+        for part in parts {
+            assert!(self.stderr.contains(part), "no '{part}' in {self:?}");
+        }
+        self
+    }
+}
+
+/// Everything that comes from a pipe, as it comes.
+struct Collector(Arc<(Mutex<Collected>, Condvar)>);
+
+#[derive(Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Collector {
+    fn new(mut from: impl Read + Send + 'static) -> Self {
+        let shared: Arc<(Mutex<Collected>, Condvar)> = Arc::default();
+        let ours = Arc::clone(&shared);
+        thread::spawn(move || {
+            let mut buf = vec![0; 1 << 16];
+            loop {
+                let n = from.read(&mut buf).unwrap_or(0);
+                let mut collected = shared.0.lock().unwrap();
+                collected.bytes.extend_from_slice(&buf[..n]);
+                collected.ended = n == 0;
+                shared.1.notify_all();
+                if n == 0 {
+                    return;
+                }
+            }
+        });
+        Self(ours)
+    }
+
+    #[track_caller]
+    fn wait(&self, enough: impl Fn(&[u8], bool) -> bool) -> Vec<u8> {
+        let (lock, changed) = &*self.0;
+        let collected = lock.lock().unwrap();
+        let (collected, limit) = changed
+            .wait_timeout_while(collected, LIMIT, |collected| {
+                !enough(&collected.bytes, collected.ended) && !collected.ended
+            })
+            .unwrap();
+        let so_far = String::from_utf8_lossy(&collected.bytes[..collected.bytes.len().min(2000)]);
+        assert!(!limit.timed_out(), "waited too long; so far: {so_far}");
+        assert!(enough(&collected.bytes, collected.ended), "it ended too soon: {so_far}");
+        collected.bytes.clone()
+    }
+}
+
+/// Looks again and again until there is something; the only place where time passes unasked.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited too long for {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A scripted TCP server on loopback.
+pub struct Server(pub TcpListener);
+
+impl Server {
+    pub fn new() -> Self {
+        Self::at("127.0.0.1:0")
+    }
+
+    pub fn at(address: &str) -> Self {
+        Self(TcpListener::bind(address).expect("the address is free"))
+    }
+
+    pub fn port(&self) -> String {
+        self.0.local_addr().expect("it is bound").port().to_string()
+    }
+
+    /// The next client.
+    pub fn accept(&self) -> TcpStream {
+        self.0.set_nonblocking(true).unwrap();
+        let (stream, _) = eventually("a client", || self.0.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        limited(stream)
+    }
+}
+
+/// A client of the program's.
+pub fn client(port: u16) -> TcpStream {
+    limited(TcpStream::connect(("127.0.0.1", port)).expect("it listens"))
+}
+
+/// A stream whose reads and writes have a limit.
+pub fn limited(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// A UDP socket on loopback whose reads have a limit.
+pub fn udp() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    socket
+}
+
+/// Everything up to the peer's end of file.
+pub fn read_all(stream: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("it can be read to its end");
+    bytes
+}
+
+/// Ends a connection with a reset.
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Bytes that repeat nowhere for long, the same each time.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// A folder that is removed when the test is over.
+pub struct Dir(tempfile::TempDir);
+
+impl Dir {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("there is room"))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    /// A file with this in it.
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.join(name);
+        std::fs::write(&path, bytes).expect("there is room");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Both ends of a pipe.
+pub fn pipe() -> (File, File) {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("there are descriptors");
+    (read.into(), write.into())
+}
+
+/// Whether a program is there to be a peer; says so if not.
+pub fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    if !found {
+        println!("skipped: {program} is not installed");
+    }
+    found
+}
+
+/// Two hosts, `a` and `b`, joined by a cable (and another one): network namespaces that are removed
+/// when the test is over.
+pub struct Hosts {
+    pub a: Host,
+    pub b: Host,
+}
+
+/// One of them.
+pub struct Host {
+    pub name: String,
+}
+
+impl Hosts {
+    /// `None`, and the reason said, where that is not allowed. The first cable is `veth0`: 10.9.0.1 and
+    /// fd09::1 at `a`, 10.9.0.2 and fd09::2 at `b`; the second is `veth1`: 10.9.1.1 and so on.
+    pub fn new() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let host = |letter| Host { name: format!("remote-{id}-{letter}") };
+        let hosts = Self { a: host("a"), b: host("b") };
+        for host in [&hosts.a, &hosts.b] {
+            if let Err(why) = run("ip", &["netns", "add", &host.name]) {
+                println!("skipped: network namespaces are not allowed here: {why}");
+                return None;
+            }
+            host.ip("link set lo up");
+        }
+        for (cable, net) in [("veth0", 0), ("veth1", 1)] {
+            let (a, b) = (&hosts.a.name, &hosts.b.name);
+            let add = format!("link add {cable} netns {a} type veth peer name {cable} netns {b}");
+            run("ip", &add.split(' ').collect::<Vec<_>>()).expect("there are cables");
+            for (host, last) in [(&hosts.a, 1), (&hosts.b, 2)] {
+                host.run(&["sysctl", "-qw", &format!("net.ipv6.conf.{cable}.accept_dad=0")]);
+                host.ip(&format!("addr add 10.9.{net}.{last}/24 dev {cable}"));
+                host.ip(&format!("addr add fd09:{net}::{last}/64 dev {cable} nodad"));
+                host.ip(&format!("link set {cable} up"));
+            }
+        }
+        for host in [&hosts.a, &hosts.b] {
+            for cable in ["veth0", "veth1"] {
+                eventually("the cable to be up", || host.link_local(cable));
+            }
+        }
+        Some(hosts)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for host in [&self.a, &self.b] {
+            // One that was never made cannot be removed.
+            let _ = run("ip", &["netns", "del", &host.name]);
+        }
+    }
+}
+
+impl Host {
+    /// The program, on this host.
+    pub fn remote<I, S>(&self, args: I) -> Remote
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        Remote::through(&["ip", "netns", "exec", &self.name], args)
+    }
+
+    /// A command of ip(8) on this host.
+    pub fn ip(&self, words: &str) {
+        let mut args = vec!["-n", &self.name];
+        args.extend(words.split(' '));
+        run("ip", &args).expect("ip does it");
+    }
+
+    /// A command on this host.
+    pub fn run(&self, words: &[&str]) {
+        let mut args = vec!["netns", "exec", &self.name];
+        args.extend(words);
+        run("ip", &args).expect("the command succeeds");
+    }
+
+    /// A rule of nft(8): everything that `filter` matches is dropped on its way in.
+    pub fn black_hole(&self, filter: &str) {
+        let chain = "{ type filter hook input priority 0; }";
+        let rules = format!("add table inet t; add chain inet t i {chain}; add rule inet t i {filter} drop");
+        self.run(&["nft", &rules]);
+    }
+
+    /// Makes a socket on this host.
+    pub fn socket<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> T {
+        let space = File::open(format!("/run/netns/{}", self.name)).expect("the host is there");
+        thread::scope(|scope| {
+            let made = scope.spawn(|| {
+                use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+                move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
+                make()
+            });
+            made.join().unwrap().expect("the socket can be made")
+        })
+    }
+
+    /// A scripted TCP server on this host.
+    pub fn server(&self, address: &str) -> Server {
+        self.socket(|| TcpListener::bind(address).map(Server))
+    }
+
+    /// A connection from this host.
+    pub fn connect(&self, to: SocketAddr) -> TcpStream {
+        limited(self.socket(|| TcpStream::connect(to)))
+    }
+
+    /// A UDP socket on this host.
+    pub fn udp(&self, address: &str) -> UdpSocket {
+        let socket = self.socket(|| UdpSocket::bind(address));
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        socket
+    }
+
+    /// The link-local address of an interface, once it can be used.
+    pub fn link_local(&self, interface: &str) -> Option<IpAddr> {
+        let args = ["-n", &self.name, "-6", "-o", "addr", "show", "dev", interface, "scope", "link"];
+        let text = run("ip", &args).ok()?;
+        let address = text.split_whitespace().skip_while(|word| *word != "inet6").nth(1)?;
+        let usable = !text.contains("tentative");
+        address.split('/').next()?.parse().ok().filter(|_| usable)
+    }
+}
+
+/// Runs a command to its end; what it printed, or what it complained about.
+pub fn run(program: &str, args: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+/// A pseudo-terminal: what a person sits at.
+pub struct Terminal {
+    controller: File,
+    user: OwnedFd,
+    screen: Collector,
+}
+
+impl Terminal {
+    pub fn new() -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let name = ptsname(&controller, Vec::new()).unwrap();
+        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let user = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
+        let controller = File::from(controller);
+        let screen = Collector::new(controller.try_clone().unwrap());
+        Self { controller, user, screen }
+    }
+
+    /// The terminal, as a standard stream.
+    pub fn stdio(&self) -> Stdio {
+        self.user.try_clone().unwrap().into()
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> rustix::termios::Termios {
+        rustix::termios::tcgetattr(&self.user).unwrap()
+    }
+
+    /// The flags of the description that is shared with the program.
+    pub fn flags(&self) -> rustix::fs::OFlags {
+        rustix::fs::fcntl_getfl(&self.user).unwrap()
+    }
+
+    pub fn type_in(&self, text: &[u8]) {
+        (&self.controller).write_all(text).expect("the terminal takes it");
+    }
+
+    /// Waits until the screen shows `text`; everything shown so far.
+    pub fn shows(&self, text: &str) -> String {
+        let all = self.screen.wait(|bytes, _| String::from_utf8_lossy(bytes).contains(text));
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// Whether the program edits the line.
+    pub fn is_taken(&self) -> bool {
+        !self.settings().local_modes.contains(rustix::termios::LocalModes::ICANON)
+    }
+
+    /// The program with a terminal for all three streams, in a session of its own: its controlling
+    /// terminal, and in the foreground.
+    pub fn remote(&self, args: &[&str]) -> Remote {
+        let prefix = ["setsid", "--ctty", "--wait"];
+        Remote::through(&prefix, args).stdin_from(self.stdio()).stdout_to(self.stdio()).stderr_to(self.stdio())
+    }
+}
