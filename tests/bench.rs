@@ -589,6 +589,11 @@ impl Terminal {
         self.user.try_clone().unwrap().into()
     }
 
+    /// The side that the program has.
+    pub fn user(&self) -> OwnedFd {
+        self.user.try_clone().unwrap()
+    }
+
     /// Its settings.
     pub fn settings(&self) -> rustix::termios::Termios {
         rustix::termios::tcgetattr(&self.user).unwrap()

@@ -4,4 +4,5 @@ mod bench;
 
 mod connect; // names, addresses, Happy Eyeballs, time limits
 mod ending; // half-close, timeouts, resets, signals
+mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is
 mod scoreboard; // PEERS, section 0: what no peer does, with default flags
