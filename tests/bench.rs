@@ -201,9 +201,11 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
-        let status = eventually("the program to end", || self.child.try_wait().expect("it can be waited for"));
+        let status =
+            eventually("the program to end", || self.child.try_wait().expect("it can be waited for"));
         let code = status.code().unwrap_or_else(|| 128 + status.signal().expect("code or signal"));
-        let all = |collector: Option<Collector>| collector.map(|c| c.wait(|_, ended| ended)).unwrap_or_default();
+        let all =
+            |collector: Option<Collector>| collector.map(|c| c.wait(|_, ended| ended)).unwrap_or_default();
         let stderr = String::from_utf8_lossy(&all(self.stderr.take())).into_owned();
         Ended { code, stdout: all(self.stdout.take()), stderr }
     }
@@ -412,7 +414,8 @@ impl Dir {
 
 /// Both ends of a pipe.
 pub fn pipe() -> (File, File) {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("there are descriptors");
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("there are descriptors");
     (read.into(), write.into())
 }
 
@@ -623,6 +626,9 @@ impl Terminal {
     /// terminal, and in the foreground.
     pub fn remote(&self, args: &[&str]) -> Remote {
         let prefix = ["setsid", "--ctty", "--wait"];
-        Remote::through(&prefix, args).stdin_from(self.stdio()).stdout_to(self.stdio()).stderr_to(self.stdio())
+        Remote::through(&prefix, args)
+            .stdin_from(self.stdio())
+            .stdout_to(self.stdio())
+            .stderr_to(self.stdio())
     }
 }

@@ -1,1 +1,258 @@
+//! How sessions end: half-close, silence, timeouts, refusals. The whole table is in `pump/ending.rs`.
 
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use crate::bench::{Dir, Remote, Server, client, eventually, noise, pipe, read_all, reset};
+
+#[test]
+fn our_end_of_file_is_passed_on_unless_told_not_to() {
+    let server = Server::new();
+    for flags in [&["-N"][..], &[], &["--no-shutdown", "-N"]] {
+        let args = flags.iter().copied().chain(["127.0.0.1"]).chain([]);
+        let port = server.port();
+        let remote = Remote::new(args.chain([port.as_str()])).stdin("hello").start();
+        let mut peer = server.accept();
+        assert_eq!(read_all(&mut peer), b"hello", "{flags:?}");
+        peer.write_all(b"bye").unwrap();
+        drop(peer);
+        assert_eq!(remote.wait().expect_quiet_success().stdout, b"bye");
+    }
+    let remote = Remote::new(["--no-shutdown", "127.0.0.1", &server.port()]).stdin("hello").start();
+    let mut peer = server.accept();
+    peer.read_exact(&mut [0; 5]).unwrap();
+    peer.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn a_listener_follows_the_same_rules() {
+    let remote = Remote::new(["-lv"]).stdin("answer").start();
+    let mut peer = client(remote.port());
+    assert_eq!(read_all(&mut peer), b"answer");
+    peer.write_all(b"question").unwrap();
+    drop(peer);
+    let ended = remote.wait();
+    assert_eq!((ended.code, &ended.stdout[..]), (0, &b"question"[..]));
+}
+
+#[test]
+fn a_pipe_that_speaks_is_heard_by_a_peer_that_has_half_closed() {
+    let server = Server::new();
+    let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.write_all(b"ready").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    remote.printed(5);
+    for _ in 0..3 {
+        remote.type_in(b"more");
+        peer.read_exact(&mut [0; 4]).unwrap();
+    }
+    // Then the pipe is silent, and after 2 s it is over.
+    assert_eq!(read_all(&mut peer), b"");
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn a_peer_that_never_sent_a_byte_is_a_receiver() {
+    let server = Server::new();
+    let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.shutdown(Shutdown::Write).unwrap();
+    remote.type_in(b"one");
+    peer.read_exact(&mut [0; 3]).unwrap();
+    // Longer than a silent pipe is given otherwise.
+    peer.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    remote.type_in(b"two");
+    peer.read_exact(&mut [0; 3]).unwrap();
+    remote.close_stdin();
+    assert_eq!(read_all(&mut peer), b"");
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn half_open_goes_on_however_silent_the_pipe() {
+    let server = Server::new();
+    let mut remote = Remote::new(["--half-open", "127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.write_all(b"ready").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    peer.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    remote.type_in(b"late");
+    peer.read_exact(&mut [0; 4]).unwrap();
+    remote.close_stdin();
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn quit_bounds_the_silence_after_an_end() {
+    let server = Server::new();
+    // Ours.
+    let remote = Remote::new(["-q", "0.2", "127.0.0.1", &server.port()]).stdin("hello").start();
+    let mut peer = server.accept();
+    peer.write_all(b"partly").unwrap();
+    let ended = remote.wait().expect_quiet_success();
+    assert_eq!(ended.stdout, b"partly");
+    // Theirs.
+    let remote = Remote::new(["-q", "0.2", "127.0.0.1", &server.port()]).stdin_open().start();
+    server.accept().shutdown(Shutdown::Write).unwrap();
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn idleness_is_a_failure() {
+    let server = Server::new();
+    let remote = Remote::new(["-w", "0.2", "127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.write_all(b"hello").unwrap();
+    let parts = ["127.0.0.1 port ", "nothing moved for 0.2 s (0 bytes sent, 5 received)"];
+    let ended = remote.wait();
+    assert_eq!(ended.stdout, b"hello");
+    ended.expect_failure(1, &parts);
+    // A delay that was asked for is no idleness.
+    let args = ["-w", "0.2", "-d", "0.4", "127.0.0.1", &server.port()];
+    let remote = Remote::new(args).stdin("a\nb\nc\n").start();
+    let mut peer = server.accept();
+    assert_eq!(read_all(&mut peer), b"a\nb\nc\n");
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn what_a_peer_refuses_is_counted() {
+    let server = Server::new();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdin(noise(30_000_000)).start();
+    let mut peer = server.accept();
+    peer.read_exact(&mut [0; 1000]).unwrap();
+    reset(peer);
+    let ended = remote.wait();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("bytes of ours were not delivered"), "{ended:?}");
+    ended.expect_failure(1, &[]);
+}
+
+#[test]
+fn an_answer_that_came_before_the_refusal_is_kept() {
+    let server = Server::new();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdin(noise(30_000_000)).start();
+    let mut peer = server.accept();
+    peer.write_all(b"too large, go away\n").unwrap();
+    peer.read_exact(&mut [0; 1000]).unwrap();
+    // Closing with bytes unread makes the kernel send a reset after the answer.
+    drop(peer);
+    let ended = remote.wait();
+    assert_eq!(ended.stdout, b"too large, go away\n");
+    ended.expect_failure(1, &[]);
+}
+
+#[test]
+fn send_only_waits_for_the_peer() {
+    let server = Server::new();
+    let remote = Remote::new(["--send-only", "127.0.0.1", &server.port()]).stdin("hello").start();
+    let mut peer = server.accept();
+    peer.write_all(b"nobody wants this").unwrap();
+    assert_eq!(read_all(&mut peer), b"hello");
+    drop(peer);
+    assert_eq!(remote.wait().expect_quiet_success().stdout, b"");
+}
+
+#[test]
+fn recv_only_does_not_read_stdin_nor_shut_early() {
+    let server = Server::new();
+    let remote = Remote::new(["--recv-only", "127.0.0.1", &server.port()]).stdin("not sent").start();
+    let mut peer = server.accept();
+    peer.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    peer.write_all(b"hello").unwrap();
+    drop(peer);
+    assert_eq!(remote.wait().expect_quiet_success().stdout, b"hello");
+}
+
+#[test]
+fn head_ends_it() {
+    let server = Server::new();
+    let shell = ["sh", "-c", "\"$0\" \"$@\" | head -n 1"];
+    let remote = Remote::through(&shell, ["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.write_all(b"one\ntwo\n").unwrap();
+    let ended = remote.wait();
+    assert_eq!((ended.code, &ended.stdout[..], &ended.stderr[..]), (0, &b"one\n"[..], ""));
+}
+
+#[test]
+fn a_file_cut_short_by_a_signal_does_not_look_whole() {
+    let dir = Dir::new();
+    let path = dir.file("big", &noise(30_000_000));
+    let server = Server::new();
+    let remote = Remote::new(["-s", path.to_str().unwrap(), "127.0.0.1", &server.port()]).start();
+    let mut peer = server.accept();
+    peer.read_exact(&mut [0; 1000]).unwrap();
+    remote.signal(Signal::INT);
+    assert_eq!(remote.wait().code, 130);
+    let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn what_a_pipe_has_brought_is_sent_when_a_signal_comes() {
+    let server = Server::new();
+    let (_reader, output) = pipe();
+    let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(output).start();
+    let mut peer = server.accept();
+    remote.type_in(b"said before");
+    peer.read_exact(&mut [0; 11]).unwrap();
+    remote.signal(Signal::TERM);
+    assert_eq!(read_all(&mut peer), b"");
+    assert_eq!(remote.wait().code, 143);
+}
+
+#[test]
+fn it_tells_how_far_it_is() {
+    let server = Server::new();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.write_all(b"hello").unwrap();
+    remote.printed(5);
+    remote.signal(Signal::USR1);
+    remote.said("0 bytes sent, 5 bytes received in ");
+    drop(peer);
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let server = Server::new();
+    let shell = ["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    let mut remote = Remote::through(&shell, ["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    remote.signal(Signal::HUP);
+    remote.type_in(b"still here");
+    peer.read_exact(&mut [0; 10]).unwrap();
+    remote.close_stdin();
+    drop(peer);
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn an_idle_session_uses_no_cpu() {
+    let server = Server::new();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
+    let mut peer = server.accept();
+    peer.shutdown(Shutdown::Write).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let before = eventually("it to have begun", || Some(remote.ticks()));
+    let _ = peer.read(&mut [0]);
+    // A second is a hundred ticks.
+    assert!(remote.ticks() - before < 10, "it spins");
+}

@@ -3,6 +3,11 @@
 mod bench;
 
 mod connect; // names, addresses, Happy Eyeballs, time limits
+mod datagram; // UDP: sizes, peers, queries, files, groups
 mod ending; // half-close, timeouts, resets, signals
-mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is
-mod scoreboard; // PEERS, section 0: what no peer does, with default flags
+mod files; // -s and -r: names, parts, refusals, digests, progress
+mod listen; // one client or many
+mod scan; // -z
+mod scoreboard;
+mod stages; // -C, -o, --rate, -d
+mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is // PEERS, section 0: what no peer does, with default flags

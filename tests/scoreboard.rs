@@ -140,7 +140,10 @@ fn j_a_dead_first_family_costs_a_third_of_a_second() {
         return;
     }
     // A resolver puts IPv6 first; whichever it puts first here, the other one is alive.
-    for (dead, alive) in [("ip6 daddr fd09::2 tcp dport 7001", "10.9.0.2:7001"), ("ip daddr 10.9.0.2 tcp dport 7002", "[fd09::2]:7002")] {
+    for (dead, alive) in [
+        ("ip6 daddr fd09::2 tcp dport 7001", "10.9.0.2:7001"),
+        ("ip daddr 10.9.0.2 tcp dport 7002", "[fd09::2]:7002"),
+    ] {
         hosts.b.run(&["nft", "flush", "ruleset"]);
         hosts.b.black_hole(dead);
         let server = hosts.b.server(alive);
@@ -199,7 +202,11 @@ fn l_a_line_of_10001_bytes_is_kept_when_it_is_pasted() {
 fn m_a_listener_gives_up_when_nobody_comes() {
     let Some(hosts) = Hosts::new() else { return };
     for transport in ["-l", "-lu", "-lk", "-lku"] {
-        hosts.b.remote([transport, "-w", "0.3", "7001"]).run().expect_failure(1, &["nobody came within 0.3 s"]);
+        hosts
+            .b
+            .remote([transport, "-w", "0.3", "7001"])
+            .run()
+            .expect_failure(1, &["nobody came within 0.3 s"]);
     }
 }
 

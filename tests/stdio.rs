@@ -149,7 +149,14 @@ fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
 fn a_background_job_receives_and_is_not_stopped() {
     let server = Server::new();
     let terminal = Terminal::new();
-    let shell = ["setsid", "--ctty", "--wait", "sh", "-mc", "\"$0\" \"$@\" & read line; echo \"typed: $line\"; fg >/dev/null"];
+    let shell = [
+        "setsid",
+        "--ctty",
+        "--wait",
+        "sh",
+        "-mc",
+        "\"$0\" \"$@\" & read line; echo \"typed: $line\"; fg >/dev/null",
+    ];
     let remote = Remote::through(&shell, ["127.0.0.1", &server.port()]);
     let remote = remote.stdin_from(terminal.stdio()).stdout_to(terminal.stdio()).stderr_to(terminal.stdio());
     let remote = remote.start();

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Race, Recipe, Transport, race::Next, recipe::is_group, resolve::Lookup},
-    plan::{self, Connect, Target},
+    net::{Address, Race, Recipe, Transport, race::Next, resolve::Lookup},
+    plan::{Connect, Target},
     pump::earlier,
     report::Report,
     sys::{self, Descriptor},
@@ -41,7 +41,7 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
 
     let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
-    let mut peer = peer(&plan.session, socket, &address)?;
+    let mut peer = peer(plan, socket, &address)?;
     reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
     let names = Names::new(&plan.session, address, local_address);
     let source = local::source(&local.input);
@@ -85,8 +85,7 @@ pub fn reach(
     };
     let race = Race::new(addresses, Instant::now());
     let name = Name(to);
-    let recipe = |address: &Address| recipe.routed(address);
-    Contest { race, running: Slots::new(FIRST_ATTEMPT) }.run(recipe, reactor, limit, &name, report)
+    Contest { recipe, race, running: Slots::new(FIRST_ATTEMPT) }.run(reactor, limit, &name, report)
 }
 
 /// The addresses of a host. The resolver cannot be interrupted, but we can.
@@ -117,15 +116,15 @@ pub fn look_up(
 }
 
 /// The attempts that are under way.
-struct Contest {
+struct Contest<'a> {
+    recipe: &'a Recipe,
     race: Race,
     running: Slots<(Address, Descriptor)>,
 }
 
-impl Contest {
+impl Contest<'_> {
     fn run(
         mut self,
-        recipe: impl Fn(&Address) -> Result<Recipe>,
         reactor: &mut Reactor,
         limit: Option<Instant>,
         name: &Name<'_>,
@@ -136,7 +135,7 @@ impl Contest {
             let until = match self.race.next(now) {
                 Next::Lost => return Err(name.lost(&self.race.lost())),
                 Next::Try(address) => {
-                    let started = recipe(&address).and_then(|recipe| Ok(recipe.dial(&address)?));
+                    let started = self.recipe.routed(&address).and_then(|recipe| Ok(recipe.dial(&address)?));
                     match started {
                         Ok(mut socket) => {
                             let token = self.running.token();
@@ -182,7 +181,7 @@ impl Contest {
         let outcome = match socket.socket().take_error() {
             Ok(Some(error)) | Err(error) => Err(error),
             // A group has no other end that could be connected to.
-            Ok(None) if is_group(address) => Ok(true),
+            Ok(None) if self.recipe.reaches_many(address) => Ok(true),
             // A socket that is still connecting has no peer.
             Ok(None) => Ok(socket.socket().peer_addr().is_ok()),
         };
@@ -227,7 +226,7 @@ impl Name<'_> {
         anyhow!("connect to {}: {last}{tried}", self.0)
     }
 
-    fn late(&self, contest: &Contest) -> Error {
+    fn late(&self, contest: &Contest<'_>) -> Error {
         let tried = if self.0.is_name() {
             tried(
                 contest
@@ -249,12 +248,16 @@ fn tried(addresses: impl Iterator<Item = String>) -> String {
     format!(" ({} {noun} tried: {})", addresses.len(), addresses.join(", "))
 }
 
-fn peer(plan: &plan::Session, socket: Descriptor, address: &Address) -> Result<Peer> {
-    if plan.transport == Transport::Stream {
+fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
+    if plan.recipe.transport == Transport::Stream {
         return Ok(Peer::Stream(Stream::new(socket)));
     }
     // The answers to what a group was asked come from its members.
-    let whom = if is_group(address) { Whom::Group(address.to_sockaddr()?) } else { Whom::Connected };
+    let whom = match plan.recipe.reaches_many(address) {
+        true => Whom::Group(address.to_sockaddr()?),
+        false => Whom::Connected,
+    };
+    let plan = &plan.session;
     Ok(Peer::Datagram(Datagram::new(socket, whom, Ends { mark: plan.mark_end, heed: plan.heed_end })))
 }
 

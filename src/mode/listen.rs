@@ -45,6 +45,8 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
             reactor.watch(LISTENER, socket)?;
         }
         let accepted = first(&mut listener, &plan.session, &mut reactor)?;
+        // Nobody else is let in.
+        drop(listener);
         report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
         let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
         (peer(&plan.session, accepted), names, None)
@@ -109,7 +111,6 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
 pub fn shown(address: &Address) -> String {
     match address.port() {
         Some(port) => format!("{} {port}", address.host()),
-        None if address.host().is_empty() => "a nameless socket".to_owned(),
         None => address.host(),
     }
 }

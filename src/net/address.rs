@@ -85,6 +85,7 @@ impl Address {
                 format!("{}%{scope}", v6.ip())
             }
             Self::Inet(address) => address.ip().to_canonical().to_string(),
+            Self::Unix(path) if path.as_os_str().is_empty() => "a nameless socket".to_owned(),
             Self::Unix(path) => path.display().to_string(),
         }
     }

@@ -183,7 +183,11 @@ impl Listener {
         if stray.to.ip().is_unspecified() && !self.many {
             return Ok((listener.duplicate()?, Some(stray.from.into())));
         }
-        Ok((self.recipe.branch(listener, stray.to, stray.from)?, None))
+        let socket = self.recipe.branch(listener, stray.to, stray.from)?;
+        if !self.many {
+            socket.socket().set_reuse_address(false)?;
+        }
+        Ok((socket, None))
     }
 
     /// Between being bound and being connected a peer's socket hears everybody: what others sent in
@@ -291,7 +295,7 @@ fn clear_stale(address: &Address) -> Result<()> {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             // The other type of socket listens there.
             Err(error) if sys::is_wrong_type(&error) => {}
-            _ => return Err(io::Error::from(io::ErrorKind::AddrInUse).into()),
+            _ => return Err(sys::address_in_use().into()),
         }
     }
     Ok(std::fs::remove_file(path)?)

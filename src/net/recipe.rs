@@ -74,7 +74,7 @@ impl Recipe {
             let nameless = Address::Unix(std::path::PathBuf::new()).to_sockaddr()?;
             socket.bind(&nameless)?;
         }
-        if !is_group(to) {
+        if !self.reaches_many(to) {
             match socket.connect(&to.to_sockaddr()?) {
                 Err(error) if sys::is_in_progress(&error) => {}
                 result => result?,
@@ -108,14 +108,25 @@ impl Recipe {
     /// it all that this peer sends, and what it sends comes from the address the peer knows.
     pub fn branch(&self, listener: &Descriptor, at: SocketAddr, peer: SocketAddr) -> io::Result<Descriptor> {
         let shared = listener.socket();
-        // Only while we bind: another program must not be able to take the port from us.
+        // The branches share the port; the listener only while we bind, so that no other program can
+        // take the port from us.
         shared.set_reuse_address(true)?;
         let socket = self.bound(&Address::Inet(at), |socket| socket.set_reuse_address(true));
         shared.set_reuse_address(false)?;
         let socket = socket?;
-        socket.set_reuse_address(false)?;
         socket.connect(&peer.into())?;
         Ok(socket.into())
+    }
+
+    /// Whether datagrams to this address reach more than one receiver: it is a group, or a broadcast
+    /// was asked for.
+    pub fn reaches_many(&self, to: &Address) -> bool {
+        match to {
+            Address::Inet(inet) if self.transport == Transport::Datagram => {
+                inet.ip().is_multicast() || (self.options.broadcast && inet.is_ipv4())
+            }
+            Address::Inet(_) | Address::Unix(_) => false,
+        }
     }
 
     /// `to` with the scope that `-i` gives a link-local address.
@@ -267,16 +278,6 @@ impl Recipe {
             (None, SocketAddr::V6(v6)) => v6.scope_id(),
             (None, SocketAddr::V4(_)) => 0,
         }
-    }
-}
-
-/// Whether datagrams to this address reach more than one receiver.
-pub fn is_group(address: &Address) -> bool {
-    match address {
-        Address::Inet(inet) => {
-            inet.ip().is_multicast() || inet.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
-        }
-        Address::Unix(_) => false,
     }
 }
 

@@ -226,6 +226,11 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     has_code(error, &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM])
 }
 
+/// The error of an address that somebody has (bind(2)).
+pub fn address_in_use() -> io::Error {
+    io::Error::from_raw_os_error(libc::EADDRINUSE)
+}
+
 /// Whether a connection is only under way (connect(2)).
 pub fn is_in_progress(error: &io::Error) -> bool {
     has_code(error, &[libc::EINPROGRESS])

@@ -1,0 +1,274 @@
+//! Listening: addresses, one client or many, and what many do to each other.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use rustix::process::Signal;
+
+use crate::bench::{Dir, Remote, client, eventually, limited, noise, pipe, read_all};
+
+#[test]
+fn every_way_to_say_the_port() {
+    let forms: [&[&str]; 6] = [
+        &["-lv"],
+        &["-lvp", "0"],
+        &["-l", "-v", "0"],
+        &["-lv", "127.0.0.1"],
+        &["-lv", "127.0.0.1:0"],
+        &["-lv", "-a", "127.0.0.1", "-p", "0"],
+    ];
+    for args in forms {
+        let remote = Remote::new(args).start();
+        client(remote.port()).write_all(b"hello").unwrap();
+        let ended = remote.wait();
+        assert_eq!((ended.code, &ended.stdout[..]), (0, &b"hello"[..]), "{args:?}");
+    }
+}
+
+#[test]
+fn nc_bundles_work() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = port.to_string();
+    for args in [vec!["-lvnp", &text], vec!["-nvlp", &text], vec!["-lv", &text]] {
+        let remote = Remote::new(&args).start();
+        assert_eq!(remote.port(), port, "{args:?}");
+        drop(client(port));
+        assert_eq!(remote.wait().code, 0, "{args:?}");
+    }
+}
+
+#[test]
+fn a_random_port_is_announced_without_v() {
+    let remote = Remote::new(["-l"]).start();
+    drop(client(remote.port()));
+    remote.wait();
+}
+
+#[test]
+fn a_name_is_listened_at_with_all_its_addresses() {
+    for address in ["127.0.0.1", "::1"] {
+        let remote = Remote::new(["-lv", "ip6-localhost-or-not.localhost:0"]).start();
+        let port = match remote.said("\n").lines().next() {
+            Some(line) if line.starts_with("Listening on ") => remote.port(),
+            // A resolver need not know names under localhost.
+            _ => return println!("skipped: this resolver knows no names under localhost"),
+        };
+        let Ok(mut peer) = TcpStream::connect((address, port)) else { continue };
+        peer.write_all(b"hello").unwrap();
+        drop(peer);
+        assert_eq!(remote.wait().stdout, b"hello");
+    }
+}
+
+#[test]
+fn six_alone_refuses_four() {
+    let remote = Remote::new(["-6lv"]).start();
+    let port = remote.port();
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    drop(TcpStream::connect(("::1", port)).unwrap());
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn nobody_else_is_let_in() {
+    let remote = Remote::new(["-lv"]).start();
+    let port = remote.port();
+    let mut first = client(port);
+    first.write_all(b"x").unwrap();
+    remote.printed(1);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the listening socket is still open");
+    drop(first);
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn many_clients_share_stdin_and_stdout() {
+    let mut remote = Remote::new(["-lk"]).stdin_open().start();
+    let port = remote.port();
+    let mut clients: Vec<_> = (0..5).map(|_| client(port)).collect();
+    for (number, peer) in clients.iter_mut().enumerate() {
+        peer.write_all(format!("client {number}\n").as_bytes()).unwrap();
+    }
+    let printed = String::from_utf8(remote.printed(5 * 9)).unwrap();
+    let mut lines: Vec<&str> = printed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["client 0", "client 1", "client 2", "client 3", "client 4"]);
+    remote.type_in(b"to all");
+    for peer in &mut clients {
+        let mut heard = [0; 6];
+        peer.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"to all");
+    }
+    // One leaves, by a reset even: the others stay.
+    crate::bench::reset(clients.remove(0));
+    remote.said("connection reset by peer");
+    remote.type_in(b"again");
+    for peer in &mut clients {
+        peer.read_exact(&mut [0; 5]).unwrap();
+    }
+    // The end of stdin is passed on to all, and to those who come later.
+    remote.close_stdin();
+    for peer in &mut clients {
+        assert_eq!(read_all(peer), b"");
+    }
+    let mut late = client(port);
+    assert_eq!(read_all(&mut late), b"");
+    late.write_all(b"late").unwrap();
+    remote.printed(5 * 9 + 4);
+    remote.signal(Signal::TERM);
+    assert_eq!(remote.wait().code, 143);
+}
+
+#[test]
+fn stdin_is_not_read_while_nobody_is_there() {
+    let (input, mut writer) = pipe();
+    let remote = Remote::new(["-lk"]).stdin_from(input).start();
+    let port = remote.port();
+    writer.write_all(b"kept for the first").unwrap();
+    let mut first = client(port);
+    let mut heard = [0; 18];
+    first.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"kept for the first");
+    drop(first);
+}
+
+#[test]
+fn lines_are_not_mixed() {
+    let remote = Remote::new(["-lk", "--lines"]).start();
+    let port = remote.port();
+    let (mut one, mut two) = (client(port), client(port));
+    one.write_all(b"one begins, ").unwrap();
+    two.write_all(b"two speaks\n").unwrap();
+    assert_eq!(remote.printed(11), b"two speaks\n");
+    one.write_all(b"one ends\n").unwrap();
+    assert_eq!(remote.printed(32), b"two speaks\none begins, one ends\n");
+    // A last line without its end is not lost.
+    one.write_all(b"tail").unwrap();
+    drop(one);
+    assert!(remote.printed(36).ends_with(b"tail"));
+}
+
+#[test]
+fn a_client_that_falls_behind_is_disconnected_and_the_others_are_not() {
+    let bytes = noise(30_000_000);
+    let remote = Remote::new(["-lk"]).stdin_open().start();
+    let port = remote.port();
+    let mut remote = remote;
+    let (mut quick, slow) = (client(port), client(port));
+    remote.said("Listening");
+    // Both are known before stdin brings anything.
+    eventually("both to be accepted", || (remote.descriptors() >= 2 + 6).then_some(()));
+    let mut stdin = remote.stdin.take().unwrap();
+    let sent = bytes.clone();
+    std::thread::spawn(move || stdin.write_all(&sent));
+    assert!(read_all(&mut quick) == bytes);
+    remote.said(&format!("127.0.0.1 port {} fell too far behind", slow.local_addr().unwrap().port()));
+}
+
+#[test]
+fn at_most_so_many_at_once() {
+    for flags in [&["-lk", "-m", "1"][..], &["-lk", "--one-by-one"]] {
+        let remote = Remote::new(flags).start();
+        let port = remote.port();
+        let (mut one, mut two) = (client(port), client(port));
+        two.write_all(b"second").unwrap();
+        one.write_all(b"first ").unwrap();
+        assert_eq!(remote.printed(6), b"first ", "{flags:?}");
+        drop(one);
+        assert_eq!(remote.printed(12), b"first second", "{flags:?}");
+    }
+}
+
+#[test]
+fn without_descriptors_it_waits_and_does_not_spin() {
+    let remote = Remote::new(["-lk"]).with_descriptors(20).start();
+    let port = remote.port();
+    let mut clients: Vec<_> = (0..30).map(|_| client(port)).collect();
+    for peer in &mut clients {
+        peer.write_all(b"x").unwrap();
+    }
+    let served = eventually("the descriptors to run out", || {
+        let all = remote.printed(1).len();
+        (remote.descriptors() >= 20).then_some(all)
+    });
+    assert!(served < 30);
+    let ticks = remote.ticks();
+    clients[29].set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+    let _ = clients[29].read(&mut [0]);
+    assert!(remote.ticks() - ticks < 20, "it spins");
+    // As places become free, everybody is served.
+    drop(clients);
+    assert_eq!(remote.printed(30), [b'x'; 30]);
+}
+
+#[test]
+fn each_client_gets_the_file_from_its_start() {
+    let dir = Dir::new();
+    let bytes = noise(300_000);
+    let path = dir.file("f", &bytes);
+    let remote = Remote::new(["-lk", "-s", path.to_str().unwrap()]).start();
+    let port = remote.port();
+    let mut clients: Vec<_> = (0..4).map(|_| client(port)).collect();
+    for peer in &mut clients {
+        assert!(read_all(peer) == bytes);
+    }
+}
+
+#[test]
+fn each_client_has_a_file_of_its_own() {
+    let dir = Dir::new();
+    let path = dir.join("in");
+    let remote = Remote::new(["-lk", "-r", path.to_str().unwrap(), "-p", "0"]).start();
+    let port = remote.port();
+    let (mut one, mut two) = (client(port), client(port));
+    one.write_all(b"one").unwrap();
+    two.write_all(b"two").unwrap();
+    drop(one);
+    eventually("the first to be kept", || (dir.names().iter().any(|name| name == "in")).then_some(()));
+    drop(two);
+    eventually("both to be kept", || (dir.names() == ["in", "in_1"]).then_some(()));
+    let mut contents = [dir.read("in"), dir.read("in_1")];
+    contents.sort();
+    assert_eq!(contents, [b"one", b"two"]);
+}
+
+#[test]
+fn one_clients_stall_is_not_anothers() {
+    let remote = Remote::new(["-lk"]).stdin_open().start();
+    let port = remote.port();
+    let _silent = client(port);
+    let mut talker = client(port);
+    let talk = std::thread::spawn(move || {
+        talker.write_all(&[b'x'; 3_000_000]).unwrap();
+        talker.shutdown(Shutdown::Write).unwrap();
+    });
+    assert_eq!(remote.printed(3_000_000).len(), 3_000_000);
+    talk.join().unwrap();
+}
+
+#[test]
+fn it_ends_when_nobody_reads_what_clients_say() {
+    let (reader, output) = pipe();
+    let remote = Remote::new(["-lk"]).stdout_to(output).start();
+    let mut peer = client(remote.port());
+    drop(reader);
+    // It may end before it has read this.
+    let _ = peer.write_all(b"hello");
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn many_come_and_go() {
+    let remote = Remote::new(["-lk"]).start();
+    let port = remote.port();
+    drop(client(port));
+    let before = eventually("the first to be gone", || Some(remote.descriptors()));
+    for _ in 0..200 {
+        let mut peer = limited(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        peer.write_all(b"x").unwrap();
+    }
+    assert_eq!(remote.printed(200).len(), 200);
+    eventually("all to be gone", || (remote.descriptors() <= before).then_some(()));
+}
