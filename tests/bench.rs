@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::process::{CommandExt, ExitStatusExt},
+        unix::process::ExitStatusExt,
     },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -95,13 +95,8 @@ impl Remote {
         Self { command, ..self }
     }
 
-    /// A process group of its own, as a shell gives each job.
-    pub fn as_job(mut self) -> Self {
-        self.command.process_group(0);
-        self
-    }
-
     pub fn start(mut self) -> Running {
+        let called = format!("{:?}", self.command.get_args().collect::<Vec<_>>());
         let mut child = self.command.spawn().expect("the program starts");
         let stdout = child.stdout.take().map(Collector::new);
         let stderr = child.stderr.take().map(Collector::new);
@@ -111,7 +106,7 @@ impl Remote {
             // A program that ends early is no error of the test's.
             thread::spawn(move || drop(pipe.write_all(&input)));
         }
-        Running { child, stdin, stdout, stderr }
+        Running { called, child, stdin, stdout, stderr }
     }
 
     /// Starts it, and waits for its end.
@@ -122,6 +117,7 @@ impl Remote {
 
 /// The program while it runs; it is killed when the test is over.
 pub struct Running {
+    called: String,
     child: Child,
     pub stdin: Option<ChildStdin>,
     stdout: Option<Collector>,
@@ -201,8 +197,9 @@ impl Running {
 
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
-        let status =
-            eventually("the program to end", || self.child.try_wait().expect("it can be waited for"));
+        let status = eventually(&format!("{} to end", self.called), || {
+            self.child.try_wait().expect("it can be waited for")
+        });
         let code = status.code().unwrap_or_else(|| 128 + status.signal().expect("code or signal"));
         let all =
             |collector: Option<Collector>| collector.map(|c| c.wait(|_, ended| ended)).unwrap_or_default();

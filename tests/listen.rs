@@ -241,7 +241,7 @@ fn one_clients_stall_is_not_anothers() {
     let _silent = client(port);
     let mut talker = client(port);
     let talk = std::thread::spawn(move || {
-        talker.write_all(&[b'x'; 3_000_000]).unwrap();
+        talker.write_all(&vec![b'x'; 3_000_000]).unwrap();
         talker.shutdown(Shutdown::Write).unwrap();
     });
     assert_eq!(remote.printed(3_000_000).len(), 3_000_000);

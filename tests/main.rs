@@ -2,10 +2,13 @@
 
 mod bench;
 
+mod cli; // what is refused, and help
 mod connect; // names, addresses, Happy Eyeballs, time limits
 mod datagram; // UDP: sizes, peers, queries, files, groups
 mod ending; // half-close, timeouts, resets, signals
 mod files; // -s and -r: names, parts, refusals, digests, progress
+mod interfaces; // -i, -b, -a, scopes
+mod layout; // who may import whom
 mod listen; // one client or many
 mod scan; // -z
 mod scoreboard;

@@ -32,9 +32,9 @@ fn the_dump_has_both_directions_as_they_were_on_the_wire() {
     remote.wait().expect_quiet_success();
     let dump = String::from_utf8(dir.read("dump")).unwrap();
     let expected = "\
-> 00000000 68 65 6c 6c 6f 0d 0a                             # hello..\n\
-< 00000000 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f  # ................\n\
-< 00000010 10 11 12 13                                      # ....\n";
+> 00000000 68 65 6c 6c 6f 0d 0a                            # hello..\n\
+< 00000000 00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f # ................\n\
+< 00000010 10 11 12 13                                     # ....\n";
     assert_eq!(dump, expected);
 }
 

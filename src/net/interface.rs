@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result, bail};
-use if_addrs::{IfOperStatus, get_if_addrs};
+use if_addrs::get_if_addrs;
 
 use super::Family;
 use crate::sys;
@@ -33,7 +33,7 @@ impl Interface {
                 None => bail!("there is no interface '{name}'{}", known()),
             }
         };
-        if first.oper_status == IfOperStatus::Down {
+        if !first.is_oper_up() {
             bail!("interface '{name}' is down");
         }
         Ok(Self {

@@ -12,7 +12,7 @@ pub fn lines(mark: char, offset: u64, bytes: &[u8]) -> String {
         });
         let shown: String = line.iter().map(|byte| printable(*byte)).collect();
         let at = offset + row * WIDTH as u64;
-        let _ = writeln!(text, "{mark} {at:08x} {hex:<49}# {shown}");
+        let _ = writeln!(text, "{mark} {at:08x} {hex:<48}# {shown}");
     }
     text
 }
@@ -33,8 +33,8 @@ mod tests {
         let dump = lines('<', 0x10, b"hello, world\n\x00\x7f\xff!");
         assert_eq!(
             dump,
-            "< 00000010 68 65 6c 6c 6f 2c 20 77 6f 72 6c 64 0a 00 7f ff  # hello, world....\n\
-             < 00000020 21                                               # !\n"
+            "< 00000010 68 65 6c 6c 6f 2c 20 77 6f 72 6c 64 0a 00 7f ff # hello, world....\n\
+             < 00000020 21                                              # !\n"
         );
         assert_eq!(lines('>', 0, b""), "");
     }

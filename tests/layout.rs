@@ -1,0 +1,135 @@
+//! The layers: who may import whom. The table is the architecture.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A folder or file of `src`, and those of ours that it may import.
+const LAYERS: [(&str, &[&str]); 12] = [
+    ("main", &["cli", "endpoint", "event", "mode", "net", "plan", "proto", "pump", "report", "stage", "sys"]),
+    ("mode", &["endpoint", "event", "net", "plan", "proto", "pump", "report", "stage", "sys"]),
+    ("plan", &["cli", "net"]),
+    ("pump", &["endpoint", "stage", "sys"]),
+    ("endpoint", &["event", "sys"]),
+    ("stage", &["proto"]),
+    ("net", &["sys"]),
+    ("event", &["sys"]),
+    ("cli", &[]),
+    ("report", &[]),
+    ("proto", &[]),
+    ("sys", &[]),
+];
+
+/// All source files, and the layer of each.
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    let layer = |path: &Path| {
+        let first = path.strip_prefix(&root).unwrap().components().next().unwrap();
+        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+    };
+    files
+        .into_iter()
+        .map(|path| {
+            let layer = layer(&path);
+            (path, layer)
+        })
+        .collect()
+}
+
+/// The layers that a text names: in `crate::x`, and in `use crate::{x, y::z}`.
+fn imports(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in text.split("crate::").skip(1) {
+        let Some(group) = part.strip_prefix('{') else {
+            found.push(word(part));
+            continue;
+        };
+        let (mut depth, mut start) = (0, true);
+        for (at, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && c.is_alphabetic() => {
+                    found.push(word(&group[at..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+#[test]
+fn every_layer_imports_only_what_it_may() {
+    let sources = sources();
+    assert!(sources.len() > 30, "the sources were not found");
+    for (path, layer) in &sources {
+        let (_, allowed) = LAYERS
+            .iter()
+            .find(|(name, _)| name == layer)
+            .unwrap_or_else(|| panic!("{layer} has no row in the table"));
+        for import in imports(&fs::read_to_string(path).unwrap()) {
+            let ok = import == *layer || allowed.contains(&import.as_str());
+            assert!(ok, "{} imports {import}; {layer} may import {}", path.display(), allowed.join(", "));
+        }
+    }
+}
+
+#[test]
+fn imports_are_found() {
+    let text = "use crate::{event::{A, B}, net::C,\n    sys};\ncrate::pump::x(); use crate::cli;";
+    assert_eq!(imports(text), ["event", "net", "sys", "pump", "cli"]);
+}
+
+#[test]
+fn platforms_and_unsafe_code_stay_in_sys() {
+    for (path, layer) in sources() {
+        if layer == "sys" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for word in [
+            "cfg(unix",
+            "cfg(windows",
+            "cfg(target_",
+            "cfg(not(",
+            "cfg(any(",
+            "cfg(all(",
+            "unsafe ",
+            "libc::",
+        ] {
+            assert!(!text.contains(word), "{} has '{word}'", path.display());
+        }
+    }
+}
+
+#[test]
+fn modes_do_not_import_each_other_but_for_what_they_share() {
+    let shared = ["heed", "local", "session", "succeeded", "Interrupted", "connect", "listen", "crowd"];
+    for (path, layer) in sources() {
+        if layer != "mode" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for part in text.split("super::").skip(1) {
+            let name = word(part.trim_start_matches('{').trim_start());
+            assert!(name.is_empty() || shared.contains(&name.as_str()), "{} imports {name}", path.display());
+        }
+    }
+}
