@@ -10,6 +10,7 @@ mod files; // -s and -r: names, parts, refusals, digests, progress
 mod interfaces; // -i, -b, -a, scopes
 mod layout; // who may import whom
 mod listen; // one client or many
+mod readme; // its examples run, its table is the program's own
 mod scan; // -z
 mod scoreboard;
 mod stages; // -C, -o, --rate, -d

@@ -9,19 +9,16 @@ use clap::{ArgAction, Parser};
 
 pub use self::hints::one_line;
 
-/// Connect or listen, and move bytes both ways at once.
-///
-/// Without -l we connect to HOST and PORT, with -l we listen. What comes from stdin goes to the
-/// network, and what comes from the network goes to stdout.
+/// The command line, as it was typed. What is said of it is said to whoever asks for `--help`.
 #[derive(Debug, Parser)]
-#[command(name = "remote", version, about, long_about, max_term_width = 100, override_usage = USAGE)]
+#[command(name = "remote", version, about, max_term_width = 100, override_usage = USAGE)]
 #[command(after_help = UNITS)]
 pub struct Args {
-    /// Name or address to connect to; with -l, to bind. Also HOST:PORT, [v6]:PORT, tcp://…, udp://…, unix:PATH
-    #[arg(value_name = "HOST")]
+    /// Where to connect to, or to listen; not yet parted from a port.
+    #[arg(value_name = "HOST", help = HOST)]
     pub host: Option<String>,
 
-    /// Port number or service name (default: random); with -z also lists and ranges: 22,80,8000-8010
+    /// Number or service name (default: random); with -z also lists and ranges: 22,80,8000-8010
     #[arg(value_name = "PORT")]
     pub ports: Vec<String>,
 
@@ -41,7 +38,7 @@ pub struct Args {
     #[arg(short, long)]
     pub listen: bool,
 
-    /// Port to listen on; connecting, the port to connect to, or, if that is given, the port to come from
+    /// Port to listen on, or to connect to; if PORT is given too, the port to come from
     #[arg(short, long, value_name = "PORT", allow_negative_numbers = true)]
     pub port: Option<String>,
 
@@ -264,6 +261,9 @@ fn type_of_service(text: &str) -> Result<u8, String> {
     };
     named.ok_or_else(|| "a number from 0 to 255, or a name as lowdelay, ef, af11, cs1".into())
 }
+
+const HOST: &str =
+    "Name or address to connect to, with -l to bind; also HOST:PORT, [v6]:PORT, tcp://…, udp://…, unix:PATH";
 
 const USAGE: &str = "remote [OPTIONS] [HOST] [PORT]\n       remote -l [OPTIONS] [HOST] [PORT]\n       \
                      remote -z [OPTIONS] HOST PORT…";

@@ -2,18 +2,21 @@
 //!
 //! A platform provides, in `unix.rs` (Windows would have `windows.rs` with the same names):
 //!
-//! * [`Descriptor`], [`Kind`], [`Inherited`], [`adopt`], [`standard`], [`Stream`], [`silence_stdout`]: descriptors, ours and inherited;
-//! * [`receive_from`], [`local_name`]: datagrams with their size and addresses;
+//! * [`Descriptor`], [`Kind`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
+//!   descriptors, ours and inherited;
+//! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
+//! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
 //! * [`is_null`], [`is_terminal`], [`writable_folder`], [`rename_new`]: files and devices;
-//! * [`LineMode`]: the terminal's line mode, taken over and given back;
-//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals.
+//! * [`LineMode`], [`Keys`]: the terminal's line editing, taken over and given back;
+//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals;
+//! * [`reason`], and the predicates that tell one error from another.
 //!
 //! And, in `linux.rs`, or in `portable.rs` where there is no such thing:
 //!
-//! * [`reopen`]: a description of our own for an inherited descriptor;
-//! * [`never_blocks`]: whether a device can be waited for;
-//! * [`unacknowledged`], [`dropped`], [`figures`], [`force_receive_buffer`]: what the kernel knows of a socket;
-//! * [`bind_device`], [`want_destination`], [`destination`]: devices, and the address a datagram was sent to.
+//! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
+//! * [`unacknowledged`], [`dropped`], [`figures`]: what the kernel knows of a socket;
+//! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
+//! * [`want_destination`], [`destination`]: the address a datagram was sent to.
 
 #![allow(unsafe_code)]
 
