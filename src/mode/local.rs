@@ -143,7 +143,8 @@ pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> 
 /// How the bytes from us to the peer are to be treated.
 pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Result<Shape> {
     let datagrams = plan.transport == Transport::Datagram;
-    let lines = Cut::Lines(LARGEST_DATAGRAM);
+    // A line feed can become two bytes.
+    let lines = Cut::Lines(LARGEST_DATAGRAM - 1);
     let cut = match (&plan.input, source) {
         _ if plan.lines => lines,
         (_, Source::Terminal) if datagrams => lines,

@@ -127,9 +127,10 @@ impl Listener {
             loop {
                 match listener.socket().accept() {
                     Ok((socket, peer)) => {
-                        socket.set_nonblocking(true)?;
                         let socket = Descriptor::from(socket);
-                        let local = local_address(&socket)?;
+                        // Neither fails for a socket that is there; one that is not is no client.
+                        let ready = socket.socket().set_nonblocking(true);
+                        let Ok(local) = ready.and_then(|()| local_address(&socket)) else { continue };
                         let peer = Address::from(&peer);
                         let inbox = VecDeque::new();
                         return Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only: None })));
