@@ -121,7 +121,8 @@ fn platforms_and_unsafe_code_stay_in_sys() {
 
 #[test]
 fn modes_do_not_import_each_other_but_for_what_they_share() {
-    let shared = ["heed", "local", "session", "succeeded", "Interrupted", "connect", "listen", "crowd"];
+    let shared =
+        ["heed", "local", "session", "summary", "succeeded", "Interrupted", "connect", "listen", "crowd"];
     for (path, layer) in sources() {
         if layer != "mode" {
             continue;

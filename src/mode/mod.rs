@@ -6,6 +6,7 @@ mod listen;
 mod local;
 mod scan;
 mod session;
+mod summary;
 
 use std::fmt;
 

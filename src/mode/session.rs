@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
-use serde::Serialize;
-
-use super::local;
+use super::{
+    local,
+    summary::{End, Place, Shown, Summary, Tcp, Way},
+};
 use crate::{
     endpoint::{Endpoint, Peer, Standard},
     event::{Event, Reactor, Token},
@@ -19,6 +19,7 @@ use crate::{
     report::{self, Meter, Report},
     sys::{self, Signal},
 };
+use anyhow::Result;
 
 /// A session that is under way. Our side is lent to it at each turn.
 #[derive(Debug)]
@@ -286,168 +287,6 @@ impl Session {
             counts += &format!("; {} received bytes were not written", summary.unwritten);
         }
         Some(format!("{what} ({counts})"))
-    }
-}
-
-/// Why a session has ended.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Behind,
-    Interrupted(Signal),
-    Over(Why),
-}
-
-impl End {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Behind => "behind",
-            Self::Interrupted(_) => "interrupted",
-            Self::Over(Why::Done) => "done",
-            Self::Over(Why::Failed) => "failed",
-            Self::Over(Why::Gone) => "gone",
-            Self::Over(Why::Idle) => "idle",
-            Self::Over(Why::PeerClosed) => "peer-closed",
-            Self::Over(Why::Quiet) => "quiet",
-            Self::Over(Why::ReaderLeft) => "reader-left",
-            Self::Over(Why::Silence) => "silence",
-        }
-    }
-}
-
-/// What a session was: the object of `--json`.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    transport: &'static str,
-    peer: Place,
-    local: Place,
-    sent: Way,
-    received: Way,
-    seconds: f64,
-    /// How it ended: a [`Why`], in lower case.
-    end: &'static str,
-    /// What went wrong; `null` for a success.
-    pub error: Option<String>,
-    /// Bytes that we read and that did not reach the peer.
-    undelivered: u64,
-    /// Bytes that came and could not be written.
-    unwritten: u64,
-    /// Datagrams that came and found no room.
-    dropped: u64,
-    /// The file that was received.
-    file: Option<String>,
-    tcp: Option<Tcp>,
-    #[serde(skip)]
-    names: Shown,
-    /// The signal that ended it.
-    #[serde(skip)]
-    pub interrupted: Option<Signal>,
-}
-
-#[derive(Debug, Serialize)]
-struct Place {
-    address: String,
-    port: Option<u16>,
-}
-
-impl From<&Address> for Place {
-    fn from(address: &Address) -> Self {
-        Self { address: address.host(), port: address.port() }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Way {
-    bytes: u64,
-    datagrams: Option<u64>,
-    digest: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Tcp {
-    rtt_us: u32,
-    retransmits: u32,
-}
-
-#[derive(Debug)]
-struct Shown {
-    source: String,
-    outbound: bool,
-    peer: String,
-    closed_by_peer: bool,
-}
-
-impl Summary {
-    /// Gives a file that was received its name if it is whole, or says where the part is.
-    pub fn keep_file(&mut self, local: &mut Standard, report: &Report) {
-        let Some(download) = local.take_download() else { return };
-        let part = download.part().display().to_string();
-        if self.error.is_none() && self.interrupted.is_none() {
-            match download.keep() {
-                Ok(path) => {
-                    let path = path.display().to_string();
-                    if report.verbose > 0 || report.is_watched() {
-                        report.note(format!("received {} bytes into {path}", self.received.bytes));
-                    }
-                    self.file = Some(path);
-                }
-                Err(error) => {
-                    let why = sys::reason(&error);
-                    self.error =
-                        Some(format!("give {part} its name: {why} (what was received is in {part})"));
-                    self.file = Some(part);
-                }
-            }
-            return;
-        }
-        let kept = match download.leave() {
-            Ok(Some(part)) => {
-                self.file = Some(part.display().to_string());
-                format!("what was received is in {}", part.display())
-            }
-            Ok(None) => return,
-            Err(error) => format!("{part}: {}", sys::reason(&error)),
-        };
-        match &mut self.error {
-            Some(error) => *error += &format!("; {kept}"),
-            None => report.note(kept),
-        }
-    }
-
-    /// Says what is to be said. Tells whether the session was a success.
-    pub fn tell(&self, report: &Report, interactive: bool) -> bool {
-        if let Some(error) = &self.error {
-            report.error(error);
-        } else if interactive && self.names.closed_by_peer {
-            report.note(format!("{} closed the connection", self.names.peer));
-        }
-        let time = Duration::from_secs_f64(self.seconds);
-        report.verbose(self.figures(time));
-        let file = self.file.as_deref().unwrap_or("-");
-        let ways = [
-            (
-                "sent",
-                &self.sent,
-                self.names.outbound,
-                if self.names.source == "stdin" { "-" } else { &self.names.source },
-            ),
-            ("received", &self.received, true, file),
-        ];
-        for (what, way, exists, name) in ways {
-            if let (Some(digest), true) = (&way.digest, exists) {
-                report.result(format!("{digest}  {name}"));
-                report.result(format!("{what} {} bytes", way.bytes));
-            }
-        }
-        report.object(self);
-        self.error.is_none()
-    }
-
-    fn figures(&self, time: Duration) -> String {
-        let mut text = report::figures(self.sent.bytes, self.received.bytes, time);
-        if let (Some(sent), Some(received)) = (self.sent.datagrams, self.received.datagrams) {
-            text += &format!(" ({sent} datagrams sent, {received} received)");
-        }
-        text
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything unsafe or bound to a platform.
 //!
-//! A platform provides, in `unix.rs` (Windows would have `windows.rs` with the same names):
+//! A platform provides, in `unix.rs`, `terminal.rs` and `signal.rs` (Windows would have the same names):
 //!
 //! * [`Descriptor`], [`Kind`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
 //!   descriptors, ours and inherited;
@@ -20,6 +20,8 @@
 
 #![allow(unsafe_code)]
 
+mod signal;
+mod terminal;
 mod unix;
 
 #[cfg(all(target_os = "linux", not(portable)))]
@@ -30,4 +32,4 @@ mod extras;
 #[path = "portable.rs"]
 mod extras;
 
-pub use self::{extras::*, unix::*};
+pub use self::{extras::*, signal::*, terminal::*, unix::*};

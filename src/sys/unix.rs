@@ -8,7 +8,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -18,12 +17,10 @@ use rustix::{
     fs::{Access, FileType},
     io::Errno,
     net::{RecvFlags, SendFlags},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios},
 };
-use signal_hook::{consts, flag, low_level};
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
-use super::{destination, never_blocks, reopen};
+use super::{destination, never_blocks, reopen, terminal::is_foreground};
 
 /// What a descriptor refers to, as far as moving bytes is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -338,174 +335,6 @@ pub fn service_name(port: u16, datagram: bool) -> Option<String> {
     let flags = libc::NI_NUMERICHOST | if datagram { libc::NI_DGRAM } else { 0 };
     let (_, service) = dns_lookup::getnameinfo(&address, flags).ok()?;
     service.parse::<u16>().is_err().then_some(service)
-}
-
-/// The keys that edit a line (termios(3)); 0 where there is none.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Keys {
-    pub end_of_file: u8,
-    pub erase: u8,
-    pub kill: u8,
-    pub literal_next: u8,
-    pub reprint: u8,
-    pub word_erase: u8,
-}
-
-/// The terminal without its own line editing, which cuts lines at 4,095 bytes (termios(3), "Canonical
-/// and noncanonical mode"); gives the terminal back when dropped.
-#[derive(Debug)]
-pub struct LineMode {
-    terminal: OwnedFd,
-    saved: Termios,
-}
-
-impl LineMode {
-    /// Takes over the line editing, if we are in the foreground and the terminal is editing lines:
-    /// a terminal that somebody has set to raw is theirs.
-    pub fn take(terminal: impl AsFd) -> io::Result<Option<(Self, Keys)>> {
-        let terminal = terminal.as_fd().try_clone_to_owned()?;
-        let saved = rustix::termios::tcgetattr(&terminal)?;
-        let editing = LocalModes::ICANON | LocalModes::ECHO;
-        if !saved.local_modes.contains(editing) || !is_foreground(&terminal) {
-            return Ok(None);
-        }
-        let key = |index| match saved.special_codes[index] {
-            // `_POSIX_VDISABLE` is 0 on Linux and 255 on the BSDs.
-            255 => 0,
-            key => key,
-        };
-        let keys = Keys {
-            end_of_file: key(SpecialCodeIndex::VEOF),
-            erase: key(SpecialCodeIndex::VERASE),
-            kill: key(SpecialCodeIndex::VKILL),
-            literal_next: key(SpecialCodeIndex::VLNEXT),
-            reprint: key(SpecialCodeIndex::VREPRINT),
-            word_erase: key(SpecialCodeIndex::VWERASE),
-        };
-        let mut ours = saved.clone();
-        // IEXTEN would take the literal-next key out of what we read.
-        ours.local_modes.remove(editing | LocalModes::IEXTEN);
-        ours.special_codes[SpecialCodeIndex::VMIN] = 1;
-        ours.special_codes[SpecialCodeIndex::VTIME] = 0;
-        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &ours)?;
-        Ok(Some((Self { terminal, saved }, keys)))
-    }
-}
-
-impl Drop for LineMode {
-    fn drop(&mut self) {
-        if is_foreground(&self.terminal) {
-            // A terminal that hung up has no mode to restore.
-            let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.saved);
-        }
-    }
-}
-
-/// A signal that means something to us.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Signal {
-    /// We go on after a stop.
-    Continue,
-    Hangup,
-    /// Somebody asks how far we are.
-    Info,
-    Interrupt,
-    /// Ctrl-Z.
-    Stop,
-    Terminate,
-}
-
-impl Signal {
-    fn number(self) -> c_int {
-        match self {
-            Self::Continue => consts::SIGCONT,
-            Self::Hangup => consts::SIGHUP,
-            Self::Info => consts::SIGUSR1,
-            Self::Interrupt => consts::SIGINT,
-            Self::Stop => consts::SIGTSTP,
-            Self::Terminate => consts::SIGTERM,
-        }
-    }
-}
-
-/// The signals that have come (a self-pipe that can be waited for).
-pub struct Signals(signal_hook_mio::v1_0::Signals);
-
-impl Signals {
-    /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
-    /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
-    pub fn new() -> io::Result<Self> {
-        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
-        ignore_background_reads();
-        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
-        let numbers: Vec<c_int> =
-            wanted.into_iter().map(Signal::number).filter(|number| !is_ignored(*number)).collect();
-        let again = Arc::new(AtomicBool::new(false));
-        for number in [consts::SIGINT, consts::SIGTERM] {
-            if numbers.contains(&number) {
-                flag::register_conditional_default(number, Arc::clone(&again))?;
-                flag::register(number, Arc::clone(&again))?;
-            }
-        }
-        Ok(Self(signal_hook_mio::v1_0::Signals::new(numbers)?))
-    }
-
-    /// What has come since the last call.
-    pub fn pending(&mut self) -> Vec<Signal> {
-        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
-        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
-        let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
-        self.0.pending().filter_map(find).collect()
-    }
-}
-
-impl Source for Signals {
-    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
-        self.0.register(registry, token, on)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
-        self.0.reregister(registry, token, on)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.0.deregister(registry)
-    }
-}
-
-/// Ends the process as `signal` would have, so that the shell sees the truth.
-pub fn die_of(signal: Signal) -> ! {
-    let _ = low_level::emulate_default_handler(signal.number());
-    std::process::exit(128 + signal.number())
-}
-
-/// Stops the process, as ctrl-Z does; returns when it is continued.
-pub fn stop_self() {
-    let _ = low_level::raise(consts::SIGSTOP);
-}
-
-/// Whether a signal with this number was ignored when we were started.
-fn is_ignored(number: c_int) -> bool {
-    // SAFETY: all zeroes is a valid `sigaction`.
-    let mut now: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: a null pointer asks for the present action, and `now` is valid for writes.
-    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
-    asked == 0 && now.sa_sigaction == libc::SIG_IGN
-}
-
-/// We attempt before we wait: without this, a background job would be stopped by its first read of
-/// the terminal (SIGTTIN). Ignored, the read fails with EIO.
-fn ignore_background_reads() {
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
-}
-
-/// Whether we are the terminal's foreground job, or it is no job's terminal at all.
-fn is_foreground(terminal: impl AsFd) -> bool {
-    match rustix::termios::tcgetpgrp(terminal) {
-        Ok(group) => group == rustix::process::getpgrp(),
-        Err(_) => true,
-    }
 }
 
 /// Calls again what a signal interrupted.

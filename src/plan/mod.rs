@@ -1,5 +1,8 @@
 //! What was meant: every default, conflict and unit of the command line, settled once.
 
+mod place;
+mod refusal;
+
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -9,11 +12,11 @@ use std::{
 
 use anyhow::Result;
 
+use self::place::Place;
 use crate::{
     cli::Args,
     net::{
-        Address, Family, Location, Recipe, Transport, address::literal, interface::Interface, port,
-        recipe::Options,
+        Address, Family, Recipe, Transport, address::literal, interface::Interface, port, recipe::Options,
     },
 };
 
@@ -162,8 +165,8 @@ impl Plan {
     /// Settles what was typed. Fails with [`Usage`], or because something that was named is not there.
     pub fn new(mut args: Args) -> Result<Self> {
         let place = Place::settle(&mut args)?;
-        refuse_contradictions(&args, &place)?;
-        refuse_misfits(&args, &place)?;
+        refusal::contradictions(&args, &place)?;
+        refusal::misfits(&args, &place)?;
         let recipe = recipe(&args, &place)?;
         if args.z {
             return scan(&args, place, recipe);
@@ -181,196 +184,6 @@ impl Plan {
         let to = target(&place)?;
         let retry = args.retry.unwrap_or(0);
         Ok(Self::Connect(Connect { to, recipe, timeout: args.timeout, retry, session }))
-    }
-}
-
-/// Host, port and transport, from wherever they were given.
-#[derive(Debug)]
-struct Place {
-    transport: Transport,
-    unix: Option<PathBuf>,
-    host: Option<String>,
-    /// As typed; several only for a scan.
-    ports: Vec<String>,
-    source_port: Option<u16>,
-}
-
-impl Place {
-    fn settle(args: &mut Args) -> Result<Self> {
-        let mut host = args.host.take();
-        let mut ports = std::mem::take(&mut args.ports);
-        let udp = if args.udp { Transport::Datagram } else { Transport::Stream };
-        refuse_swallowed(args, host.as_deref(), &ports)?;
-        if args.unix {
-            let Some(path) = host else { return usage("-U needs a PATH") };
-            let path = path.strip_prefix("unix:").map_or(path.clone(), str::to_owned);
-            return Ok(Self {
-                transport: udp,
-                unix: Some(path.into()),
-                host: None,
-                ports,
-                source_port: None,
-            });
-        }
-        if args.listen && ports.is_empty() && host.as_deref().is_some_and(port::looks_like) {
-            ports.extend(host.take());
-        }
-        let mut transport = udp;
-        if let Some(text) = host.take() {
-            match Location::parse(&text).map_err(to_usage)? {
-                Location::Unix(path) => {
-                    return Ok(Self { transport, unix: Some(path), host: None, ports, source_port: None });
-                }
-                Location::Inet { transport: Some(Transport::Stream), .. } if args.udp => {
-                    return usage(format!("-u contradicts '{text}'"));
-                }
-                Location::Inet { transport: scheme, host: name, port } => {
-                    transport = scheme.unwrap_or(udp);
-                    if port.is_some() && !ports.is_empty() {
-                        return usage(format!("the port is given twice: in '{text}' and as '{}'", ports[0]));
-                    }
-                    ports.extend(port);
-                    host = (!name.is_empty()).then_some(name);
-                }
-            }
-        }
-        let mut source = args.source_port.take();
-        match args.port.take() {
-            Some(port) if ports.is_empty() => ports.push(port),
-            Some(port) if args.listen => {
-                return usage(format!("the port is given twice: '{}' and -p {port}", ports[0]));
-            }
-            Some(_) if source.is_some() => return usage("the source port is given twice"),
-            Some(port) => source = Some(port),
-            None => {}
-        }
-        let source_port = match source {
-            Some(text) => Some(port::parse(&text, transport).map_err(to_usage)?),
-            None => None,
-        };
-        Ok(Self { transport, unix: None, host, ports, source_port })
-    }
-
-    /// The one port, if there is one.
-    fn port(&self) -> Result<Option<u16>> {
-        match &self.ports[..] {
-            [] => Ok(None),
-            [one] if !one.contains([',']) && !is_range(one) => {
-                Ok(Some(port::parse(one, self.transport).map_err(to_usage)?))
-            }
-            _ => usage("several ports need -z"),
-        }
-    }
-}
-
-/// `-r` takes what follows it for its FILE, even the host or the port.
-fn refuse_swallowed(args: &Args, host: Option<&str>, ports: &[String]) -> Result<()> {
-    let Some(Some(file)) = &args.receive else { return Ok(()) };
-    let Some(file) = file.to_str().filter(|file| !file.contains('/')) else { return Ok(()) };
-    let is_port = port::looks_like(file);
-    let is_address = literal(file).is_some();
-    let lone_port = ports.is_empty() && host.is_some_and(port::looks_like);
-    let has_port = !ports.is_empty() || args.port.is_some() || host.is_some_and(|host| host.contains(':'));
-    if args.unix {
-        return Ok(());
-    }
-    if args.listen && is_port && !has_port && !lone_port {
-        return usage(format!(
-            "-r took '{file}' for its FILE: to listen on that port say '-r -p {file}', to receive into that file say '-r ./{file}'"
-        ));
-    }
-    if args.listen && is_address && host.is_none_or(port::looks_like) {
-        return usage(format!(
-            "-r took '{file}' for its FILE: to listen at that address say '-a {file} -r', to receive into that file say '-r ./{file}'"
-        ));
-    }
-    if !args.listen && (host.is_none() || lone_port) {
-        let port = host.unwrap_or("PORT");
-        return usage(format!(
-            "-r took '{file}' for its FILE, and no HOST is left: say '{file} {port} -r', or '-r ./{file} HOST {port}'"
-        ));
-    }
-    Ok(())
-}
-
-/// Flags that contradict each other, or that need another one.
-fn refuse_contradictions(args: &Args, place: &Place) -> Result<()> {
-    let datagram = place.transport == Transport::Datagram;
-    let received = args.receive.is_some();
-    let table = [
-        (args.ip4 && args.ip6, "-4 and -6 exclude each other"),
-        (args.keep_open && !args.listen, "-k needs -l"),
-        (args.max_conns.is_some() && !args.keep_open, "-m needs -k"),
-        (args.one_by_one && !args.keep_open, "--one-by-one needs -k"),
-        (args.one_by_one && args.max_conns.is_some(), "--one-by-one is -m 1: give one of them"),
-        (args.z && args.listen, "-z looks at ports, -l listens: give one of them"),
-        (args.z && (args.send.is_some() || received), "-z sends and receives nothing: leave out -s and -r"),
-        (args.timeout.is_some() && args.listen, "-T is for connecting; for waiting use -w"),
-        (args.timeout.is_some() && datagram, "-T is for TCP: UDP connects at once; for waiting use -w"),
-        (args.retry.is_some() && args.listen, "--retry is for connecting"),
-        (args.send_only && args.recv_only, "--send-only and --recv-only exclude each other"),
-        (args.send_only && received, "--send-only contradicts -r"),
-        (args.recv_only && args.send.is_some(), "--recv-only contradicts -s"),
-        (args.force && !matches!(args.receive, Some(Some(_))), "--force needs -r FILE"),
-        (args.quiet && args.verbose > 0, "-Q and -v exclude each other"),
-        (args.bind_device && args.listen && args.interface.is_none(), "-b with -l needs -i"),
-        (args.packets.is_some() && !datagram, "-W counts datagrams: it needs -u"),
-        (args.broadcast && !datagram, "--broadcast needs -u"),
-        (args.datagram.is_some() && !datagram && args.delay.is_none(), "--datagram needs -u or -d"),
-        (args.half_open && datagram, "--half-open is for TCP: UDP has no end to pass on"),
-        (args.join.is_some() && !(args.listen && datagram), "--join needs -l -u"),
-        (args.join.is_some() && args.keep_open, "--join hears every sender: leave out -k"),
-        (args.join.is_some() && place.host.is_some(), "--join listens at the group: leave out HOST"),
-        (args.join.is_some_and(|group| !group.is_multicast()), "--join needs a multicast address"),
-        (
-            args.no_lookup && place.host.as_deref().is_some_and(|host| literal(host).is_none()),
-            "-n looks up no names: HOST must be an address",
-        ),
-        (args.datagram.is_some_and(|size| size > LARGEST_DATAGRAM as u64), "--datagram can be 65507 at most"),
-        (
-            args.listen && args.source_port.is_some(),
-            "--source-port is for connecting; -p is the port to listen on",
-        ),
-        (
-            args.listen && args.source.is_some() && place.host.is_some(),
-            "the address to bind is given twice: HOST and -a",
-        ),
-        (
-            args.listen && datagram && args.keep_open && place.unix.is_some(),
-            "-k with -u is for UDP, not for UNIX datagrams",
-        ),
-    ];
-    match table.into_iter().find(|(is_so, _)| *is_so) {
-        Some((_, why)) => usage(why),
-        None => Ok(()),
-    }
-}
-
-/// Flags that do not fit the kind of socket.
-fn refuse_misfits(args: &Args, place: &Place) -> Result<()> {
-    let unix = place.unix.is_some();
-    let no_tcp = unix || place.transport == Transport::Datagram;
-    let table = [
-        (unix, args.ip4 || args.ip6, "-4 and -6"),
-        (unix, args.interface.is_some(), "-i"),
-        (unix, args.bind_device, "-b"),
-        (unix, args.source.is_some(), "-a"),
-        (unix, !place.ports.is_empty() || args.port.is_some(), "a port"),
-        (unix, place.source_port.is_some() || args.source_port.is_some(), "--source-port"),
-        (unix, args.z, "-z"),
-        (unix, args.tos.is_some(), "--tos"),
-        (unix, args.ttl.is_some(), "-M"),
-        (unix, args.broadcast, "--broadcast"),
-        (unix, args.join.is_some(), "--join"),
-        (no_tcp, args.nodelay, "--nodelay"),
-        (no_tcp, args.keepalive.is_some(), "--keepalive"),
-        (no_tcp, args.congestion.is_some(), "--congestion"),
-        (no_tcp, args.mptcp, "--mptcp"),
-    ];
-    match table.into_iter().find(|(misfit, given, _)| *misfit && *given) {
-        Some((_, _, what)) if unix => usage(format!("{what} means nothing for a UNIX socket")),
-        Some((_, _, what)) => usage(format!("{what} is for TCP")),
-        None => Ok(()),
     }
 }
 
@@ -550,10 +363,6 @@ pub fn source_meant(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn is_range(text: &str) -> bool {
-    text.contains('-') && port::looks_like(text)
 }
 
 fn usage<T>(why: impl Into<String>) -> Result<T> {

@@ -1,0 +1,180 @@
+//! What a session was: what is said of it, and what becomes of the file it received.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    endpoint::Standard,
+    net::Address,
+    pump::Why,
+    report::{self, Report},
+    sys::{self, Signal},
+};
+
+/// Why a session has ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Behind,
+    Interrupted(Signal),
+    Over(Why),
+}
+
+impl End {
+    /// Its name in `--json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Behind => "behind",
+            Self::Interrupted(_) => "interrupted",
+            Self::Over(Why::Done) => "done",
+            Self::Over(Why::Failed) => "failed",
+            Self::Over(Why::Gone) => "gone",
+            Self::Over(Why::Idle) => "idle",
+            Self::Over(Why::PeerClosed) => "peer-closed",
+            Self::Over(Why::Quiet) => "quiet",
+            Self::Over(Why::ReaderLeft) => "reader-left",
+            Self::Over(Why::Silence) => "silence",
+        }
+    }
+}
+
+/// What a session was: the object of `--json`.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub transport: &'static str,
+    pub peer: Place,
+    pub local: Place,
+    pub sent: Way,
+    pub received: Way,
+    pub seconds: f64,
+    /// How it ended: a [`Why`], in lower case.
+    pub end: &'static str,
+    /// What went wrong; `null` for a success.
+    pub error: Option<String>,
+    /// Bytes that we read and that did not reach the peer.
+    pub undelivered: u64,
+    /// Bytes that came and could not be written.
+    pub unwritten: u64,
+    /// Datagrams that came and found no room.
+    pub dropped: u64,
+    /// The file that was received.
+    pub file: Option<String>,
+    pub tcp: Option<Tcp>,
+    #[serde(skip)]
+    pub names: Shown,
+    /// The signal that ended it.
+    #[serde(skip)]
+    pub interrupted: Option<Signal>,
+}
+
+/// An address, for machines.
+#[derive(Debug, Serialize)]
+pub struct Place {
+    pub address: String,
+    pub port: Option<u16>,
+}
+
+impl From<&Address> for Place {
+    fn from(address: &Address) -> Self {
+        Self { address: address.host(), port: address.port() }
+    }
+}
+
+/// What went one way.
+#[derive(Debug, Serialize)]
+pub struct Way {
+    pub bytes: u64,
+    pub datagrams: Option<u64>,
+    pub digest: Option<String>,
+}
+
+/// What TCP knows of the line.
+#[derive(Debug, Serialize)]
+pub struct Tcp {
+    pub rtt_us: u32,
+    pub retransmits: u32,
+}
+
+/// What messages need, and `--json` does not have.
+#[derive(Debug)]
+pub struct Shown {
+    pub source: String,
+    pub outbound: bool,
+    pub peer: String,
+    pub closed_by_peer: bool,
+}
+
+impl Summary {
+    /// Gives a file that was received its name if it is whole, or says where the part is.
+    pub fn keep_file(&mut self, local: &mut Standard, report: &Report) {
+        let Some(download) = local.take_download() else { return };
+        let part = download.part().display().to_string();
+        if self.error.is_none() && self.interrupted.is_none() {
+            match download.keep() {
+                Ok(path) => {
+                    let path = path.display().to_string();
+                    if report.verbose > 0 || report.is_watched() {
+                        report.note(format!("received {} bytes into {path}", self.received.bytes));
+                    }
+                    self.file = Some(path);
+                }
+                Err(error) => {
+                    let why = sys::reason(&error);
+                    self.error =
+                        Some(format!("give {part} its name: {why} (what was received is in {part})"));
+                    self.file = Some(part);
+                }
+            }
+            return;
+        }
+        let kept = match download.leave() {
+            Ok(Some(part)) => {
+                self.file = Some(part.display().to_string());
+                format!("what was received is in {}", part.display())
+            }
+            Ok(None) => return,
+            Err(error) => format!("{part}: {}", sys::reason(&error)),
+        };
+        match &mut self.error {
+            Some(error) => *error += &format!("; {kept}"),
+            None => report.note(kept),
+        }
+    }
+
+    /// Says what is to be said. Tells whether the session was a success.
+    pub fn tell(&self, report: &Report, interactive: bool) -> bool {
+        if let Some(error) = &self.error {
+            report.error(error);
+        } else if interactive && self.names.closed_by_peer {
+            report.note(format!("{} closed the connection", self.names.peer));
+        }
+        let time = Duration::from_secs_f64(self.seconds);
+        report.verbose(self.figures(time));
+        let file = self.file.as_deref().unwrap_or("-");
+        let ways = [
+            (
+                "sent",
+                &self.sent,
+                self.names.outbound,
+                if self.names.source == "stdin" { "-" } else { &self.names.source },
+            ),
+            ("received", &self.received, true, file),
+        ];
+        for (what, way, exists, name) in ways {
+            if let (Some(digest), true) = (&way.digest, exists) {
+                report.result(format!("{digest}  {name}"));
+                report.result(format!("{what} {} bytes", way.bytes));
+            }
+        }
+        report.object(self);
+        self.error.is_none()
+    }
+
+    fn figures(&self, time: Duration) -> String {
+        let mut text = report::figures(self.sent.bytes, self.received.bytes, time);
+        if let (Some(sent), Some(received)) = (self.sent.datagrams, self.received.datagrams) {
+            text += &format!(" ({sent} datagrams sent, {received} received)");
+        }
+        text
+    }
+}

@@ -1,0 +1,109 @@
+//! Signals, as events.
+
+use std::{
+    ffi::c_int,
+    io, mem,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use mio::{Interest, Registry, Token, event::Source};
+use signal_hook::{consts, flag, low_level};
+
+/// A signal that means something to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// We go on after a stop.
+    Continue,
+    Hangup,
+    /// Somebody asks how far we are.
+    Info,
+    Interrupt,
+    /// Ctrl-Z.
+    Stop,
+    Terminate,
+}
+
+impl Signal {
+    fn number(self) -> c_int {
+        match self {
+            Self::Continue => consts::SIGCONT,
+            Self::Hangup => consts::SIGHUP,
+            Self::Info => consts::SIGUSR1,
+            Self::Interrupt => consts::SIGINT,
+            Self::Stop => consts::SIGTSTP,
+            Self::Terminate => consts::SIGTERM,
+        }
+    }
+}
+
+/// The signals that have come (a self-pipe that can be waited for).
+pub struct Signals(signal_hook_mio::v1_0::Signals);
+
+impl Signals {
+    /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
+    /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
+    pub fn new() -> io::Result<Self> {
+        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        ignore_background_reads();
+        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        let numbers: Vec<c_int> =
+            wanted.into_iter().map(Signal::number).filter(|number| !is_ignored(*number)).collect();
+        let again = Arc::new(AtomicBool::new(false));
+        for number in [consts::SIGINT, consts::SIGTERM] {
+            if numbers.contains(&number) {
+                flag::register_conditional_default(number, Arc::clone(&again))?;
+                flag::register(number, Arc::clone(&again))?;
+            }
+        }
+        Ok(Self(signal_hook_mio::v1_0::Signals::new(numbers)?))
+    }
+
+    /// What has come since the last call.
+    pub fn pending(&mut self) -> Vec<Signal> {
+        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
+        self.0.pending().filter_map(find).collect()
+    }
+}
+
+impl Source for Signals {
+    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.0.register(registry, token, on)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.0.reregister(registry, token, on)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.0.deregister(registry)
+    }
+}
+
+/// Ends the process as `signal` would have, so that the shell sees the truth.
+pub fn die_of(signal: Signal) -> ! {
+    let _ = low_level::emulate_default_handler(signal.number());
+    std::process::exit(128 + signal.number())
+}
+
+/// Stops the process, as ctrl-Z does; returns when it is continued.
+pub fn stop_self() {
+    let _ = low_level::raise(consts::SIGSTOP);
+}
+
+/// Whether a signal with this number was ignored when we were started.
+fn is_ignored(number: c_int) -> bool {
+    // SAFETY: all zeroes is a valid `sigaction`.
+    let mut now: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null pointer asks for the present action, and `now` is valid for writes.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// We attempt before we wait: without this, a background job would be stopped by its first read of
+/// the terminal (SIGTTIN). Ignored, the read fails with EIO.
+fn ignore_background_reads() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
+}

@@ -1,0 +1,77 @@
+//! The terminal's line editing, and who may have it.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+
+/// The keys that edit a line (termios(3)); 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Keys {
+    pub end_of_file: u8,
+    pub erase: u8,
+    pub kill: u8,
+    pub literal_next: u8,
+    pub reprint: u8,
+    pub word_erase: u8,
+}
+
+/// The terminal without its own line editing, which cuts lines at 4,095 bytes (termios(3), "Canonical
+/// and noncanonical mode"); gives the terminal back when dropped.
+#[derive(Debug)]
+pub struct LineMode {
+    terminal: OwnedFd,
+    saved: Termios,
+}
+
+impl LineMode {
+    /// Takes over the line editing, if we are in the foreground and the terminal is editing lines:
+    /// a terminal that somebody has set to raw is theirs.
+    pub fn take(terminal: impl AsFd) -> io::Result<Option<(Self, Keys)>> {
+        let terminal = terminal.as_fd().try_clone_to_owned()?;
+        let saved = rustix::termios::tcgetattr(&terminal)?;
+        let editing = LocalModes::ICANON | LocalModes::ECHO;
+        if !saved.local_modes.contains(editing) || !is_foreground(&terminal) {
+            return Ok(None);
+        }
+        let key = |index| match saved.special_codes[index] {
+            // `_POSIX_VDISABLE` is 0 on Linux and 255 on the BSDs.
+            255 => 0,
+            key => key,
+        };
+        let keys = Keys {
+            end_of_file: key(SpecialCodeIndex::VEOF),
+            erase: key(SpecialCodeIndex::VERASE),
+            kill: key(SpecialCodeIndex::VKILL),
+            literal_next: key(SpecialCodeIndex::VLNEXT),
+            reprint: key(SpecialCodeIndex::VREPRINT),
+            word_erase: key(SpecialCodeIndex::VWERASE),
+        };
+        let mut ours = saved.clone();
+        // IEXTEN would take the literal-next key out of what we read.
+        ours.local_modes.remove(editing | LocalModes::IEXTEN);
+        ours.special_codes[SpecialCodeIndex::VMIN] = 1;
+        ours.special_codes[SpecialCodeIndex::VTIME] = 0;
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &ours)?;
+        Ok(Some((Self { terminal, saved }, keys)))
+    }
+}
+
+impl Drop for LineMode {
+    fn drop(&mut self) {
+        if is_foreground(&self.terminal) {
+            // A terminal that hung up has no mode to restore.
+            let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.saved);
+        }
+    }
+}
+
+/// Whether we are the terminal's foreground job, or it is no job's terminal at all.
+pub(super) fn is_foreground(terminal: impl AsFd) -> bool {
+    match rustix::termios::tcgetpgrp(terminal) {
+        Ok(group) => group == rustix::process::getpgrp(),
+        Err(_) => true,
+    }
+}
