@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::bench::{Dir, LIMIT, Remote, eventually, has, noise};
+use crate::bench::{Dir, LIMIT, Remote, eventually, has, noise, run};
 
 fn text(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -26,6 +26,8 @@ fn the_examples_run() {
     let program = Path::new(env!("CARGO_BIN_EXE_remote")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
     let readme = text("README.md");
+    // The ports of the examples may be in use here; a network of their own has them all.
+    let alone = run("unshare", &["-n", "ip", "link", "set", "lo", "up"]).is_ok();
     let mut count = 0;
     for example in examples(&readme) {
         if example.starts_with("cargo test") {
@@ -38,7 +40,13 @@ fn the_examples_run() {
         dir.file("sent", &noise(1_000_000));
         fs::create_dir(dir.join("folder")).unwrap();
         dir.file("folder/one", b"one");
-        let mut shell = Command::new("bash");
+        let mut shell = match alone {
+            true => Command::new("unshare"),
+            false => Command::new("bash"),
+        };
+        if alone {
+            shell.args(["-n", "sh", "-c", "ip link set lo up; exec \"$@\"", "sh", "bash"]);
+        }
         shell.args(["-e", "-o", "pipefail", "-c", &example]).env("PATH", &path).current_dir(dir.path());
         shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut child = shell.spawn().unwrap();

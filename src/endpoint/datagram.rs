@@ -124,7 +124,7 @@ impl Endpoint for Datagram {
     }
 
     /// An error of an earlier datagram says nothing about the next.
-    fn is_broken(&mut self) -> bool {
-        false
+    fn broken(&mut self) -> Option<io::Error> {
+        None
     }
 }

@@ -145,9 +145,9 @@ impl Outward {
         }
     }
 
-    /// Whether the thread has met an error.
-    pub fn is_broken(&self) -> bool {
-        self.0.deck().error.is_some()
+    /// The error that the thread has met, once.
+    pub fn broken(&self) -> Option<io::Error> {
+        self.0.deck().error.take()
     }
 }
 

@@ -27,8 +27,8 @@ pub trait Endpoint: Read + Write {
     /// Tells the other end that nothing more will come. To be called again if it would block.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Whether what is written here can no longer be read by anybody.
-    fn is_broken(&mut self) -> bool;
+    /// Why what is written here can no longer be read by anybody, if that is so.
+    fn broken(&mut self) -> Option<io::Error>;
 }
 
 /// The far side of a session.
@@ -84,7 +84,7 @@ impl Endpoint for Peer {
         self.endpoint().finish()
     }
 
-    fn is_broken(&mut self) -> bool {
-        self.endpoint().is_broken()
+    fn broken(&mut self) -> Option<io::Error> {
+        self.endpoint().broken()
     }
 }

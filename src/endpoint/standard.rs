@@ -195,11 +195,11 @@ impl Endpoint for Standard {
         sys::silence_stdout()
     }
 
-    fn is_broken(&mut self) -> bool {
+    fn broken(&mut self) -> Option<io::Error> {
         match &self.output {
-            Output::Descriptor(descriptor) => descriptor.is_broken(),
-            Output::Ferry(ferry) => ferry.is_broken(),
-            Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => false,
+            Output::Descriptor(descriptor) => descriptor.broken(),
+            Output::Ferry(ferry) => ferry.broken(),
+            Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
         }
     }
 }

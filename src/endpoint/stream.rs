@@ -66,8 +66,8 @@ impl Endpoint for Stream {
         self.socket.socket().shutdown(Shutdown::Write)
     }
 
-    fn is_broken(&mut self) -> bool {
-        self.socket.is_broken()
+    fn broken(&mut self) -> Option<io::Error> {
+        self.socket.broken()
     }
 }
 

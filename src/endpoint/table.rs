@@ -108,8 +108,8 @@ impl Table {
 
     /// Stdout's reader has left.
     pub fn check(&mut self) {
-        if self.standard.is_broken() {
-            self.mute = Some(io::ErrorKind::BrokenPipe);
+        if let Some(error) = self.standard.broken() {
+            self.mute = Some(error.kind());
             self.saying.clear();
         }
     }
@@ -239,8 +239,8 @@ impl Endpoint for Seat<'_> {
         if self.shared.output { Ok(()) } else { self.own.finish() }
     }
 
-    fn is_broken(&mut self) -> bool {
-        if self.shared.output { self.table.mute.is_some() } else { self.own.is_broken() }
+    fn broken(&mut self) -> Option<io::Error> {
+        if self.shared.output { self.table.mute.map(io::Error::from) } else { self.own.broken() }
     }
 }
 

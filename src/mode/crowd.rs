@@ -108,7 +108,11 @@ impl Crowd<'_> {
                     Event::Due(TABLE) | Event::Ready(LISTENER | TABLE) => {}
                     Event::Due(token) | Event::Ready(token) => self.advance(token),
                     Event::Hangup(TABLE) => self.check_table(),
-                    Event::Hangup(token) => self.check(token),
+                    Event::Hangup(token) => {
+                        if let Some(client) = self.clients.get_mut(token) {
+                            client.session.hangup();
+                        }
+                    }
                     Event::Signal(signal) => self.heed(signal),
                 }
             }
@@ -251,17 +255,6 @@ impl Crowd<'_> {
             }
         }
         self.reactor.again(TABLE);
-    }
-
-    fn check(&mut self, token: Token) {
-        let Some(client) = self.clients.get_mut(token) else { return };
-        match &mut self.table {
-            Some(table) => {
-                let mut seat = table.seat(token, &mut client.own, client.shared);
-                client.session.hangup(&mut seat);
-            }
-            None => client.session.hangup(&mut client.own),
-        }
     }
 
     fn check_table(&mut self) {

@@ -37,6 +37,8 @@ pub struct Session {
     interrupted: Option<(Signal, Instant)>,
     /// A signal came before everything was sent.
     cut_short: bool,
+    /// The kernel has reported a hang-up that was not looked into yet.
+    hung_up: bool,
 }
 
 /// What the two sides are called.
@@ -88,6 +90,7 @@ impl Session {
             outbound_end: None,
             interrupted: None,
             cut_short: false,
+            hung_up: false,
         }
     }
 
@@ -103,7 +106,13 @@ impl Session {
 
     /// Moves what can be moved, and finds out whether that was all.
     pub fn advance(&mut self, local: &mut dyn Endpoint, now: Instant) -> Status {
-        let turn = self.pump.advance(local, &mut self.peer, now);
+        let mut turn = self.pump.advance(local, &mut self.peer, now);
+        // What could still be read has been: now it matters who has gone.
+        if self.hung_up && matches!(turn, Turn::Blocked(_)) {
+            self.hung_up = false;
+            self.pump.check(local, &mut self.peer);
+            turn = self.pump.advance(local, &mut self.peer, now);
+        }
         let scene = self.scene(now);
         if let Some((signal, until)) = self.interrupted {
             let running = |side| matches!(side, Side::Left(_) | Side::Open);
@@ -124,9 +133,9 @@ impl Session {
         }
     }
 
-    /// The kernel reported a hang-up: finds out whose.
-    pub fn hangup(&mut self, local: &mut dyn Endpoint) {
-        self.pump.check(local, &mut self.peer);
+    /// The kernel reported a hang-up: the next turn finds out whose.
+    pub fn hangup(&mut self) {
+        self.hung_up = true;
     }
 
     /// A signal ends the session: what was read is sent, for at most a second. A second signal is not
@@ -322,7 +331,7 @@ pub fn run(
     let mut summary = loop {
         for event in reactor.wait()? {
             match event {
-                Event::Hangup(_) => session.hangup(local),
+                Event::Hangup(_) => session.hangup(),
                 Event::Signal(signal) => heed(signal, session, local, report),
                 Event::Due(_) | Event::Ready(_) => {}
             }

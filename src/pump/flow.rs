@@ -173,8 +173,10 @@ impl Flow {
 
     /// Gives up on the sink: nobody reads it any more.
     pub fn check(&mut self, to: &mut dyn Endpoint) {
-        if matches!(self.state, State::Open | State::Draining) && to.is_broken() {
-            self.refuse(io::ErrorKind::BrokenPipe.into());
+        if matches!(self.state, State::Open | State::Draining)
+            && let Some(error) = to.broken()
+        {
+            self.refuse(error);
         }
     }
 

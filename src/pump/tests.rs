@@ -85,8 +85,8 @@ impl Endpoint for Actor {
         Ok(())
     }
 
-    fn is_broken(&mut self) -> bool {
-        false
+    fn broken(&mut self) -> Option<io::Error> {
+        None
     }
 }
 

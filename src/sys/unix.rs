@@ -49,13 +49,18 @@ impl Descriptor {
         SockRef::from(&self.fd)
     }
 
-    /// Whether what is written here can no longer be read by anybody: the reader of a pipe is gone,
-    /// a connection was reset, a terminal hung up.
-    pub fn is_broken(&self) -> bool {
+    /// Why what is written here can no longer be read by anybody, if that is so: the reader of a pipe
+    /// is gone, a connection was reset or timed out, a terminal hung up.
+    pub fn broken(&self) -> Option<io::Error> {
         let mut poll = [PollFd::new(&self.fd, PollFlags::empty())];
         let now = Timespec::default();
-        rustix::event::poll(&mut poll, Some(&now)).is_ok()
-            && poll[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+        // It waits for nothing, so nothing can interrupt it.
+        rustix::event::poll(&mut poll, Some(&now)).ok()?;
+        if !poll[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            return None;
+        }
+        let told = (self.kind == Kind::Socket).then(|| self.socket().take_error());
+        Some(told.and_then(|error| error.ok().flatten()).unwrap_or(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// A second handle on the same description.
