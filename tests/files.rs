@@ -231,6 +231,12 @@ fn pipes_and_devices_are_written_directly() {
     remote.wait().expect_quiet_success();
     assert_eq!(reader.join().unwrap(), b"through a fifo");
 
+    // Nobody writes, and ctrl-C works all the same.
+    let remote = Remote::new(["-s", text(&fifo), "127.0.0.1", &server.port()]).start();
+    let _peer = server.accept();
+    remote.signal(Signal::INT);
+    assert_eq!(remote.wait().code, 130);
+
     let path = fifo.clone();
     let writer = std::thread::spawn(move || fs::write(path, b"from a fifo").unwrap());
     let remote = Remote::new(["-s", text(&fifo), "127.0.0.1", &server.port()]).start();

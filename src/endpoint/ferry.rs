@@ -48,11 +48,18 @@ impl Shared {
 }
 
 impl Inward {
-    /// Starts the thread that reads.
-    pub fn start(mut file: File, waker: Waker) -> io::Result<Self> {
+    /// Starts the thread that reads what `open` opens, which may block too.
+    pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
         thread::Builder::new().name("ferry in".into()).stack_size(STACK).spawn(move || {
+            let mut file = match open() {
+                Ok(file) => file,
+                Err(error) => {
+                    shared.deck().error = Some(error);
+                    return waker.wake();
+                }
+            };
             let mut buf = vec![0; ROOM];
             loop {
                 let read = file.read(&mut buf);
@@ -100,11 +107,21 @@ impl Read for Inward {
 }
 
 impl Outward {
-    /// Starts the thread that writes.
-    pub fn start(mut file: File, waker: Waker) -> io::Result<Self> {
+    /// Starts the thread that writes to what `open` opens, which may block too.
+    pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
         thread::Builder::new().name("ferry out".into()).stack_size(STACK).spawn(move || {
+            let mut file = match open() {
+                Ok(file) => file,
+                Err(error) => {
+                    let mut deck = shared.deck();
+                    deck.error = Some(error);
+                    deck.stopped = true;
+                    drop(deck);
+                    return waker.wake();
+                }
+            };
             let mut buf = Vec::with_capacity(ROOM);
             loop {
                 let mut deck = shared.deck();
@@ -206,7 +223,7 @@ mod tests {
     fn bytes_come_in_order_and_then_the_end() {
         let mut reactor = Reactor::new().unwrap();
         let (read, mut write) = pipe();
-        let mut ferry = Inward::start(read, reactor.waker(Token(1))).unwrap();
+        let mut ferry = Inward::start(|| Ok(read), reactor.waker(Token(1))).unwrap();
         let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let writer = {
             let sent = sent.clone();
@@ -227,7 +244,7 @@ mod tests {
     fn what_is_loaded_is_unloaded_before_the_end() {
         let mut reactor = Reactor::new().unwrap();
         let (mut read, write) = pipe();
-        let mut ferry = Outward::start(write, reactor.waker(Token(1))).unwrap();
+        let mut ferry = Outward::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
         let reader = thread::spawn(move || {
             let mut got = Vec::new();
             read.read_to_end(&mut got).unwrap();
@@ -248,7 +265,7 @@ mod tests {
         let mut reactor = Reactor::new().unwrap();
         let (read, write) = pipe();
         drop(read);
-        let mut ferry = Outward::start(write, reactor.waker(Token(1))).unwrap();
+        let mut ferry = Outward::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
         let error = wait(&mut reactor, || {
             let _: usize = ferry.write(b"x")?;
             Err::<(), _>(io::ErrorKind::WouldBlock.into())

@@ -33,6 +33,8 @@ pub enum Input {
     /// The session sends nothing.
     Nothing,
     Terminal(Terminal),
+    /// A terminal where nothing but a thread can wait for it: it edits its lines itself.
+    TerminalFerry(Inward),
 }
 
 /// Where what we receive goes.
@@ -55,8 +57,13 @@ impl Input {
         Self::adopt(sys::standard(sys::Stream::Input)?, waker)
     }
 
-    /// A file, a FIFO, a device. Waits for the writer of a FIFO.
+    /// A file, a FIFO, a device.
     pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
+        if is_fifo(path) {
+            // Opening waits for the writer: not here.
+            let path = path.to_owned();
+            return Ok(Self::Ferry(Inward::start(|| File::open(path), waker)?));
+        }
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -66,7 +73,10 @@ impl Input {
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
-            Inherited::Blocking(file) => Self::Ferry(Inward::start(file, waker)?),
+            Inherited::Blocking(file) if sys::is_terminal(&file) => {
+                Self::TerminalFerry(Inward::start(|| Ok(file), waker)?)
+            }
+            Inherited::Blocking(file) => Self::Ferry(Inward::start(|| Ok(file), waker)?),
             Inherited::Own(descriptor) if descriptor.kind() == Kind::Terminal => {
                 Self::Terminal(Terminal::new(descriptor))
             }
@@ -83,7 +93,11 @@ impl Input {
                 let at = io::Seek::stream_position(&mut &*file).ok()?;
                 Some(size.saturating_sub(at))
             }
-            Self::Descriptor(_) | Self::Ferry(_) | Self::Nothing | Self::Terminal(_) => None,
+            Self::Descriptor(_)
+            | Self::Ferry(_)
+            | Self::Nothing
+            | Self::Terminal(_)
+            | Self::TerminalFerry(_) => None,
         }
     }
 }
@@ -94,14 +108,20 @@ impl Output {
         Self::adopt(sys::standard(sys::Stream::Output)?, waker)
     }
 
-    /// A FIFO or a device, which are written as they are. Waits for the reader of a FIFO.
+    /// A FIFO or a device, which are written as they are.
     pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
-        Self::adopt(sys::adopt(File::options().write(true).open(path)?)?, waker)
+        let (at, mut how) = (path.to_owned(), File::options());
+        how.write(true);
+        if is_fifo(path) {
+            // Opening waits for the reader: not here.
+            return Ok(Self::Ferry(Outward::start(move || how.open(at), waker)?));
+        }
+        Self::adopt(sys::adopt(how.open(path)?)?, waker)
     }
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
-            Inherited::Blocking(file) => Self::Ferry(Outward::start(file, waker)?),
+            Inherited::Blocking(file) => Self::Ferry(Outward::start(|| Ok(file), waker)?),
             Inherited::Own(descriptor) => Self::Descriptor(descriptor),
             Inherited::Ready(file) => Self::File(file),
         })
@@ -114,7 +134,7 @@ impl Standard {
         match &mut self.input {
             Input::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
             Input::Terminal(terminal) => reactor.watch(token, terminal.descriptor_mut())?,
-            Input::Ferry(_) | Input::File(_) | Input::Nothing => {}
+            Input::Ferry(_) | Input::File(_) | Input::Nothing | Input::TerminalFerry(_) => {}
         }
         match &mut self.output {
             Output::Descriptor(descriptor) => reactor.watch(token, descriptor),
@@ -147,7 +167,7 @@ impl Read for Standard {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &mut self.input {
             Input::Descriptor(descriptor) => descriptor.read(buf),
-            Input::Ferry(ferry) => ferry.read(buf),
+            Input::Ferry(ferry) | Input::TerminalFerry(ferry) => ferry.read(buf),
             Input::File(file) => loop {
                 match file.read(buf) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -202,4 +222,8 @@ impl Endpoint for Standard {
             Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
         }
     }
+}
+
+fn is_fifo(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| sys::is_fifo(&found))
 }

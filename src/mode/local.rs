@@ -97,8 +97,7 @@ pub fn open_dump(plan: &plan::Session) -> Result<Option<File>> {
 pub fn source(input: &Input) -> Source {
     match input {
         Input::File(_) | Input::Nothing => Source::File,
-        Input::Terminal(_) => Source::Terminal,
-        Input::Ferry(_) if sys::is_terminal(std::io::stdin().as_fd()) => Source::Terminal,
+        Input::Terminal(_) | Input::TerminalFerry(_) => Source::Terminal,
         Input::Descriptor(_) | Input::Ferry(_) => Source::Pipe,
     }
 }

@@ -280,13 +280,12 @@ fn bind_all(recipe: &Recipe, addresses: &[Address]) -> Result<Vec<Descriptor>, (
 
 /// Removes a UNIX socket that nobody listens at any more. Any other file stays.
 fn clear_stale(address: &Address) -> Result<()> {
-    use std::os::unix::fs::FileTypeExt;
     let Address::Unix(path) = address else { return Ok(()) };
     if is_abstract(path) {
         return Ok(());
     }
     let Ok(found) = path.symlink_metadata() else { return Ok(()) };
-    if !found.file_type().is_socket() {
+    if !sys::is_socket(&found) {
         bail!("the file exists and is not a socket");
     }
     for kind in [socket2::Type::STREAM, socket2::Type::DGRAM] {

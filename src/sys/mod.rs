@@ -6,7 +6,7 @@
 //!   descriptors, ours and inherited;
 //! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
-//! * [`is_null`], [`is_terminal`], [`writable_folder`], [`rename_new`]: files and devices;
+//! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`rename_new`]: files and devices;
 //! * [`LineMode`], [`Keys`]: the terminal's line editing, taken over and given back;
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals;
 //! * [`reason`], and the predicates that tell one error from another.

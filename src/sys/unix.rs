@@ -2,11 +2,14 @@
 
 use std::{
     ffi::{CStr, CString, c_int},
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read, Write},
     mem,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::FileTypeExt,
+    },
     path::Path,
     time::Duration,
 };
@@ -187,6 +190,16 @@ pub fn is_null(fd: impl AsFd) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && Ok(stat.st_rdev) == null
     })
+}
+
+/// Whether this is a named pipe (fifo(7)).
+pub fn is_fifo(found: &Metadata) -> bool {
+    found.file_type().is_fifo()
+}
+
+/// Whether this is a socket (unix(7)).
+pub fn is_socket(found: &Metadata) -> bool {
+    found.file_type().is_socket()
 }
 
 /// Whether this is a terminal.
