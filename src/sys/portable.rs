@@ -56,11 +56,8 @@ pub fn force_receive_buffer(_socket: &SockRef<'_>, _bytes: usize) -> io::Result<
 #[cfg(target_vendor = "apple")]
 pub fn bind_device(socket: &socket2::Socket, _name: &str, index: u32) -> io::Result<()> {
     let index = std::num::NonZeroU32::new(index);
-    if socket.domain()? == socket2::Domain::IPV6 {
-        socket.bind_device_by_index_v6(index)
-    } else {
-        socket.bind_device_by_index_v4(index)
-    }
+    // The option of the other family is refused.
+    socket.bind_device_by_index_v6(index).or_else(|_| socket.bind_device_by_index_v4(index))
 }
 
 /// Lets traffic use no other device.

@@ -108,7 +108,8 @@ impl Write for Descriptor {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self.kind {
             Kind::Socket => {
-                retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
+                // SIGPIPE is ignored from the start (Rust's runtime), so no flag is needed against it.
+                retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT))
             }
             Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
         }
@@ -280,7 +281,7 @@ pub struct Received {
 
 /// Sends one datagram to an address that the socket is not connected to; never waits.
 pub fn send_to(socket: &Descriptor, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
-    socket.socket().send_to_with_flags(buf, to, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    socket.socket().send_to_with_flags(buf, to, libc::MSG_DONTWAIT)
 }
 
 /// Makes TCP probe a silent peer after `time`, and every `time` from then on; `probes` without an
