@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("remote: {}", report::escaped(&cli::one_line(&error)));
+            report::usage(&cli::one_line(&error));
             return ExitCode::from(USAGE);
         }
     };

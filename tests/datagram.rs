@@ -298,3 +298,107 @@ fn a_broadcast_is_sent_when_asked_for_and_answered() {
     server.send_to(b"me", from).unwrap();
     assert_eq!(remote.wait().expect_quiet_success().stdout, b"me");
 }
+
+#[test]
+fn a_peer_at_a_link_local_address_is_answered() {
+    let Some(hosts) = Hosts::new() else { return };
+    let there = hosts.b.link_local("veth0").unwrap();
+    for flags in ["-luv", "-lkuv"] {
+        let mut remote = hosts.b.remote([flags, "7001"]).stdin_open().start();
+        remote.port();
+        let query = hosts.a.remote(["-u", &format!("{there}%veth0"), "7001"]).stdin("question").start();
+        assert_eq!(remote.printed(8), b"question", "{flags}");
+        remote.type_in(b"answer");
+        assert_eq!(query.wait().expect_quiet_success().stdout, b"answer", "{flags}");
+    }
+}
+
+#[test]
+fn a_broadcast_is_received_by_a_dual_stack_listener() {
+    let Some(hosts) = Hosts::new() else { return };
+    for flags in ["-luv", "-lkuv"] {
+        let mut remote = hosts.b.remote([flags, "7001"]).stdin_open().start();
+        remote.port();
+        let peer = hosts.a.udp("10.9.0.1:0");
+        peer.set_broadcast(true).unwrap();
+        for round in 1..=3 {
+            peer.send_to(b"all", "10.9.0.255:7001").unwrap();
+            remote.printed(3 * round);
+        }
+        remote.type_in(b"answer");
+        assert_eq!(receive(&peer).0, b"answer", "{flags}");
+    }
+}
+
+#[test]
+fn a_sender_that_cannot_be_answered_ends_nothing() {
+    let Some(hosts) = Hosts::new() else { return };
+    hosts.a.ip("addr add 203.0.113.7/32 dev veth0");
+    hosts.b.run(&["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.veth0.rp_filter=0"]);
+    for flags in ["-luv", "-lkuv"] {
+        let remote = hosts.b.remote([flags, "7001"]).start();
+        remote.port();
+        hosts.a.udp("203.0.113.7:0").send_to(b"spoofed", "10.9.0.2:7001").unwrap();
+        remote.said("remote: answer 203.0.113.7 port ");
+        hosts.a.udp("10.9.0.1:0").send_to(b"real", "10.9.0.2:7001").unwrap();
+        assert_eq!(remote.printed(4), b"real", "{flags}");
+    }
+}
+
+#[test]
+fn a_flood_is_passed_on_in_bounded_memory_and_can_be_interrupted() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let remote = Remote::new(["-lu"]).stdout_to(std::fs::File::create("/dev/null").unwrap()).start();
+    let to = ("127.0.0.1", remote.port());
+    let over = AtomicBool::new(false);
+    let peer = udp();
+    peer.connect(to).unwrap();
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let bytes = vec![7; 60_000];
+            while !over.load(Ordering::Relaxed) {
+                // A full queue, and in the end nobody there: both are what a flood meets.
+                let _ = peer.send(&bytes);
+            }
+        });
+        let from = remote.ticks();
+        eventually("it to have worked for a while", || (remote.ticks() > from + 50).then_some(()));
+        let memory = remote.peak_memory();
+        remote.signal(Signal::INT);
+        let code = remote.wait().code;
+        over.store(true, Ordering::Relaxed);
+        flood.join().unwrap();
+        assert_eq!(code, 130);
+        assert!(memory < 16 << 10, "{memory} KiB");
+    });
+}
+
+#[test]
+fn a_refused_file_is_a_failure_at_once() {
+    let dir = Dir::new();
+    let path = dir.file("f", &noise(1_000_000));
+    let free = port(&udp());
+    let ended = Remote::new(["-u", "-s", path.to_str().unwrap(), "127.0.0.1", &free]).run();
+    ended.expect_failure(1, &["connection refused"]);
+}
+
+#[test]
+fn a_peer_that_sent_nothing_but_emptiness_is_forgotten_too() {
+    let remote = Remote::new(["-lku", "-w", "0.2", "--json"]).start();
+    let peer = udp();
+    peer.send_to(b"", ("127.0.0.1", remote.port())).unwrap();
+    remote.said("\"end\":\"silence\"");
+}
+
+#[test]
+fn answers_are_not_cut_by_a_slow_reader() {
+    let server = udp();
+    let shell = ["sh", "-c", "\"$0\" \"$@\" | (sleep 2; wc -c)"];
+    let remote = Remote::through(&shell, ["-u", "127.0.0.1", &port(&server)]).stdin("q").start();
+    let (_, from) = receive(&server);
+    for _ in 0..4 {
+        server.send_to(&[7; 60_000], from).unwrap();
+    }
+    let ended = remote.wait();
+    assert_eq!((ended.stdout.trim_ascii(), &ended.stderr[..]), (&b"240000"[..], ""));
+}

@@ -256,3 +256,62 @@ fn an_idle_session_uses_no_cpu() {
     // A second is a hundred ticks.
     assert!(remote.ticks() - before < 10, "it spins");
 }
+
+#[test]
+fn bytes_that_the_peer_has_not_taken_are_no_success() {
+    let dir = Dir::new();
+    let path = dir.file("f", &noise(20_000_000));
+    let server = Server::new();
+    let remote =
+        Remote::new(["-q", "0.3", "-s", path.to_str().unwrap(), "127.0.0.1", &server.port()]).start();
+    // It takes what the buffers hold, and never reads.
+    let peer = server.accept();
+    let mut remote = remote;
+    eventually("it to be stuck", || remote.is_running().then_some(()));
+    drop(peer);
+    remote.wait().expect_failure(1, &["bytes of ours were not delivered"]);
+
+    // All was handed to the kernel, and the peer does not read: silence does not make it a success.
+    let path = dir.file("g", &noise(1_500_000));
+    let listener = Server::new();
+    socket2::SockRef::from(&listener.0).set_recv_buffer_size(64 << 10).unwrap();
+    let args = ["-q", "0.3", "--sndbuf", "4M", "-s", path.to_str().unwrap(), "127.0.0.1", &listener.port()];
+    let remote = Remote::new(args).start();
+    let _peer = listener.accept();
+    remote.wait().expect_failure(1, &["takes nothing more", "bytes of ours were not delivered"]);
+}
+
+#[test]
+fn silence_is_not_counted_while_our_reader_is_slow() {
+    let server = Server::new();
+    let shell = ["sh", "-c", "\"$0\" \"$@\" | (sleep 2; wc -c)"];
+    let remote = Remote::through(&shell, ["-q", "0.3", "127.0.0.1", &server.port()]).start();
+    let mut peer = server.accept();
+    peer.write_all(&noise(3_000_000)).unwrap();
+    drop(peer);
+    let ended = remote.wait();
+    assert_eq!((ended.stdout.trim_ascii(), &ended.stderr[..]), (&b"3000000"[..], ""));
+}
+
+#[test]
+fn a_unix_peer_that_closes_has_only_ended() {
+    let dir = Dir::new();
+    let path = dir.join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let remote = Remote::new(["-U", path.to_str().unwrap()]).stdin_open().start();
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.write_all(b"hello").unwrap();
+    drop(peer);
+    assert_eq!(remote.wait().expect_quiet_success().stdout, b"hello");
+}
+
+#[test]
+fn our_own_pace_is_no_idleness() {
+    let server = Server::new();
+    let args = ["--rate", "2", "-w", "0.2", "127.0.0.1", &server.port()];
+    let remote = Remote::new(args).stdin("abcd").start();
+    let mut peer = server.accept();
+    assert_eq!(read_all(&mut peer), b"abcd");
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}

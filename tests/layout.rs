@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("net", &["sys"]),
     ("event", &["sys"]),
     ("cli", &[]),
-    ("report", &[]),
+    ("report", &["sys"]),
     ("proto", &[]),
     ("sys", &[]),
 ];

@@ -272,3 +272,55 @@ fn many_come_and_go() {
     assert_eq!(remote.printed(200).len(), 200);
     eventually("all to be gone", || (remote.descriptors() <= before).then_some(()));
 }
+
+#[test]
+fn a_flood_of_one_leaves_room_for_a_line_of_another() {
+    let (mut reader, output) = pipe();
+    let remote = Remote::new(["-lk"]).stdout_to(output).start();
+    let port = remote.port();
+    let mut flooding = client(port);
+    let flood = std::thread::spawn(move || {
+        let bytes = vec![b'.'; 1 << 20];
+        while flooding.write_all(&bytes).is_ok() {}
+    });
+    // Stdout is what is short: it takes a little at a time.
+    let mut buf = vec![0; 1 << 16];
+    reader.read_exact(&mut buf).unwrap();
+    let mut other = client(port);
+    other.write_all(b"!").unwrap();
+    let mut read = 0;
+    while !buf.contains(&b'!') {
+        read += reader.read(&mut buf).unwrap();
+        assert!(read < 200 << 20, "the other one is not heard");
+    }
+    drop((remote, reader));
+    flood.join().unwrap();
+}
+
+#[test]
+fn clients_are_drained_when_the_reader_of_a_full_stdout_leaves() {
+    let (reader, output) = pipe();
+    let remote = Remote::new(["-lk"]).stdin_open().stdout_to(output).start();
+    let mut peer = client(remote.port());
+    let bytes = noise(1 << 20);
+    peer.set_nonblocking(true).unwrap();
+    eventually("the way to stdout to be full", || peer.write(&bytes).is_err().then_some(()));
+    peer.set_nonblocking(false).unwrap();
+    drop(reader);
+    for _ in 0..30 {
+        peer.write_all(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_fifo_without_a_writer_does_not_stop_the_others() {
+    let dir = Dir::new();
+    let fifo = dir.join("fifo");
+    crate::bench::run("mkfifo", &[fifo.to_str().unwrap()]).unwrap();
+    let remote = Remote::new(["-lk", "-s", fifo.to_str().unwrap()]).start();
+    let port = remote.port();
+    for number in 1..=3 {
+        client(port).write_all(b"hello").unwrap();
+        remote.printed(5 * number);
+    }
+}

@@ -363,3 +363,38 @@ fn remote_is_asleep(id: u32) -> bool {
     std::thread::park_timeout(std::time::Duration::from_millis(100));
     before.is_some() && before == wakes()
 }
+
+#[test]
+fn a_second_ctrl_c_leaves_the_terminal_in_order() {
+    let terminal = Terminal::new();
+    let (_reader, output) = pipe();
+    let remote = terminal.remote(&["-lkv"]).stdout_to(output).start();
+    let said = terminal.shows("\n");
+    let port = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
+    let mut peer = client(port);
+    // It gets stuck with this, and so uses the time that it has after the first ctrl-C.
+    let _ = peer.set_nonblocking(true);
+    let bytes = noise(1 << 20);
+    eventually("the way to stdout to be full", || peer.write(&bytes).is_err().then_some(()));
+    eventually("the terminal to be taken", || terminal.is_taken().then_some(()));
+    terminal.type_in(b"\x03");
+    eventually("the terminal to be given back", || (!terminal.is_taken()).then_some(()));
+    terminal.type_in(b"\x03");
+    assert_eq!(remote.wait().code, 130);
+    assert!(!terminal.is_taken());
+}
+
+#[test]
+fn a_stderr_that_takes_nothing_changes_nothing() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(Remote::new(["--bogus"]).stderr_to(full()).run().code, 2);
+    let dir = Dir::new();
+    let path = dir.file("f", &noise(200_000));
+    let server = Server::new();
+    let args = ["--progress", "--rate", "150k", "-s", path.to_str().unwrap(), "127.0.0.1", &server.port()];
+    let remote = Remote::new(args).stderr_to(full()).start();
+    let mut peer = server.accept();
+    assert_eq!(read_all(&mut peer).len(), 200_000);
+    drop(peer);
+    assert_eq!(remote.wait().code, 0);
+}

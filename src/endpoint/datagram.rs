@@ -18,6 +18,7 @@ pub struct Datagram {
     inbox: VecDeque<Vec<u8>>,
     whom: Whom,
     ends: Ends,
+    lost: u64,
 }
 
 /// Who is at the other end.
@@ -43,7 +44,7 @@ pub struct Ends {
 impl Datagram {
     /// Takes a socket that is connected or bound.
     pub fn new(socket: Descriptor, whom: Whom, ends: Ends) -> Self {
-        Self { socket, inbox: VecDeque::new(), whom, ends }
+        Self { socket, inbox: VecDeque::new(), whom, ends, lost: 0 }
     }
 
     /// Begins with what came before.
@@ -51,9 +52,19 @@ impl Datagram {
         Self { inbox, ..self }
     }
 
-    /// A datagram of this peer that came another way.
+    /// A datagram of this peer that came another way. Where many wait already, it is lost, as it would
+    /// be in the kernel.
     pub fn deliver(&mut self, bytes: Vec<u8>) {
-        self.inbox.push_back(bytes);
+        if self.inbox.len() < MOST_WAITING {
+            self.inbox.push_back(bytes);
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    /// Datagrams that came and found no room, here or in the kernel.
+    pub fn dropped(&self) -> u64 {
+        self.lost + sys::dropped(&self.socket)
     }
 
     /// The socket, for what the kernel knows of it.
@@ -71,7 +82,7 @@ impl Datagram {
             buf[..bytes.len()].copy_from_slice(&bytes);
             return Ok(bytes.len());
         }
-        loop {
+        for _ in 0..MOST_SKIPPED {
             let datagram = sys::receive_from(&self.socket, buf)?;
             if let Whom::First(first) = &mut self.whom
                 && *first.get_or_insert_with(|| datagram.from.clone()) != datagram.from
@@ -84,18 +95,20 @@ impl Datagram {
             }
             return Ok(datagram.size);
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 
 impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
+        for _ in 0..MOST_SKIPPED {
             match self.next(buf) {
                 // An empty datagram is no end, unless a file is being transferred.
                 Ok(0) if !self.ends.heed => {}
                 result => return result,
             }
         }
+        Err(io::ErrorKind::Interrupted.into())
     }
 }
 
@@ -128,3 +141,9 @@ impl Endpoint for Datagram {
         None
     }
 }
+
+/// Datagrams that wait for a session beside its socket.
+const MOST_WAITING: usize = 256;
+
+/// Datagrams that nobody wants, in a row, before others have their turn (`Interrupted`).
+const MOST_SKIPPED: usize = 64;

@@ -7,9 +7,10 @@ use std::{
     io::{self, Read, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
-use crate::event::Waker;
+use crate::{event::Waker, sys};
 
 /// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
 /// cannot be called off.
@@ -63,6 +64,11 @@ impl Inward {
             let mut buf = vec![0; ROOM];
             loop {
                 let read = file.read(&mut buf);
+                if read.as_ref().is_err_and(|error| sys::is_background_read(error, &file)) {
+                    // Nothing tells a thread that the job is in the foreground again.
+                    thread::sleep(FOREGROUND);
+                    continue;
+                }
                 let mut deck = shared.deck();
                 match read {
                     Ok(0) => deck.last = true,
@@ -191,11 +197,14 @@ impl Write for Outward {
 /// Bytes on board at most.
 const ROOM: usize = 64 << 10;
 
+/// How often a background job looks whether what is typed is for it.
+const FOREGROUND: Duration = Duration::from_millis(200);
+
 const STACK: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::{os::fd::OwnedFd, time::Duration};
+    use std::os::fd::OwnedFd;
 
     use super::*;
     use crate::event::{Event, Reactor, Token};

@@ -25,9 +25,9 @@ pub struct Line {
 }
 
 impl Line {
-    /// An empty line.
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, ..Self::default() }
+    /// From now on the line is edited with these keys; what was typed stays.
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.keys = keys;
     }
 
     /// Takes what was typed.
@@ -154,7 +154,8 @@ mod tests {
         Keys { end_of_file: 4, erase: 127, kill: 21, literal_next: 22, reprint: 18, word_erase: 23 };
 
     fn typed(text: &str) -> (String, String, bool) {
-        let mut line = Line::new(KEYS);
+        let mut line = Line::default();
+        line.set_keys(KEYS);
         line.type_in(text.as_bytes());
         let done: Vec<u8> = line.done().drain(..).collect();
         let echo = String::from_utf8(line.echo().clone()).unwrap();

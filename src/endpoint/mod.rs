@@ -22,7 +22,7 @@ use std::io::{self, Read, Write};
 use crate::sys::Descriptor;
 
 /// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the
-/// end of what comes from there.
+/// end of what comes from there. `Interrupted` says that there is more, but others should have a turn.
 pub trait Endpoint: Read + Write {
     /// Tells the other end that nothing more will come. To be called again if it would block.
     fn finish(&mut self) -> io::Result<()>;
@@ -52,6 +52,14 @@ impl Peer {
         match self {
             Self::Datagram(datagram) => datagram.socket_mut(),
             Self::Stream(stream) => stream.socket_mut(),
+        }
+    }
+
+    /// Datagrams that came and found no room.
+    pub fn dropped(&self) -> u64 {
+        match self {
+            Self::Datagram(datagram) => datagram.dropped(),
+            Self::Stream(_) => 0,
         }
     }
 

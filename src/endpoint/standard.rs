@@ -209,6 +209,11 @@ impl Endpoint for Standard {
             // Whether it is whole, only the session knows.
             Output::Closed | Output::Download(_) | Output::Nowhere => return Ok(()),
             Output::Ferry(ferry) => ferry.finish()?,
+            // Whoever gave us one socket for both streams sees the end of ours only so.
+            Output::Descriptor(descriptor) if descriptor.kind() == Kind::Socket => {
+                // A reader that has left needs no telling.
+                let _ = descriptor.socket().shutdown(std::net::Shutdown::Write);
+            }
             Output::Descriptor(_) | Output::File(_) => {}
         }
         self.output = Output::Closed;

@@ -24,6 +24,8 @@ pub struct Table {
     said: usize,
     /// Stdout's reader has left, or stdout has failed.
     mute: Option<io::ErrorKind>,
+    /// That is news for the seats.
+    muted: bool,
     buf: Vec<u8>,
 }
 
@@ -55,6 +57,7 @@ impl Table {
             saying: Vec::new(),
             said: 0,
             mute: None,
+            muted: false,
             buf: vec![0; CHUNK],
         }
     }
@@ -62,6 +65,11 @@ impl Table {
     /// Seats a client: it hears what stdin brings from now on.
     pub fn sit(&mut self, token: Token) {
         self.seats.insert(token, Place::At(self.end()));
+    }
+
+    /// Reads no more of stdin.
+    pub fn stop(&mut self) {
+        self.source = Source::Ended;
     }
 
     /// Whether stdin has ended, or there is none.
@@ -90,7 +98,7 @@ impl Table {
     pub fn advance(&mut self) -> bool {
         let spoke = !self.saying.is_empty();
         self.speak();
-        let mut changed = spoke && self.saying.is_empty();
+        let mut changed = (spoke && self.saying.is_empty()) || std::mem::take(&mut self.muted);
         while matches!(self.source, Source::Open)
             && self.seats.values().any(|place| *place == Place::At(self.end()))
         {
@@ -110,7 +118,9 @@ impl Table {
     pub fn check(&mut self) {
         if let Some(error) = self.standard.broken() {
             self.mute = Some(error.kind());
+            self.muted = true;
             self.saying.clear();
+            self.said = 0;
         }
     }
 
@@ -156,6 +166,7 @@ impl Table {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     self.mute = Some(error.kind());
+                    self.muted = true;
                     break;
                 }
             }

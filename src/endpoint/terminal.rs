@@ -35,7 +35,7 @@ impl Terminal {
             && let Some((mode, keys)) = LineMode::take(&self.descriptor)?
         {
             self.mode = Some(mode);
-            self.line = Line::new(keys);
+            self.line.set_keys(keys);
         }
         Ok(())
     }

@@ -50,6 +50,7 @@ pub fn run(
         clients: Slots::new(FIRST_CLIENT),
         paused: false,
         idle,
+        turn: 0,
         leaving: None,
     };
     crowd.run()
@@ -88,6 +89,8 @@ struct Crowd<'a> {
     paused: bool,
     /// When nobody will have come for `-w`.
     idle: Option<Instant>,
+    /// How often the table has changed.
+    turn: usize,
     /// A signal ends it, then at the latest.
     leaving: Option<(Signal, Instant)>,
 }
@@ -116,7 +119,7 @@ impl Crowd<'_> {
                     Event::Signal(signal) => self.heed(signal),
                 }
             }
-            self.accept()?;
+            self.accept();
             self.turn_table();
             if let Some((signal, until)) = self.leaving
                 && (self.clients.is_empty() || Instant::now() >= until)
@@ -129,7 +132,7 @@ impl Crowd<'_> {
         }
     }
 
-    fn accept(&mut self) -> Result<()> {
+    fn accept(&mut self) {
         while !self.paused && self.leaving.is_none() && self.clients.len() < self.most {
             let clients = &self.clients;
             let known =
@@ -137,16 +140,17 @@ impl Crowd<'_> {
             match self.listener.accept(&known) {
                 Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
                 Ok(Some(Arrival::Datagram { peer, bytes })) => self.deliver(&peer, bytes),
-                Ok(None) => return Ok(()),
-                Err(error) if is_exhausted(&error) => {
+                Ok(Some(Arrival::Unreachable { peer, error })) => {
+                    self.report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
+                }
+                Ok(None) => return,
+                Err(error) => {
                     self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
                     self.paused = true;
                     self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
                 }
-                Err(error) => return Err(error).context("accept a client"),
             }
         }
-        Ok(())
     }
 
     fn admit(&mut self, accepted: Accepted) {
@@ -250,7 +254,14 @@ impl Crowd<'_> {
             if !table.advance() {
                 return;
             }
-            for token in self.clients.tokens() {
+            // Whoever comes first has the next word: each in turn.
+            let mut tokens = self.clients.tokens();
+            if !tokens.is_empty() {
+                self.turn = self.turn.wrapping_add(1);
+                let first = self.turn % tokens.len();
+                tokens.rotate_left(first);
+            }
+            for token in tokens {
                 self.advance(token);
             }
         }
@@ -268,6 +279,10 @@ impl Crowd<'_> {
         match signal {
             Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
                 self.release_terminal();
+                if let Some(table) = &mut self.table {
+                    // Nor is the terminal taken again.
+                    table.stop();
+                }
                 let until = if self.leaving.is_some() { now } else { now + LEAVE };
                 self.leaving = Some((signal, until));
                 self.reactor.wake_at(TABLE, Some(until));

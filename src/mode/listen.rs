@@ -14,6 +14,7 @@ use crate::{
     net::{Accepted, Address, Arrival, Listener, Transport},
     plan::{self, Bind, Listen},
     report::Report,
+    sys,
 };
 
 /// Listens, and has the session, or the sessions.
@@ -44,7 +45,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
         }
-        let accepted = first(&mut listener, &plan.session, &mut reactor)?;
+        let accepted = first(&mut listener, &plan.session, &mut reactor, report)?;
         // Nobody else is let in.
         drop(listener);
         report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
@@ -75,12 +76,26 @@ fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(Whom, Address)>
 }
 
 /// Waits for the first client.
-fn first(listener: &mut Listener, plan: &plan::Session, reactor: &mut Reactor) -> Result<Accepted> {
+fn first(
+    listener: &mut Listener,
+    plan: &plan::Session,
+    reactor: &mut Reactor,
+    report: &Report,
+) -> Result<Accepted> {
     reactor.wake_at(LISTENER, plan.idle.map(|idle| Instant::now() + idle));
     loop {
-        if let Some(Arrival::Peer(accepted)) = listener.accept(&|_| false).context("accept a client")? {
-            reactor.wake_at(LISTENER, None);
-            return Ok(accepted);
+        match listener.accept(&|_| false).context("accept a client")? {
+            Some(Arrival::Peer(accepted)) => {
+                reactor.wake_at(LISTENER, None);
+                return Ok(accepted);
+            }
+            Some(Arrival::Unreachable { peer, error }) => {
+                report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
+                continue;
+            }
+            // Nobody is known yet.
+            Some(Arrival::Datagram { .. }) => continue,
+            None => {}
         }
         for event in reactor.wait()? {
             match event {

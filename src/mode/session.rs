@@ -113,7 +113,8 @@ impl Session {
             self.pump.check(local, &mut self.peer);
             turn = self.pump.advance(local, &mut self.peer, now);
         }
-        let scene = self.scene(now);
+        let paced = matches!(turn, Turn::Blocked(Some(_)));
+        let scene = self.scene(paced, now);
         if let Some((signal, until)) = self.interrupted {
             let running = |side| matches!(side, Side::Left(_) | Side::Open);
             let flushed = !running(scene.inbound) && !scene.outbound.is_some_and(running);
@@ -169,7 +170,7 @@ impl Session {
         report::figures(sent, received, now - self.started)
     }
 
-    fn scene(&mut self, now: Instant) -> Scene {
+    fn scene(&mut self, paced: bool, now: Instant) -> Scene {
         let inbound = side(&self.pump.inbound, &mut self.inbound_end, now);
         let outbound = self.pump.outbound.as_ref().map(|flow| side(flow, &mut self.outbound_end, now));
         // Only when a side has ended does it matter, and asking is a system call.
@@ -180,6 +181,8 @@ impl Session {
             outbound,
             inbound,
             heard: self.pump.inbound.reads() > 0,
+            unwritten: self.pump.inbound.pending() > 0,
+            paced,
             pending: self.pump.outbound.as_ref().is_some_and(|flow| flow.pending() > 0),
             last_in: self.pump.inbound.last(),
             last_out: self.pump.outbound.as_ref().map_or(self.started, Flow::last),
@@ -214,12 +217,10 @@ impl Session {
         let (inbound, outbound) = (&self.pump.inbound, self.pump.outbound.as_ref());
         let datagrams = matches!(self.peer, Peer::Datagram(_));
         let pending = outbound.map_or(0, Flow::pending);
-        let broken =
-            matches!(end, End::Over(Why::Failed | Why::Gone | Why::Idle)) || inbound.fault().is_some();
         // Our own end of file counts as one byte that is not acknowledged.
         let fin =
             u64::from(outbound.is_some_and(|flow| flow.state() == State::Finished && flow.fault().is_none()));
-        let on_its_way = if broken { self.unacknowledged().saturating_sub(fin) } else { 0 };
+        let on_its_way = self.unacknowledged().saturating_sub(fin);
         let way = |flow: Option<&Flow>, count: u64| Way {
             bytes: flow.map_or(0, Flow::moved),
             datagrams: datagrams.then_some(count),
@@ -240,7 +241,7 @@ impl Session {
             error: None,
             undelivered: pending + on_its_way,
             unwritten: inbound.pending(),
-            dropped: if datagrams { sys::dropped(self.peer.socket()) } else { 0 },
+            dropped: self.peer.dropped(),
             file: None,
             tcp: sys::figures(self.peer.socket())
                 .map(|figures| Tcp { rtt_us: figures.rtt, retransmits: figures.retransmits }),
@@ -263,28 +264,33 @@ impl Session {
     fn error(&self, end: End, summary: &Summary) -> Option<String> {
         let peer = &self.names.peer;
         let faults = [self.pump.inbound.fault(), self.pump.outbound.as_ref().and_then(Flow::fault)];
+        let failed = matches!(end, End::Over(Why::Failed));
         let what = match (faults, end) {
-            ([Some(Fault::Source(error)), _], _) => format!("receive from {peer}: {}", sys::reason(error)),
-            ([Some(Fault::Sink(error)), _], _) => {
+            ([Some(Fault::Source(error)), _], _) if failed => {
+                format!("receive from {peer}: {}", sys::reason(error))
+            }
+            ([Some(Fault::Sink(error)), _], _) if failed => {
                 format!("write to {}: {}", self.names.sink, sys::reason(error))
             }
-            ([_, Some(Fault::Source(error))], _) => {
+            ([_, Some(Fault::Source(error))], _) if failed => {
                 format!("read {}: {}", self.names.source, sys::reason(error))
             }
-            ([_, Some(Fault::Sink(error))], _) => format!("send to {peer}: {}", refusal(error)),
-            ([Some(Fault::Stage(error)), _] | [_, Some(Fault::Stage(error))], _) => {
+            ([_, Some(Fault::Sink(error))], _) if failed => format!("send to {peer}: {}", refusal(error)),
+            ([Some(Fault::Stage(error)), _] | [_, Some(Fault::Stage(error))], _) if failed => {
                 format!("write the dump: {}", sys::reason(error))
             }
             (_, End::Over(Why::Gone)) => format!("{peer} does not answer any more"),
             (_, End::Over(Why::Idle)) => {
                 let idle = self.ending.idle.unwrap_or_default();
-                format!("{peer}: nothing moved for {} s", idle.as_secs_f64())
+                let who = if summary.unwritten > 0 { self.names.sink.clone() } else { peer.to_string() };
+                format!("{who}: nothing moved for {} s", idle.as_secs_f64())
             }
             (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),
             (_, End::Interrupted(_)) => return None,
             _ if summary.dropped > 0 => {
                 format!("{} datagrams from {peer} were lost: the receive buffer was full", summary.dropped)
             }
+            (_, End::Over(Why::Quiet)) if summary.undelivered > 0 => format!("{peer} takes nothing more"),
             _ if summary.undelivered + summary.unwritten > 0 => format!("{peer} has closed"),
             _ => return None,
         };
@@ -378,7 +384,9 @@ fn heed(signal: Signal, session: &mut Session, local: &mut Standard, report: &Re
 
 fn side(flow: &Flow, end: &mut Option<Instant>, now: Instant) -> Side {
     match flow.state() {
-        State::Finished if matches!(flow.fault(), Some(Fault::Sink(_))) => Side::Refused,
+        State::Finished if matches!(flow.fault(), Some(Fault::Sink(error)) if error.kind() != io::ErrorKind::TimedOut) => {
+            Side::Refused
+        }
         State::Finished if flow.fault().is_some() => Side::Failed,
         State::Finished => Side::Finished(*end.get_or_insert(now)),
         State::Discarding => Side::Left(*end.get_or_insert(now)),

@@ -21,6 +21,8 @@ pub struct Listener {
     many: bool,
     /// Datagrams that were read and not yet given to anybody.
     strays: VecDeque<Stray>,
+    /// Bytes in them.
+    held: usize,
     buffer: Vec<u8>,
 }
 
@@ -33,6 +35,11 @@ pub enum Arrival {
         bytes: Vec<u8>,
     },
     Peer(Accepted),
+    /// A peer that cannot be answered, and why: what it sent is dropped.
+    Unreachable {
+        peer: Address,
+        error: io::Error,
+    },
 }
 
 /// A new peer.
@@ -92,7 +99,15 @@ impl Listener {
                         _ => None,
                     });
                     let buffer = vec![0; if recipe.transport == Transport::Datagram { 1 << 16 } else { 0 }];
-                    return Ok(Self { sockets, recipe, file, many, strays: VecDeque::new(), buffer });
+                    return Ok(Self {
+                        sockets,
+                        recipe,
+                        file,
+                        many,
+                        strays: VecDeque::new(),
+                        held: 0,
+                        buffer,
+                    });
                 }
             }
         }
@@ -123,6 +138,7 @@ impl Listener {
     }
 
     fn accept_stream(&mut self) -> io::Result<Option<Arrival>> {
+        let mut errors = 0;
         for listener in &self.sockets {
             loop {
                 match listener.socket().accept() {
@@ -137,8 +153,8 @@ impl Listener {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // accept(2), "Error handling": errors of a connection that is already gone.
-                    Err(error) if is_exhausted(&error) => return Err(error),
-                    Err(_) => {}
+                    Err(error) if is_exhausted(&error) || errors >= ACCEPT_ERRORS => return Err(error),
+                    Err(_) => errors += 1,
                 }
             }
         }
@@ -150,73 +166,96 @@ impl Listener {
             self.drain()?;
         }
         let Some(stray) = self.strays.pop_front() else { return Ok(None) };
+        self.held -= stray.bytes.len();
         let peer = Address::Inet(canonical(stray.from));
         if known(&peer) {
             return Ok(Some(Arrival::Datagram { peer, bytes: stray.bytes }));
         }
-        match self.adopt(&stray) {
-            Ok((socket, only)) => {
-                let local = local_address(&socket)?;
-                // All that came before the socket was its own comes first.
-                self.drain()?;
-                let theirs = |other: &Stray| other.from == stray.from;
-                let mut inbox = VecDeque::from([stray.bytes]);
-                let (first, others) = self.strays.drain(..).partition(theirs);
-                self.strays = others;
-                let first: VecDeque<Stray> = first;
-                inbox.extend(first.into_iter().map(|stray| stray.bytes));
-                if only.is_none() {
-                    self.sort_out(&socket, stray.from, stray.socket, &mut inbox)?;
-                }
-                Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only })))
+        let (socket, mut only) = match self.adopt(&stray) {
+            Ok(adopted) => adopted,
+            Err(error) if is_exhausted(&error) => {
+                self.hold_first(stray);
+                return Err(error);
             }
-            Err(error) => {
-                self.strays.push_front(stray);
-                Err(error)
-            }
+            Err(error) => return Ok(Some(Arrival::Unreachable { peer, error })),
+        };
+        let local = local_address(&socket)?;
+        // All that came before the socket was its own comes first.
+        self.drain()?;
+        let (theirs, others) = self.strays.drain(..).partition(|other| other.from == stray.from);
+        self.strays = others;
+        let theirs: VecDeque<Stray> = theirs;
+        self.held -= theirs.iter().map(|stray| stray.bytes.len()).sum::<usize>();
+        let mut inbox = VecDeque::from([stray.bytes]);
+        inbox.extend(theirs.into_iter().map(|stray| stray.bytes));
+        if only.is_none() && !self.sort_out(&socket, stray.from, stray.socket, &mut inbox)? {
+            only = Some(stray.from.into());
         }
+        Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only })))
     }
 
     /// A socket for the peer of a stray datagram, and whom it has to be narrowed to.
     fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Option<SockAddr>)> {
         let listener = &self.sockets[stray.socket];
+        let own = listener.socket().local_addr()?.as_socket().unwrap_or(stray.to);
+        let branch = match self.recipe.branch(listener, stray.to, stray.from) {
+            Err(error) if !is_exhausted(&error) && own != stray.to => {
+                // It was sent to an address that nothing can be sent from: a broadcast.
+                let socket = self.recipe.branch(listener, own, stray.from)?;
+                (socket, true)
+            }
+            result => (result?, stray.to.ip().is_unspecified()),
+        };
+        let (socket, broadcast) = branch;
+        if self.many {
+            return Ok((socket, None));
+        }
         // What is sent to a broadcast or a group does not reach a connected socket.
-        if stray.to.ip().is_unspecified() && !self.many {
+        if broadcast {
             return Ok((listener.duplicate()?, Some(stray.from.into())));
         }
-        let socket = self.recipe.branch(listener, stray.to, stray.from)?;
-        if !self.many {
-            socket.socket().set_reuse_address(false)?;
-        }
+        socket.socket().set_reuse_address(false)?;
         Ok((socket, None))
     }
 
     /// Between being bound and being connected a peer's socket hears everybody: what others sent in
-    /// that moment is put back.
+    /// that moment is put back. Tells whether that was all that waited there.
     fn sort_out(
         &mut self,
         socket: &Descriptor,
         peer: SocketAddr,
         listener: usize,
         inbox: &mut VecDeque<Vec<u8>>,
-    ) -> io::Result<()> {
-        while let Some((from, to, bytes)) = receive(socket, &mut self.buffer)? {
+    ) -> io::Result<bool> {
+        for _ in 0..SORT_LIMIT {
+            let Some((from, to, bytes)) = receive(socket, &mut self.buffer)? else { return Ok(true) };
             if from == peer {
                 inbox.push_back(bytes);
             } else {
-                self.strays.push_back(Stray { from, to, socket: listener, bytes });
+                self.hold(Stray { from, to, socket: listener, bytes });
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Reads all that waits at the sockets: what comes after a peer has its own socket goes there, so
-    /// this ends.
+    fn hold(&mut self, stray: Stray) {
+        self.held += stray.bytes.len();
+        self.strays.push_back(stray);
+    }
+
+    fn hold_first(&mut self, stray: Stray) {
+        self.held += stray.bytes.len();
+        self.strays.push_front(stray);
+    }
+
+    /// Reads what waits at the sockets, up to what may be held: what comes after a peer has its own
+    /// socket goes there.
     fn drain(&mut self) -> io::Result<()> {
-        for (socket, listener) in self.sockets.iter().enumerate() {
-            for _ in 0..DRAIN_LIMIT {
-                let Some((from, to, bytes)) = receive(listener, &mut self.buffer)? else { break };
-                self.strays.push_back(Stray { from, to, socket, bytes });
+        for number in 0..self.sockets.len() {
+            while self.held < MOST_HELD && self.strays.len() < MOST_STRAYS {
+                let socket = &self.sockets[number];
+                let Some((from, to, bytes)) = receive(socket, &mut self.buffer)? else { break };
+                self.hold(Stray { from, to, socket: number, bytes });
             }
         }
         Ok(())
@@ -240,8 +279,9 @@ fn receive(socket: &Descriptor, buffer: &mut [u8]) -> io::Result<Option<(SocketA
                     .local_addr()?
                     .as_socket()
                     .unwrap_or(SocketAddr::new(Family::of(from.ip()).any(), 0));
-                if let (true, Some(ip)) = (to.ip().is_unspecified(), datagram.to) {
-                    to.set_ip(ip);
+                if let (true, Some(mut told)) = (to.ip().is_unspecified(), datagram.to) {
+                    told.set_port(to.port());
+                    to = told;
                 }
                 return Ok(Some((from, to, buffer[..datagram.size].to_vec())));
             }
@@ -330,5 +370,14 @@ fn local_address(socket: &Descriptor) -> io::Result<Address> {
 /// How often a random port is tried for several addresses.
 const PORT_TRIES: usize = 32;
 
-/// Datagrams read in one go: more than any receive buffer holds, so only a flood is cut.
-const DRAIN_LIMIT: usize = 1 << 16;
+/// Bytes of datagrams that are held at most: more than a receive buffer holds.
+const MOST_HELD: usize = 4 << 20;
+
+/// Datagrams that are held at most.
+const MOST_STRAYS: usize = 1 << 14;
+
+/// Datagrams that are sorted out of a new socket at most; behind that they are sorted as they are read.
+const SORT_LIMIT: usize = 64;
+
+/// Errors of connections that were gone before they were accepted, in a row, before we pause.
+const ACCEPT_ERRORS: usize = 64;

@@ -178,7 +178,8 @@ impl Recipe {
         };
         socket.set_nonblocking(true)?;
         if let (true, Some(interface)) = (self.bind_device, &self.interface) {
-            sys::bind_device(&socket, &interface.name, interface.index)?;
+            sys::bind_device(&socket, &interface.name, interface.index)
+                .map_err(|error| named("bind to the device", &interface.name, &error))?;
         }
         let options = &self.options;
         if let Some(size) = options.sndbuf {
@@ -213,7 +214,7 @@ impl Recipe {
                 sys::keep_alive(&SockRef::from(&socket), time, KEEPALIVE_PROBES)?;
             }
             if let Some(name) = &options.congestion {
-                sys::set_congestion(&socket, name)?;
+                sys::set_congestion(&socket, name).map_err(|error| named("--congestion", name, &error))?;
             }
         }
         if self.transport == Transport::Datagram {
@@ -291,6 +292,10 @@ fn with_scope(address: SocketAddr, scope: u32) -> SocketAddr {
         SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into(),
         SocketAddr::V4(_) => address,
     }
+}
+
+fn named(what: &str, value: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {value}: {}", sys::reason(error)))
 }
 
 fn bind_error(error: &io::Error, from: &Address) -> io::Error {

@@ -340,8 +340,7 @@ fn session(args: &Args, transport: Transport) -> Session {
         mark_end: args.send.is_some() && !args.no_shutdown,
         heed_end: args.receive.is_some(),
         quiet: args.quit,
-        // A wait that was asked for is no idleness.
-        idle: args.idle.map(|idle| idle + args.delay.unwrap_or_default()),
+        idle: args.idle,
         pass_eof: !args.no_shutdown,
         crlf: args.crlf,
         lines: args.lines,

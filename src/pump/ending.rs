@@ -32,6 +32,8 @@ pub struct Ending {
     pub idle: Option<Duration>,
     /// Silence that ends a session of datagrams well, once something has come.
     pub silence: Option<Duration>,
+    /// The session began with something that came, though it may have been empty.
+    pub met: bool,
 }
 
 /// How far one direction is.
@@ -60,6 +62,10 @@ pub struct Scene {
     pub heard: bool,
     /// Whether something that we have read waits for the peer to take it.
     pub pending: bool,
+    /// Whether something that came waits to be written.
+    pub unwritten: bool,
+    /// Whether we hold ourselves back (`--rate`, `-d`).
+    pub paced: bool,
     /// When something last came from the peer.
     pub last_in: Instant,
     /// When something last came from our source or went to the peer.
@@ -111,12 +117,12 @@ impl Ending {
             return Verdict::Over(Why::Gone);
         }
         let last = scene.last_in.max(scene.last_out);
-        if let Some(silence) = self.silence.filter(|_| scene.heard) {
-            return after(last, silence, Why::Silence, until, now);
-        }
-        match self.idle {
-            Some(idle) => after(last, idle, Why::Idle, until, now),
-            None => stage,
+        match (self.silence.filter(|_| scene.heard || self.met), self.idle) {
+            // It is the reader of our output that is slow.
+            (Some(_), _) if scene.unwritten => stage,
+            (Some(silence), _) => after(last, silence, Why::Silence, until, now),
+            (None, Some(idle)) if !scene.paced => after(last, idle, Why::Idle, until, now),
+            (None, _) => stage,
         }
     }
 
@@ -125,8 +131,12 @@ impl Ending {
         match (scene.outbound, scene.inbound) {
             // Whatever else is under way, it cannot become a success.
             (Some(Failed), _) | (_, Failed | Refused) => Verdict::Over(Why::Failed),
-            // The peer refuses us, but may have said why.
-            (Some(Refused), Open) => Verdict::Continue(None),
+            // The peer refuses us, but may have said why; a datagram's refusal says it all.
+            (Some(Refused), Open) if !self.datagrams => Verdict::Continue(None),
+            // It had ended, and now it has gone: nothing was lost by that.
+            (Some(Refused), Finished(_)) if !scene.pending && scene.unacknowledged == 0 => {
+                Verdict::Over(Why::Done)
+            }
             (Some(Refused), _) => Verdict::Over(Why::Failed),
             (None, Finished(_)) => Verdict::Over(Why::Done),
             (None, Left(_)) => Verdict::Over(Why::ReaderLeft),
@@ -142,6 +152,8 @@ impl Ending {
     /// Our end of file was sent, the peer goes on.
     fn after_us(&self, scene: &Scene, at: Instant, now: Instant) -> Verdict {
         let quiet = match (self.datagrams, self.quiet) {
+            // It is the reader of our output that is slow.
+            _ if scene.unwritten => return Verdict::Continue(None),
             (true, _) if self.send_only => return Verdict::Over(Why::Done),
             (_, Some(quiet)) => quiet,
             (true, None) if !self.listening => ANSWER,
@@ -160,6 +172,7 @@ impl Ending {
             Source::File => Verdict::Continue(Some(now + LOOK)),
             // It is the peer that holds us up.
             Source::Pipe if scene.pending => Verdict::Continue(Some(now + LOOK)),
+            Source::Pipe if scene.unacknowledged > 0 => Verdict::Continue(Some(now + patience(scene, now))),
             Source::Pipe => match self.quiet {
                 None if !scene.heard && why == Why::PeerClosed => Verdict::Continue(Some(now + LOOK)),
                 quiet => {
@@ -173,7 +186,17 @@ impl Ending {
 
 /// All was sent; it is over once all has arrived.
 fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
-    if scene.unacknowledged > 0 { Verdict::Continue(Some(now + ACKNOWLEDGE)) } else { Verdict::Over(why) }
+    if scene.unacknowledged > 0 {
+        Verdict::Continue(Some(now + patience(scene, now)))
+    } else {
+        Verdict::Over(why)
+    }
+}
+
+/// How soon to look again whether the last bytes were acknowledged: no event tells.
+fn patience(scene: &Scene, now: Instant) -> Duration {
+    let waited = now.saturating_duration_since(scene.last_out);
+    (waited / 4).clamp(ACKNOWLEDGE.0, ACKNOWLEDGE.1)
 }
 
 fn after(last: Instant, time: Duration, why: Why, until: Option<Instant>, now: Instant) -> Verdict {
@@ -187,8 +210,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long our pipe may be silent when the peer has had its say.
 const SILENT_PIPE: Duration = Duration::from_secs(2);
 
-/// How often we look whether the last bytes were acknowledged, where no event tells.
-const ACKNOWLEDGE: Duration = Duration::from_millis(20);
+/// How often we look whether the last bytes were acknowledged: at first, and at last.
+const ACKNOWLEDGE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// How often we look whether the peer's system is still there.
 const LOOK: Duration = Duration::from_secs(5);
@@ -214,6 +237,7 @@ mod tests {
             quiet: None,
             idle: None,
             silence: None,
+            met: false,
         }
     }
 
@@ -233,6 +257,8 @@ mod tests {
                 inbound,
                 heard: true,
                 pending: false,
+                unwritten: false,
+                paced: false,
                 last_in: self.at(10),
                 last_out: self.at(10),
                 unacknowledged: 0,
@@ -266,10 +292,13 @@ mod tests {
         let receiver_w = Ending { idle: Q, ..receiver.clone() };
         let mute = Scene { heard: false, ..scene(Some(Open), done(20)) };
         let nothing_yet = Scene { heard: false, ..scene(None, Open) };
+        let held_up_refused = Scene { pending: true, ..scene(Some(Refused), done(20)) };
+        let in_flight = Scene { unacknowledged: 5, ..scene(Some(Open), done(20)) };
+        let slow_reader = |outbound| Scene { unwritten: true, ..scene(outbound, Open) };
         let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
         let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
         let dead = Scene { since_heard: Some(GONE), ..on_its_way };
-        let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE));
+        let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1));
 
         #[rustfmt::skip]
         let table: Vec<(&str, Ending, Scene, u64, Verdict)> = vec![
@@ -281,6 +310,7 @@ mod tests {
             ("our source has ended", rules(), scene(Some(done(20)), Open), 999, go_on),
             ("our source has ended, -q 7", quiet.clone(), scene(Some(done(20)), Open), 26, until(27)),
             ("our source has ended 7 s ago, -q 7", quiet.clone(), scene(Some(done(20)), Open), 27, over(Why::Quiet)),
+            ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, go_on),
             // Rule 2: the peer has ended.
             ("the peer has ended, we are at a terminal", terminal.clone(), scene(Some(Open), done(20)), 20, over(Why::PeerClosed)),
             ("the peer has ended, we send a file", file.clone(), scene(Some(Open), done(20)), 995, until(1000)),
@@ -288,6 +318,7 @@ mod tests {
             ("the peer has ended, our pipe was silent for 2 s", rules(), scene(Some(Open), done(20)), 22, over(Why::Quiet)),
             ("the peer has ended, our pipe speaks", rules(), Scene { last_out: t.at(29), ..scene(Some(Open), done(20)) }, 30, until(31)),
             ("the peer has ended, and does not take what our pipe said", rules(), held_up, 30, until(35)),
+            ("the peer has ended, and has not got what our pipe said", rules(), in_flight, 30, soon),
             ("the peer has ended, our pipe is silent, -q 7", quiet.clone(), scene(Some(Open), done(20)), 26, until(27)),
             ("the peer has ended, our pipe was silent for 7 s, -q 7", quiet.clone(), scene(Some(Open), done(20)), 27, over(Why::Quiet)),
             ("the peer has ended and never sent a byte", rules(), mute, 995, until(1000)),
@@ -310,22 +341,28 @@ mod tests {
             // Rule 5: failures.
             ("the peer has reset", rules(), scene(Some(Open), Failed), 20, over(Why::Failed)),
             ("the peer refuses what we send, and may say why", rules(), scene(Some(Refused), Open), 999, go_on),
-            ("the peer refuses what we send, and has ended", rules(), scene(Some(Refused), done(20)), 20, over(Why::Failed)),
+            ("the peer refuses what we send, and has ended", rules(), held_up_refused, 20, over(Why::Failed)),
+            ("the peer had ended, and has gone", rules(), scene(Some(Refused), done(20)), 20, over(Why::Done)),
             ("our source cannot be read", rules(), scene(Some(Failed), Open), 20, over(Why::Failed)),
             ("nothing moved for less than -w 7", idle.clone(), scene(Some(Open), Open), 16, until(17)),
             ("nothing moved for -w 7", idle.clone(), scene(Some(Open), Open), 17, over(Why::Idle)),
             ("nothing moved for -w 7, our source having ended", idle.clone(), scene(Some(done(10)), Open), 17, over(Why::Idle)),
+            ("nothing moved for -w 7, because of our own pace", idle.clone(), Scene { paced: true, ..scene(Some(Open), Open) }, 99, go_on),
             // Rule 6: datagrams.
             ("a query waits for an answer", query.clone(), scene(Some(done(20)), Open), 20, until(21)),
             ("a query waits 1 s after the last answer", query.clone(), Scene { last_in: t.at(25), ..scene(Some(done(20)), Open) }, 25, until(26)),
             ("a query had no answer for 1 s", query.clone(), scene(Some(done(20)), Open), 21, over(Why::Quiet)),
             ("a query waits as long as -q says", query_q.clone(), scene(Some(done(20)), Open), 26, until(27)),
             ("a query goes on while somebody types", Ending { source: Source::Terminal, ..query.clone() }, scene(Some(Open), Open), 999, go_on),
+            ("a query had answers, and our reader is slow", query.clone(), slow_reader(Some(done(20))), 99, go_on),
+            ("a query is refused", query.clone(), scene(Some(Refused), Open), 20, over(Why::Failed)),
             ("a listener goes on when its source has ended", server.clone(), scene(Some(done(20)), Open), 999, go_on),
             ("only sent, all is said", shout.clone(), scene(Some(done(20)), Open), 20, over(Why::Done)),
             ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, go_on),
             ("a file is received: nothing has come yet, -w 7", receiver_w.clone(), nothing_yet, 17, over(Why::Idle)),
             ("a file is received: the last piece came just now", receiver.clone(), scene(None, Open), 11, until(12)),
+            ("a file is received: 2 s of silence, and our disk is slow", receiver.clone(), slow_reader(None), 99, go_on),
+            ("a peer came with nothing and left", Ending { met: true, ..receiver.clone() }, nothing_yet, 12, over(Why::Silence)),
             ("a file is received: 2 s of silence", receiver.clone(), scene(None, Open), 12, over(Why::Silence)),
             ("we had all the datagrams that we wanted", query.clone(), scene(Some(Open), done(20)), 20, over(Why::Done)),
             ("we had all the datagrams that we wanted, and send a file", Ending { source: Source::File, ..query.clone() }, scene(Some(Open), done(20)), 20, until(25)),

@@ -148,7 +148,7 @@ impl Flow {
 
     /// Bytes that were read, and that the sink has not taken.
     pub fn pending(&self) -> u64 {
-        let kept = self.buffer.bytes().len() + self.filtered.len();
+        let kept = self.buffer.bytes().len() + if self.filtered.is_empty() { 0 } else { self.piece };
         u64::try_from(kept).unwrap_or(u64::MAX)
     }
 
@@ -214,6 +214,11 @@ impl Flow {
                 Err(when) => break Step::Blocked(Some(when)),
             };
             match to.write(&ready(&self.filtered, &self.buffer, self.piece)[..most]) {
+                // A sink that takes nothing and says nothing would be asked for ever.
+                Ok(0) if most > 0 => {
+                    self.refuse(io::ErrorKind::WriteZero.into());
+                    return Step::Moved(moved);
+                }
                 Ok(n) => {
                     moved += n;
                     if let Err(error) = self.sent(n, now) {
@@ -284,6 +289,7 @@ impl Flow {
                 Step::Moved(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) => {
                 // What was read before is good.
                 self.fault = Some(Fault::Source(error));
@@ -306,6 +312,7 @@ impl Flow {
                 Step::Moved(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) => self.fail(Fault::Source(error)),
         }
     }
@@ -353,3 +360,6 @@ fn ready<'a>(filtered: &'a [u8], buffer: &'a Buffer, piece: usize) -> &'a [u8] {
 
 /// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).
 const DEVICE_BUSY: Duration = Duration::from_millis(1);
+
+/// What a source that interrupts itself counts as having moved, so that others have their turn soon.
+const TURN: usize = 256 << 10;

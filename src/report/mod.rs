@@ -78,6 +78,11 @@ pub struct Failure<'a> {
     pub error: &'a str,
 }
 
+/// Wrong usage: said before it is known how much is to be said.
+pub fn usage(what: &str) {
+    line(&format!("remote: {what}"));
+}
+
 /// How many bytes went each way, in how long, for people.
 pub fn figures(sent: u64, received: u64, time: Duration) -> String {
     format!("{sent} bytes sent, {received} bytes received in {:.2} s", time.as_secs_f64())

@@ -7,6 +7,8 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::sys;
+
 /// Whether progress is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
@@ -60,8 +62,10 @@ impl Meter {
         }
         match &self.shown {
             Shown::Nothing => return,
-            Shown::Bar(bar) => bar.set_position(moved),
-            Shown::Lines { length } => eprintln!("{}", plain(moved, *length, now - self.started)),
+            // A terminal that was stopped must not stop the transfer.
+            Shown::Bar(bar) if sys::has_room(io::stderr()) => bar.set_position(moved),
+            Shown::Bar(_) => {}
+            Shown::Lines { length } => super::write_line(&plain(moved, *length, now - self.started)),
         }
         self.next = now + if matches!(self.shown, Shown::Bar(_)) { REDRAW } else { PATIENCE };
     }
@@ -69,11 +73,11 @@ impl Meter {
     /// It is over: the last state stays on the screen, if any was shown.
     pub fn finish(&mut self, moved: u64, now: Instant) {
         match &self.shown {
-            Shown::Bar(bar) if now >= self.started + PATIENCE => {
+            Shown::Bar(bar) if now >= self.started + PATIENCE && sys::has_room(io::stderr()) => {
                 bar.set_position(moved);
                 bar.abandon();
             }
-            Shown::Lines { length } => eprintln!("{}", plain(moved, *length, now - self.started)),
+            Shown::Lines { length } => super::write_line(&plain(moved, *length, now - self.started)),
             Shown::Bar(_) | Shown::Nothing => {}
         }
         self.shown = Shown::Nothing;

@@ -3,13 +3,14 @@
 use std::{
     ffi::c_int,
     io, mem,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::Path,
 };
 
 use rustix::{
     event::epoll,
-    fs::{Mode, OFlags},
+    fs::{CWD, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 use socket2::SockRef;
@@ -33,6 +34,15 @@ pub fn never_blocks(fd: impl AsFd) -> bool {
     let Ok(poll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return false };
     let data = epoll::EventData::new_u64(0);
     epoll::add(&poll, fd, data, epoll::EventFlags::IN) == Err(Errno::PERM)
+}
+
+/// Renames a file, but never onto another one: `AlreadyExists` (rename(2), RENAME_NOREPLACE).
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot.
+        Err(Errno::INVAL | Errno::NOSYS) => super::link_new(from, to),
+        result => Ok(result?),
+    }
 }
 
 /// Bytes that a TCP peer has not acknowledged yet (tcp(7), SIOCOUTQ); an end of ours that is under
@@ -97,9 +107,9 @@ pub fn want_destination(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
     }
 }
 
-/// The address a datagram was sent to, if we asked. Not for a group or a broadcast: nothing can be
+/// The address a datagram was sent to (port 0), with its scope, if we asked. Not for a group or a broadcast: nothing can be
 /// sent from those.
-pub fn destination(message: &libc::msghdr) -> Option<IpAddr> {
+pub fn destination(message: &libc::msghdr) -> Option<SocketAddr> {
     // SAFETY: the kernel has written the control data and its length.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
@@ -113,18 +123,20 @@ pub fn destination(message: &libc::msghdr) -> Option<IpAddr> {
                 let info: libc::in_pktinfo = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
                 let [to, local] =
                     [info.ipi_addr, info.ipi_spec_dst].map(|a| Ipv4Addr::from(u32::from_be(a.s_addr)));
-                (to == local).then_some(IpAddr::V4(to))
+                (to == local).then_some(SocketAddr::new(IpAddr::V4(to), 0))
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 // SAFETY: a message of this type holds an `in6_pktinfo`, perhaps not aligned.
                 let info: libc::in6_pktinfo = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
-                Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)))
+                let to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                let scope = if to.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+                Some(SocketAddrV6::new(to, 0, 0, scope as u32).into())
             }
             _ => None,
         };
         if let Some(address) = address {
-            let broadcast = address.to_canonical() == IpAddr::V4(Ipv4Addr::BROADCAST);
-            return (!address.to_canonical().is_multicast() && !broadcast).then_some(address);
+            let ip = address.ip().to_canonical();
+            return (!ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)).then_some(address);
         }
         // SAFETY: `header` is the one the kernel wrote before this.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };

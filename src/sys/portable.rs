@@ -3,8 +3,9 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
+    path::Path,
 };
 
 use socket2::SockRef;
@@ -19,6 +20,11 @@ pub fn reopen(_fd: impl AsFd, _kind: Kind) -> io::Result<OwnedFd> {
 /// Only `/dev/null` is known not to block.
 pub fn never_blocks(fd: impl AsFd) -> bool {
     super::is_null(fd)
+}
+
+/// Renames a file, but never onto another one: `AlreadyExists`.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    super::link_new(from, to)
 }
 
 /// Not known.
@@ -77,6 +83,6 @@ pub fn want_destination(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
 }
 
 /// Not told.
-pub fn destination(_message: &libc::msghdr) -> Option<IpAddr> {
+pub fn destination(_message: &libc::msghdr) -> Option<SocketAddr> {
     None
 }

@@ -44,7 +44,7 @@ impl Signals {
     /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
     pub fn new() -> io::Result<Self> {
         use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
-        ignore_background_reads();
+        ignore_what_calls_tell();
         let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
         let numbers: Vec<c_int> =
             wanted.into_iter().map(Signal::number).filter(|number| !is_ignored(*number)).collect();
@@ -103,7 +103,11 @@ fn is_ignored(number: c_int) -> bool {
 
 /// We attempt before we wait: without this, a background job would be stopped by its first read of
 /// the terminal (SIGTTIN). Ignored, the read fails with EIO.
-fn ignore_background_reads() {
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
+///
+/// A file that grows beyond the limit of the shell (SIGXFSZ) fails with EFBIG, which is an error as any other.
+fn ignore_what_calls_tell() {
+    for signal in [libc::SIGTTIN, libc::SIGXFSZ] {
+        // SAFETY: ignoring a signal runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read, Write},
     mem,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::FileTypeExt,
@@ -91,13 +91,9 @@ impl Read for Descriptor {
                 retry(|| rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT).map(|(n, _)| n))
             }
             Kind::Pipe => retry(|| rustix::io::read(&self.fd, &mut *buf)),
-            // A background job gets EIO in place of what is typed; see `ignore_background_reads`.
+            // A background job gets EIO in place of what is typed; see `signal.rs`.
             Kind::Terminal => match retry(|| rustix::io::read(&self.fd, &mut *buf)) {
-                Err(error)
-                    if error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !is_foreground(&self.fd) =>
-                {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
+                Err(error) if is_background_read(&error, &self.fd) => Err(io::ErrorKind::WouldBlock.into()),
                 result => result,
             },
         }
@@ -203,6 +199,18 @@ pub fn is_socket(found: &Metadata) -> bool {
     found.file_type().is_socket()
 }
 
+/// Whether a write to a stream of ours would not block now.
+pub fn has_room(fd: impl AsFd) -> bool {
+    let mut poll = [PollFd::new(&fd, PollFlags::OUT)];
+    let now = Timespec::default();
+    rustix::event::poll(&mut poll, Some(&now)).is_ok() && poll[0].revents().contains(PollFlags::OUT)
+}
+
+/// Whether a read failed only because we are a background job (termios(3), SIGTTIN ignored).
+pub fn is_background_read(error: &io::Error, terminal: impl AsFd) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !is_foreground(terminal)
+}
+
 /// Whether this is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
@@ -213,8 +221,8 @@ pub fn writable_folder(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Renames a file, but never onto another one: `AlreadyExists`.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames a file by a link, so that it is never put in another one's place: `AlreadyExists`.
+pub(super) fn link_new(from: &Path, to: &Path) -> io::Result<()> {
     // A hard link refuses an existing name on every file system that has links at all.
     match std::fs::hard_link(from, to) {
         Ok(()) => std::fs::remove_file(from),
@@ -276,7 +284,7 @@ pub struct Received {
     /// Who sent it.
     pub from: SockAddr,
     /// The address of ours that it was sent to, where the kernel tells ([`super::want_destination`]).
-    pub to: Option<IpAddr>,
+    pub to: Option<SocketAddr>,
 }
 
 /// Sends one datagram to an address that the socket is not connected to; never waits.
