@@ -397,7 +397,7 @@ fn answers_are_not_cut_by_a_slow_reader() {
     let remote = Remote::through(&shell, ["-u", "127.0.0.1", &port(&server)]).stdin("q").start();
     let (_, from) = receive(&server);
     for _ in 0..4 {
-        server.send_to(&[7; 60_000], from).unwrap();
+        server.send_to(&noise(60_000), from).unwrap();
     }
     let ended = remote.wait();
     assert_eq!((ended.stdout.trim_ascii(), &ended.stderr[..]), (&b"240000"[..], ""));

@@ -164,7 +164,11 @@ fn a_client_that_falls_behind_is_disconnected_and_the_others_are_not() {
     let sent = bytes.clone();
     std::thread::spawn(move || stdin.write_all(&sent));
     assert!(read_all(&mut quick) == bytes);
+    let mut slow = slow;
     remote.said(&format!("127.0.0.1 port {} fell too far behind", slow.local_addr().unwrap().port()));
+    // What it has must not look whole.
+    let error = slow.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[test]

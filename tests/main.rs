@@ -8,10 +8,12 @@ mod datagram; // UDP: sizes, peers, queries, files, groups
 mod ending; // half-close, timeouts, resets, signals
 mod files; // -s and -r: names, parts, refusals, digests, progress
 mod interfaces; // -i, -b, -a, scopes
+mod interop; // with other netcats, curl, bash and Python, in both roles
 mod layout; // who may import whom
 mod listen; // one client or many
+mod load; // much at once, in little memory
 mod readme; // its examples run, its table is the program's own
 mod scan; // -z
-mod scoreboard;
+mod scoreboard; // what no other netcat does, with default flags
 mod stages; // -C, -o, --rate, -d
-mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is // PEERS, section 0: what no peer does, with default flags
+mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is

@@ -36,7 +36,10 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
         Target::Host { host, port, .. } => (host.as_str(), Some(*port)),
         Target::Unix(path) => (path.to_str().unwrap_or("unix"), None),
     };
-    report.verbose(succeeded(whom.0, &address, plan.session.transport));
+    if report.verbose > 0 {
+        // Asking what the port is called opens files.
+        report.verbose(succeeded(whom.0, &address, plan.session.transport));
+    }
     report.detail(format!("from {local_address}"));
 
     let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;

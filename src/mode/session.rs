@@ -201,7 +201,9 @@ impl Session {
     fn finish(&mut self, end: End, now: Instant) -> Status {
         let summary = self.summary(end, now);
         let cut_short = self.cut_short || self.outbound_end.is_none() || self.fault_of_source();
-        if let (true, true, Peer::Stream(stream)) = (self.sends_file, cut_short, &self.peer) {
+        // What the peer has is not the whole, and must not look as if it were.
+        let incomplete = matches!(end, End::Behind) || (self.sends_file && cut_short);
+        if let (true, Peer::Stream(stream)) = (incomplete, &self.peer) {
             // If it is closed already, there is nobody to be told.
             let _ = stream.abort();
         }

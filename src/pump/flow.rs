@@ -103,7 +103,8 @@ pub struct Flow {
 impl Flow {
     /// A direction that has not begun.
     pub fn new(shape: Shape, now: Instant) -> Self {
-        let buffer = match shape.source_datagram {
+        // A datagram is read whole to be sent whole.
+        let buffer = match shape.source_datagram.or(shape.sink_datagram) {
             Some(largest) => Buffer::for_datagrams(largest),
             None => Buffer::new(),
         };
