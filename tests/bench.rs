@@ -478,6 +478,7 @@ impl Drop for Hosts {
         for host in [&self.a, &self.b] {
             // One that was never made cannot be removed.
             let _ = run("ip", &["netns", "del", &host.name]);
+            let _ = std::fs::remove_dir_all(host.folder());
         }
     }
 }
@@ -504,6 +505,25 @@ impl Host {
         let mut args = vec!["netns", "exec", &self.name];
         args.extend(words);
         run("ip", &args).expect("the command succeeds");
+    }
+
+    /// Gives this host a file of names in the place of /etc/hosts (ip-netns(8)); gone with the host.
+    pub fn name_hosts(&self, names: &str) {
+        self.etc("hosts", names);
+    }
+
+    /// Gives this host a resolver in the place of its own.
+    pub fn name_resolver(&self, address: &str) {
+        self.etc("resolv.conf", &format!("nameserver {address}\n"));
+    }
+
+    fn etc(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.folder()).expect("we are root");
+        std::fs::write(self.folder().join(name), text).expect("there is room");
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.name)
     }
 
     /// A rule of nft(8): everything that `filter` matches is dropped on its way in.

@@ -52,9 +52,7 @@ fn the_success_line_is_openbsds() {
 #[test]
 fn a_name_with_two_families_is_tried_at_both() {
     let Some(hosts) = Hosts::new() else { return };
-    let folder = std::path::PathBuf::from(format!("/etc/netns/{}", hosts.a.name));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("hosts"), "fd09::2 both\n10.9.0.2 both\n").unwrap();
+    hosts.a.name_hosts("fd09::2 both\n10.9.0.2 both\n");
     for address in ["10.9.0.2:7001", "[fd09::2]:7001"] {
         let server = hosts.b.server(address);
         let remote = hosts.a.remote(["both", "7001"]).stdin("hello").start();
@@ -71,7 +69,6 @@ fn a_name_with_two_families_is_tried_at_both() {
     let remote = hosts.a.remote(["-a", "10.9.0.1", "both", "7001"]).stdin("hello").start();
     assert_eq!(read_all(&mut server.accept()), b"hello");
     remote.wait().expect_quiet_success();
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -103,10 +100,8 @@ fn time_limits_name_what_was_tried() {
 #[test]
 fn a_resolver_that_does_not_answer_is_not_waited_for() {
     let Some(hosts) = Hosts::new() else { return };
-    let folder = std::path::PathBuf::from(format!("/etc/netns/{}", hosts.a.name));
-    std::fs::create_dir_all(&folder).unwrap();
     // An address on the cable that nobody has.
-    std::fs::write(folder.join("resolv.conf"), "nameserver 10.9.0.99\n").unwrap();
+    hosts.a.name_resolver("10.9.0.99");
     let args = ["-T", "0.3", "name.example", "80"];
     hosts.a.remote(args).run().expect_failure(1, &["look up name.example: timed out"]);
     let remote = hosts.a.remote(["-v", "name.example", "80"]).start();
@@ -117,7 +112,6 @@ fn a_resolver_that_does_not_answer_is_not_waited_for() {
     });
     remote.signal(Signal::INT);
     assert_eq!(remote.wait().code, 130);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{IpAddr, Shutdown, TcpStream},
 };
 
 use rustix::process::Signal;
 
-use crate::bench::{Dir, Remote, client, eventually, limited, noise, pipe, read_all};
+use crate::bench::{Dir, Hosts, Remote, client, eventually, limited, noise, pipe, read_all};
 
 #[test]
 fn every_way_to_say_the_port() {
@@ -48,17 +48,16 @@ fn a_random_port_is_announced_without_v() {
 
 #[test]
 fn a_name_is_listened_at_with_all_its_addresses() {
-    for address in ["127.0.0.1", "::1"] {
-        let remote = Remote::new(["-lv", "ip6-localhost-or-not.localhost:0"]).start();
-        let port = match remote.said("\n").lines().next() {
-            Some(line) if line.starts_with("Listening on ") => remote.port(),
-            // A resolver need not know names under localhost.
-            _ => return println!("skipped: this resolver knows no names under localhost"),
-        };
-        let Ok(mut peer) = TcpStream::connect((address, port)) else { continue };
-        peer.write_all(b"hello").unwrap();
-        drop(peer);
-        assert_eq!(remote.wait().stdout, b"hello");
+    let Some(hosts) = Hosts::new() else { return };
+    hosts.b.name_hosts("fd09::2 both\n10.9.0.2 both\n");
+    for address in ["10.9.0.2", "fd09::2"] {
+        let remote = hosts.b.remote(["-lv", "both"]).start();
+        remote.said("Listening on 10.9.0.2 ");
+        remote.said("Listening on fd09::2 ");
+        // A random port is the same for all.
+        let to = (address.parse::<IpAddr>().unwrap(), remote.port()).into();
+        hosts.a.connect(to).write_all(b"hello").unwrap();
+        assert_eq!(remote.wait().stdout, b"hello", "{address}");
     }
 }
 

@@ -79,7 +79,7 @@ impl Buffer {
 /// Bytes at first: more than anybody types, less than a page table notices.
 const LEAST: usize = 16 << 10;
 
-/// Bytes at most: larger reads gain nothing (measured by many on loopback; `PEERS`, section 0).
+/// Bytes at most: what a receive buffer brings at once on loopback; larger reads gain little.
 const MOST: usize = 256 << 10;
 
 #[cfg(test)]

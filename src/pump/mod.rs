@@ -35,8 +35,8 @@ pub enum Turn {
 }
 
 impl Pump {
-    /// Moves what can be moved, inbound first (`ARCHITECTURE`, trap 1: what the peer says may be what
-    /// unblocks what we say). The endpoints are lent: a tunnel lends a view into its own.
+    /// Moves what can be moved, inbound first: what the peer says may be what unblocks what we say. The
+    /// endpoints are lent: a tunnel lends a view into its own.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
         let mut moved = 0;
         while moved < BUDGET {
