@@ -132,8 +132,12 @@ impl Crowd<'_> {
         }
     }
 
+    /// Lets in who is waiting, some at a time.
     fn accept(&mut self) {
-        while !self.paused && self.leaving.is_none() && self.clients.len() < self.most {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            if self.paused || self.leaving.is_some() || self.clients.len() >= self.most {
+                return;
+            }
             let clients = &self.clients;
             let known =
                 |address: &Address| clients.items().any(|client| client.session.peer_address() == address);
@@ -151,6 +155,7 @@ impl Crowd<'_> {
                 }
             }
         }
+        self.reactor.again(LISTENER);
     }
 
     fn admit(&mut self, accepted: Accepted) {
@@ -341,6 +346,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long clients have when a signal ends it all.
 const LEAVE: Duration = Duration::from_millis(1500);
+
+/// Arrivals before other events have their turn.
+const ACCEPTED_AT_ONCE: usize = 64;
 
 /// Turns of the table before other events have their turn.
 const TURNS: usize = 16;

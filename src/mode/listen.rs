@@ -82,7 +82,8 @@ fn first(
     reactor: &mut Reactor,
     report: &Report,
 ) -> Result<Accepted> {
-    reactor.wake_at(LISTENER, plan.idle.map(|idle| Instant::now() + idle));
+    let limit = plan.idle.map(|idle| Instant::now() + idle);
+    reactor.wake_at(LISTENER, limit);
     loop {
         match listener.accept(&|_| false).context("accept a client")? {
             Some(Arrival::Peer(accepted)) => {
@@ -91,16 +92,16 @@ fn first(
             }
             Some(Arrival::Unreachable { peer, error }) => {
                 report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
-                continue;
+                reactor.again(LISTENER);
             }
             // Nobody is known yet.
-            Some(Arrival::Datagram { .. }) => continue,
+            Some(Arrival::Datagram { .. }) => reactor.again(LISTENER),
             None => {}
         }
         for event in reactor.wait()? {
             match event {
                 Event::Signal(signal) => heed(signal)?,
-                Event::Due(LISTENER) => {
+                Event::Due(LISTENER) if limit.is_some_and(|limit| Instant::now() >= limit) => {
                     bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
                 }
                 Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}

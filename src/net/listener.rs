@@ -93,9 +93,7 @@ impl Listener {
                 }
                 Ok(sockets) => {
                     let file = addresses.iter().find_map(|address| match address {
-                        Address::Unix(path) if !path.starts_with("@") && !is_abstract(path) => {
-                            Some(SocketFile::new(path))
-                        }
+                        Address::Unix(path) if !is_abstract(path) => Some(SocketFile::new(path)),
                         _ => None,
                     });
                     let buffer = vec![0; if recipe.transport == Transport::Datagram { 1 << 16 } else { 0 }];
@@ -198,15 +196,13 @@ impl Listener {
     fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Option<SockAddr>)> {
         let listener = &self.sockets[stray.socket];
         let own = listener.socket().local_addr()?.as_socket().unwrap_or(stray.to);
-        let branch = match self.recipe.branch(listener, stray.to, stray.from) {
+        let (socket, broadcast) = match self.recipe.branch(listener, stray.to, stray.from) {
             Err(error) if !is_exhausted(&error) && own != stray.to => {
                 // It was sent to an address that nothing can be sent from: a broadcast.
-                let socket = self.recipe.branch(listener, own, stray.from)?;
-                (socket, true)
+                (self.recipe.branch(listener, own, stray.from)?, true)
             }
             result => (result?, stray.to.ip().is_unspecified()),
         };
-        let (socket, broadcast) = branch;
         if self.many {
             return Ok((socket, None));
         }
