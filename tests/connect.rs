@@ -196,7 +196,7 @@ fn options_reach_the_connection() {
     peer.write_all(b"x").unwrap();
     assert_eq!(remote.printed(1), b"x");
     let args = ["--congestion", "no-such-control", "127.0.0.1", &server.port()];
-    Remote::new(args).run().expect_failure(1, &["no such file or directory"]);
+    Remote::new(args).run().expect_failure(1, &["--congestion no-such-control: no such file"]);
 }
 
 #[test]

@@ -360,3 +360,18 @@ fn json_tells_everything() {
     let object: serde_json::Value = serde_json::from_str(failed.stderr.lines().last().unwrap()).unwrap();
     assert_eq!((object["end"].as_str(), failed.code), (Some("failed"), 1));
 }
+
+#[test]
+fn a_file_that_may_not_grow_keeps_what_came() {
+    let dir = Dir::new();
+    let target = dir.join("f");
+    let server = Server::new();
+    // In blocks of 512 bytes.
+    let shell = ["sh", "-c", "ulimit -f 100; exec \"$0\" \"$@\""];
+    let remote = Remote::through(&shell, ["-r", text(&target), "127.0.0.1", &server.port()]).start();
+    let mut peer = server.accept();
+    // It ends before all of this is taken.
+    let _ = peer.write_all(&noise(1_000_000));
+    remote.wait().expect_failure(1, &["file too large", "f.part", "received bytes were not written"]);
+    assert_eq!(dir.read("f.part"), noise(51_200));
+}

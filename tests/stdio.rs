@@ -398,3 +398,44 @@ fn a_stderr_that_takes_nothing_changes_nothing() {
     drop(peer);
     assert_eq!(remote.wait().code, 0);
 }
+
+#[test]
+fn one_socket_for_both_streams_hears_our_end() {
+    // As inetd gives it: its program answers only when it has heard everything.
+    let server = Server::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let both = OwnedFd::from(theirs);
+    let remote = Remote::new(["--half-open", "127.0.0.1", &server.port()])
+        .stdin_from(both.try_clone().unwrap())
+        .stdout_to(both)
+        .start();
+    let mut peer = server.accept();
+    peer.write_all(b"question").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut &ours), b"question");
+    (&ours).write_all(b"answer").unwrap();
+    drop(ours);
+    assert_eq!(read_all(&mut peer), b"answer");
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn a_stopped_terminal_does_not_stop_a_transfer() {
+    let dir = Dir::new();
+    let path = dir.file("f", &noise(1_500_000));
+    let server = Server::new();
+    let (controller, user) = crate::bench::unread_terminal();
+    // The screen takes no more: not one byte that we want to show.
+    rustix::fs::fcntl_setfl(&user, OFlags::NONBLOCK).unwrap();
+    let mut screen = File::from(user.try_clone().unwrap());
+    while screen.write(b"full ").is_ok() {}
+    rustix::fs::fcntl_setfl(&user, OFlags::empty()).unwrap();
+    let args = ["--rate", "1M", "-s", path.to_str().unwrap(), "127.0.0.1", &server.port()];
+    let remote = Remote::new(args).stderr_to(user).start();
+    let mut peer = server.accept();
+    assert_eq!(read_all(&mut peer).len(), 1_500_000);
+    drop(peer);
+    assert_eq!(remote.wait().code, 0);
+    drop(controller);
+}

@@ -3,7 +3,10 @@
 mod hosts;
 mod terminal;
 
-pub use self::{hosts::Hosts, terminal::Terminal};
+pub use self::{
+    hosts::Hosts,
+    terminal::{Terminal, unread_terminal},
+};
 
 use std::{
     ffi::{OsStr, OsString},

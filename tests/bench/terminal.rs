@@ -13,14 +13,7 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new() -> Self {
-        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = ptsname(&controller, Vec::new()).unwrap();
-        let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
-        let user = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
-        let controller = File::from(controller);
+        let (controller, user) = unread_terminal();
         let screen = Collector::new(controller.try_clone().unwrap());
         Self { controller, user, screen }
     }
@@ -69,4 +62,16 @@ impl Terminal {
             .stdout_to(self.stdio())
             .stderr_to(self.stdio())
     }
+}
+
+/// A pseudo-terminal whose screen nobody looks at: the controlling side, and the user's.
+pub fn unread_terminal() -> (File, OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let user = rustix::fs::open(name, flags, rustix::fs::Mode::empty()).unwrap();
+    (controller.into(), user)
 }
