@@ -252,3 +252,34 @@ fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
     assert_eq!(dir.read("file"), b"precious");
     Remote::new(["-U", dir.join("none").to_str().unwrap()]).run().expect_failure(1, &["no such file"]);
 }
+
+#[test]
+fn a_unix_listener_that_is_busy_is_waited_for() {
+    let dir = crate::bench::Dir::new();
+    let path = dir.join("socket");
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut crowd = Vec::new();
+    loop {
+        let client = socket();
+        client.set_nonblocking(true).unwrap();
+        match client.connect(&address) {
+            Ok(()) => crowd.push(client),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let path = path.to_str().unwrap();
+    Remote::new(["-T", "0.2", "-U", path]).run().expect_failure(1, &["timed out"]);
+    let remote = Remote::new(["-U", path]).stdin("hello").start();
+    for _ in &crowd {
+        drop(listener.accept().unwrap());
+    }
+    let (mut peer, _) = listener.accept().unwrap();
+    assert_eq!(read_all(&mut peer), b"hello");
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}

@@ -148,7 +148,17 @@ impl Contest<'_> {
                                 return Ok(won);
                             }
                         }
-                        Err(error) => self.fail(address, to_io(error), now, name, report),
+                        Err(error) => match to_io(error) {
+                            // unix(7): a listener whose backlog is full says so at once.
+                            error if error.kind() == io::ErrorKind::WouldBlock => {
+                                self.race.again(address);
+                                if limit.is_some_and(|limit| now >= limit) {
+                                    return Err(name.late(&self));
+                                }
+                                sleep(reactor, now + FULL_BACKLOG)?;
+                            }
+                            error => self.fail(address, error, now, name, report),
+                        },
                     }
                     continue;
                 }
@@ -283,6 +293,9 @@ fn to_io(error: Error) -> io::Error {
 
 /// Between one try and the next (`--retry`).
 pub const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a UNIX socket with a full backlog is left alone.
+const FULL_BACKLOG: Duration = Duration::from_millis(20);
 
 const SESSION: Token = Token(0);
 const LOOKUP: Token = Token(1);

@@ -66,6 +66,12 @@ impl Race {
         self.lost.push((address, error));
     }
 
+    /// An attempt could not even begin, and is to be made again.
+    pub fn again(&mut self, address: Address) {
+        self.running -= 1;
+        self.waiting.push_front(address);
+    }
+
     /// The addresses that have failed, and why.
     pub fn lost(self) -> Vec<(Address, io::Error)> {
         self.lost
@@ -144,6 +150,16 @@ mod tests {
         }
         assert_eq!(race.next(now), Next::Lost);
         assert_eq!(race.lost().len(), 2);
+    }
+
+    #[test]
+    fn an_attempt_that_did_not_begin_is_made_again() {
+        let now = Instant::now();
+        let mut race = Race::new(addresses(["[::1]:1"]), now);
+        assert_eq!(tried(&mut race, now), "::1");
+        race.again(addresses(["[::1]:1"]).remove(0));
+        assert_eq!(tried(&mut race, now), "::1");
+        assert_eq!(race.next(now), Next::Wait(None));
     }
 
     #[test]
