@@ -24,7 +24,7 @@ mod report;
 mod stage;
 mod sys;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use crate::{
     cli::Args,
@@ -63,22 +63,13 @@ fn main() -> ExitCode {
             if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
                 sys::die_of(*signal)
             } else {
-                let text = sentence(&error);
+                let text = report::sentence(&error);
                 report.error(&text);
                 report.object(&report::Failure { end: "failed", error: &text });
                 ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
             }
         }
     }
-}
-
-/// An error and its causes, as one line.
-fn sentence(error: &anyhow::Error) -> String {
-    let causes = error.chain().map(|cause| match cause.downcast_ref::<io::Error>() {
-        Some(error) => sys::reason(error),
-        None => cause.to_string(),
-    });
-    causes.collect::<Vec<_>>().join(": ")
 }
 
 const FAILURE: u8 = 1;

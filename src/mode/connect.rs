@@ -18,7 +18,7 @@ use crate::{
     net::{Address, Race, Recipe, Transport, race::Next, resolve::Lookup},
     plan::{Connect, Target},
     pump::earlier,
-    report::Report,
+    report::{self, Report},
     sys::{self, Descriptor},
 };
 
@@ -69,7 +69,7 @@ fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result
             return Err(error);
         }
         left -= 1;
-        report.verbose(format!("remote: {error:#}; trying again"));
+        report.verbose(format!("remote: {}; trying again", report::sentence(&error)));
         sleep(reactor, again)?;
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     net::{Accepted, Address, Arrival, Listener, listener::is_exhausted},
     plan::{self, Incoming, Outgoing},
     pump::Source,
-    report::Report,
+    report::{self, Report},
     sys::{self, Signal},
 };
 
@@ -163,7 +163,7 @@ impl Crowd<'_> {
         self.report.verbose(format!("Connection received on {whom}"));
         if let Err(error) = self.seat(accepted) {
             // One client's trouble is not another's.
-            self.report.error(format!("serve {whom}: {error:#}"));
+            self.report.error(format!("serve {whom}: {}", report::sentence(&error)));
             if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
                 self.paused = true;
                 self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));

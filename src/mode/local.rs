@@ -38,8 +38,8 @@ pub fn check(plan: &plan::Session) -> Result<()> {
         let name = name(plan, path);
         name.check().with_context(|| format!("receive into {}", path.display()))?;
     }
-    if let (Incoming::Automatic, folder) = (&plan.output, Path::new(".")) {
-        sys::writable_folder(folder).context("receive into this folder")?;
+    if plan.output == Incoming::Automatic {
+        sys::writable_folder(Path::new(".")).context("receive into this folder")?;
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::sys;
+
 /// How much is said, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Report {
@@ -86,6 +88,15 @@ pub fn usage(what: &str) {
 /// How many bytes went each way, in how long, for people.
 pub fn figures(sent: u64, received: u64, time: Duration) -> String {
     format!("{sent} bytes sent, {received} bytes received in {:.2} s", time.as_secs_f64())
+}
+
+/// An error and its causes, as one line, without the numbers of the system's errors.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(error) => sys::reason(error),
+        None => cause.to_string(),
+    });
+    causes.collect::<Vec<_>>().join(": ")
 }
 
 /// Text that may hold what a peer or a resolver said, without what could steer a terminal.
