@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::sys;
+use crate::sys::{self, Raw};
 
 /// What the file is to be called.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,6 +98,11 @@ impl Download {
             return Ok(None);
         }
         Ok(Some(self.part))
+    }
+
+    /// The file itself.
+    pub fn raw(&self) -> Raw<'_> {
+        Raw::file(&self.file)
     }
 
     /// Where the bytes are for now.

@@ -19,7 +19,7 @@ pub use self::{
 
 use std::io::{self, Read, Write};
 
-use crate::sys::Descriptor;
+use crate::sys::{Descriptor, Raw};
 
 /// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the
 /// end of what comes from there. `Interrupted` says that there is more, but others should have a turn.
@@ -29,6 +29,16 @@ pub trait Endpoint: Read + Write {
 
     /// Why what is written here can no longer be read by anybody, if that is so.
     fn broken(&mut self) -> Option<io::Error>;
+
+    /// What the kernel may read in our place, if nothing of ours stands before it.
+    fn source(&self) -> Option<Raw<'_>> {
+        None
+    }
+
+    /// What the kernel may write in our place, if nothing of ours stands before it.
+    fn sink(&self) -> Option<Raw<'_>> {
+        None
+    }
 }
 
 /// The far side of a session.
@@ -94,5 +104,19 @@ impl Endpoint for Peer {
 
     fn broken(&mut self) -> Option<io::Error> {
         self.endpoint().broken()
+    }
+
+    fn source(&self) -> Option<Raw<'_>> {
+        match self {
+            Self::Datagram(datagram) => datagram.source(),
+            Self::Stream(stream) => stream.source(),
+        }
+    }
+
+    fn sink(&self) -> Option<Raw<'_>> {
+        match self {
+            Self::Datagram(datagram) => datagram.sink(),
+            Self::Stream(stream) => stream.sink(),
+        }
     }
 }

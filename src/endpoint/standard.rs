@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Reactor, Token, Waker},
-    sys::{self, Descriptor, Inherited, Kind},
+    sys::{self, Descriptor, Inherited, Kind, Raw},
 };
 
 /// What we read from and write to.
@@ -225,6 +225,23 @@ impl Endpoint for Standard {
             Output::Descriptor(descriptor) => descriptor.broken(),
             Output::Ferry(ferry) => ferry.broken(),
             Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
+        }
+    }
+
+    fn source(&self) -> Option<Raw<'_>> {
+        match &self.input {
+            Input::Descriptor(descriptor) => descriptor.raw(),
+            Input::File(file) => Some(Raw::file(file)),
+            Input::Ferry(_) | Input::Nothing | Input::Terminal(_) | Input::TerminalFerry(_) => None,
+        }
+    }
+
+    fn sink(&self) -> Option<Raw<'_>> {
+        match &self.output {
+            Output::Descriptor(descriptor) => descriptor.raw(),
+            Output::Download(download) => Some(download.raw()),
+            Output::File(file) => Some(Raw::file(file)),
+            Output::Closed | Output::Ferry(_) | Output::Nowhere => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Endpoint;
-use crate::sys::{self, Descriptor};
+use crate::sys::{self, Descriptor, Raw};
 
 /// The socket; it remembers that the peer has ended.
 #[derive(Debug)]
@@ -68,6 +68,14 @@ impl Endpoint for Stream {
 
     fn broken(&mut self) -> Option<io::Error> {
         self.socket.broken()
+    }
+
+    fn source(&self) -> Option<Raw<'_>> {
+        self.socket.raw()
+    }
+
+    fn sink(&self) -> Option<Raw<'_>> {
+        self.socket.raw()
     }
 }
 

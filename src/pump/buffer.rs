@@ -9,18 +9,19 @@ pub struct Buffer {
     start: usize,
     end: usize,
     most: usize,
+    filled: bool,
 }
 
 impl Buffer {
     /// An empty buffer; it takes memory at the first read.
     pub fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0, most: MOST }
+        Self { bytes: Vec::new(), start: 0, end: 0, most: MOST, filled: false }
     }
 
     /// An empty buffer for datagrams of up to `largest` bytes: there is always room for one more
     /// behind a part of a line that is being kept.
     pub fn for_datagrams(largest: usize) -> Self {
-        Self { bytes: vec![0; largest * 2], start: 0, end: 0, most: largest * 2 }
+        Self { bytes: vec![0; largest * 2], start: 0, end: 0, most: largest * 2, filled: false }
     }
 
     /// What is in it.
@@ -33,13 +34,19 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// Whether the last read brought all that there was room for.
+    pub fn was_filled(&self) -> bool {
+        self.filled
+    }
+
     /// Reads once, at most `limit` bytes. `Ok(0)` is the end of the source; there must be room.
     pub fn fill(&mut self, from: &mut dyn Read, limit: usize) -> io::Result<usize> {
         self.make_room();
         let room = (self.bytes.len() - self.end).min(limit);
         let n = from.read(&mut self.bytes[self.end..][..room])?;
         self.end += n;
-        if n == room && self.end == self.bytes.len() && self.bytes.len() < self.most {
+        self.filled = n == room;
+        if self.filled && self.end == self.bytes.len() && self.bytes.len() < self.most {
             self.bytes.resize((self.bytes.len() * 4).min(self.most), 0);
         }
         Ok(n)

@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cut, Pace, buffer::Buffer};
-use crate::{endpoint::Endpoint, stage::Stages};
+use super::{Cut, Pace, buffer::Buffer, route::Route};
+use crate::{
+    endpoint::Endpoint,
+    stage::Stages,
+    sys::{self, Raw},
+};
 
 /// How a direction is to behave.
 #[derive(Debug)]
@@ -27,6 +31,13 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether nothing has to see the bytes, or to count how they are read.
+    fn is_blind(&self) -> bool {
+        let datagrams = self.source_datagram.or(self.sink_datagram).is_some();
+        let stages = self.stages.change() || self.stages.look();
+        self.cut == Cut::AsRead && !stages && !datagrams && self.limit.is_none()
+    }
+
     /// Moves everything as it comes.
     pub fn plain() -> Self {
         Self {
@@ -88,6 +99,8 @@ pub struct Flow {
     shape: Shape,
     state: State,
     fault: Option<Fault>,
+    /// Chosen at the first read.
+    route: Option<Route>,
     /// As read.
     buffer: Buffer,
     /// The piece that is being sent, where a filter has changed it.
@@ -112,6 +125,7 @@ impl Flow {
             shape,
             state: State::Open,
             fault: None,
+            route: None,
             buffer,
             filtered: Vec::new(),
             piece: 0,
@@ -149,11 +163,12 @@ impl Flow {
 
     /// Bytes that were read, and that the sink has not taken.
     pub fn pending(&self) -> u64 {
-        let kept = self.buffer.bytes().len() + if self.filtered.is_empty() { 0 } else { self.piece };
+        let piece = if self.filtered.is_empty() { 0 } else { self.piece };
+        let kept = self.buffer.bytes().len() + piece + self.held();
         u64::try_from(kept).unwrap_or(u64::MAX)
     }
 
-    /// When something last moved; at first, when the flow was made.
+    /// When something last moved, or our own pace let it; at first, when the flow was made.
     pub fn last(&self) -> Instant {
         self.last
     }
@@ -181,15 +196,33 @@ impl Flow {
         }
     }
 
+    /// Steps until it would block, or has moved its share.
+    pub(super) fn run(
+        &mut self,
+        from: &mut dyn Endpoint,
+        to: &mut dyn Endpoint,
+        now: Instant,
+        share: usize,
+    ) -> Step {
+        let mut moved = 0;
+        loop {
+            match self.step(from, to, now) {
+                Step::Moved(n) if moved + n < share => moved += n,
+                step => return step,
+            }
+        }
+    }
+
     /// Moves one buffer's worth: sends what it has, or else reads once.
-    pub(super) fn step(&mut self, from: &mut dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
+    fn step(&mut self, from: &mut dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
         match self.state {
             State::Finished => return Step::Finished,
             State::Discarding => return self.discard(from, now),
             State::Draining | State::Open => {}
         }
-        match self.send(to, now) {
-            Step::Finished if self.state == State::Open => self.receive(from, now),
+        let sent = if self.held() > 0 { self.drain(to, now) } else { self.send(to, now) };
+        match sent {
+            Step::Finished if self.state == State::Open => self.receive(from, to, now),
             Step::Finished => self.close(to),
             step => step,
         }
@@ -205,14 +238,14 @@ impl Flow {
                     break Step::Finished;
                 };
                 if let Err(when) = self.shape.pace.start(now) {
-                    break Step::Blocked(Some(when));
+                    break self.hold_back(when);
                 }
                 self.begin(piece);
             }
             let most = match self.shape.pace.allow(now) {
                 Ok(most) if self.shape.sink_datagram.is_none() => most.min(self.piece),
                 Ok(_) => self.piece,
-                Err(when) => break Step::Blocked(Some(when)),
+                Err(when) => break self.hold_back(when),
             };
             match to.write(&ready(&self.filtered, &self.buffer, self.piece)[..most]) {
                 // A sink that takes nothing and says nothing would be asked for ever.
@@ -227,7 +260,7 @@ impl Flow {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Step::Blocked(None),
-                Err(error) if self.shape.sink_datagram.is_some() && crate::sys::is_exhausted(&error) => {
+                Err(error) if self.shape.sink_datagram.is_some() && sys::is_exhausted(&error) => {
                     break Step::Blocked(Some(now + DEVICE_BUSY));
                 }
                 Err(error) => {
@@ -260,17 +293,93 @@ impl Flow {
         } else if self.piece == 0 {
             self.filtered.clear();
         }
-        self.moved += n as u64;
-        self.pieces += u64::from(self.piece == 0);
-        self.shape.pace.spend(n, self.piece == 0, now);
-        self.last = now;
+        self.count(n, self.piece == 0, now);
         Ok(())
     }
 
-    fn receive(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
+    /// The sink has taken `n` bytes; `whole` when they finished a piece.
+    fn count(&mut self, n: usize, whole: bool, now: Instant) {
+        self.moved += n as u64;
+        self.pieces += u64::from(whole);
+        self.shape.pace.spend(n, whole, now);
+        self.last = now;
+    }
+
+    /// Sends what a pipe of ours holds.
+    fn drain(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        let most = match self.shape.pace.allow(now) {
+            Ok(most) => most,
+            Err(when) => return self.hold_back(when),
+        };
+        let Some(route) = &mut self.route else { return Step::Finished };
+        match route.drain(to, most) {
+            Ok(0) => self.refuse(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                self.count(n, true, now);
+                return Step::Moved(n);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
+            Err(error) if sys::is_refusal(&error) => return self.fall_back(),
+            Err(error) => self.refuse(error),
+        }
+        Step::Moved(0)
+    }
+
+    /// Has the kernel move bytes from the source to the sink.
+    fn pass(&mut self, from: &dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
+        let most = match self.shape.pace.start(now).and_then(|()| self.shape.pace.allow(now)) {
+            Ok(most) => most.min(AT_ONCE),
+            Err(when) => return self.hold_back(when),
+        };
+        let Some(route) = &mut self.route else { return Step::Finished };
+        match route.pass(from, to, most) {
+            // That the source has ended is for itself to say.
+            Ok(0) => self.fall_back(),
+            Ok(n) => {
+                self.reads += 1;
+                self.count(n, true, now);
+                Step::Moved(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if sys::is_refusal(&error) => self.fall_back(),
+            Err(error) if to.broken().is_some() => {
+                self.refuse(error);
+                Step::Moved(0)
+            }
+            Err(error) => self.fail_source(error),
+        }
+    }
+
+    /// It is our own pace that lets nothing move before `when`; silence counts from there.
+    fn hold_back(&mut self, when: Instant) -> Step {
+        self.last = when;
+        Step::Blocked(Some(when))
+    }
+
+    fn fall_back(&mut self) -> Step {
+        let fallen = self.route.as_mut().map_or(Ok(()), |route| route.fall_back(&mut self.buffer));
+        match fallen {
+            Ok(()) => Step::Moved(0),
+            Err(error) => self.fail_source(error),
+        }
+    }
+
+    /// Bytes that were read, and that only the kernel has.
+    fn held(&self) -> usize {
+        self.route.as_ref().map_or(0, Route::held)
+    }
+
+    fn receive(&mut self, from: &mut dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
         if self.shape.limit.is_some_and(|limit| self.reads >= limit) {
             self.state = State::Draining;
             return Step::Moved(0);
+        }
+        let route = self.route.get_or_insert_with(|| match self.shape.is_blind() {
+            true => Route::choose(from.source().map(Raw::kind), to.sink().map(Raw::kind)),
+            false => Route::Copy,
+        });
+        if route.is_direct() {
+            return self.pass(from, to, now);
         }
         // One read is one datagram: it must not be larger than one.
         let most = match (self.shape.sink_datagram, self.shape.stages.change()) {
@@ -279,7 +388,8 @@ impl Flow {
             (Some(largest), true) => largest / 2,
             (None, _) => usize::MAX,
         };
-        match self.buffer.fill(from, most) {
+        match route.fill(from, &mut self.buffer, most) {
+            Ok(0) if !matches!(route, Route::Copy) => self.fall_back(),
             Ok(0) => {
                 self.state = State::Draining;
                 Step::Moved(0)
@@ -291,14 +401,17 @@ impl Flow {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
-            Err(error) => {
-                // What was read before is good.
-                self.fault = Some(Fault::Source(error));
-                self.shape.pass_eof = false;
-                self.state = State::Draining;
-                Step::Moved(0)
-            }
+            Err(error) if sys::is_refusal(&error) && !matches!(route, Route::Copy) => self.fall_back(),
+            Err(error) => self.fail_source(error),
         }
+    }
+
+    /// The source has failed; what was read before is good.
+    fn fail_source(&mut self, error: io::Error) -> Step {
+        self.fault = Some(Fault::Source(error));
+        self.shape.pass_eof = false;
+        self.state = State::Draining;
+        Step::Moved(0)
     }
 
     fn discard(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
@@ -338,6 +451,7 @@ impl Flow {
             self.buffer.clear();
             self.filtered.clear();
             self.piece = 0;
+            self.route = Some(Route::Copy);
             self.state = match self.state {
                 State::Open => State::Discarding,
                 _ => State::Finished,
@@ -361,6 +475,9 @@ fn ready<'a>(filtered: &'a [u8], buffer: &'a Buffer, piece: usize) -> &'a [u8] {
 
 /// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).
 const DEVICE_BUSY: Duration = Duration::from_millis(1);
+
+/// Bytes that the kernel is asked to move in one call: others wait meanwhile.
+const AT_ONCE: usize = 1 << 20;
 
 /// What a source that interrupts itself counts as having moved, so that others have their turn soon.
 const TURN: usize = 256 << 10;

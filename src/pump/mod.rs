@@ -5,6 +5,7 @@ mod cut;
 mod ending;
 mod flow;
 mod pace;
+mod route;
 
 pub use self::{
     cut::Cut,
@@ -38,20 +39,13 @@ impl Pump {
     /// Moves what can be moved, inbound first: what the peer says may be what unblocks what we say. The
     /// endpoints are lent: a tunnel lends a view into its own.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
-        let mut moved = 0;
-        while moved < BUDGET {
-            let inbound = self.inbound.step(peer, local, now);
-            let outbound = match &mut self.outbound {
-                Some(flow) => flow.step(local, peer, now),
-                None => Step::Finished,
-            };
-            match (inbound, outbound) {
-                (Step::Moved(n), Step::Moved(m)) => moved += n + m,
-                (Step::Moved(n), _) | (_, Step::Moved(n)) => moved += n,
-                (one, other) => return Turn::Blocked(earlier(one.until(), other.until())),
-            }
+        let inbound = self.inbound.run(peer, local, now, SHARE);
+        let outbound =
+            self.outbound.as_mut().map_or(Step::Finished, |flow| flow.run(local, peer, now, SHARE));
+        match (inbound, outbound) {
+            (Step::Moved(_), _) | (_, Step::Moved(_)) => Turn::Yielded,
+            (one, other) => Turn::Blocked(earlier(one.until(), other.until())),
         }
-        Turn::Yielded
     }
 
     /// What the kernel says with a hang-up: looks whether anybody still reads what the flows write.
@@ -71,8 +65,8 @@ pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> 
     }
 }
 
-/// Bytes that one session moves before the others have their turn.
-const BUDGET: usize = 4 << 20;
+/// Bytes that one direction of a session moves before the others have their turn.
+const SHARE: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! A platform provides, in `unix.rs`, `terminal.rs` and `signal.rs` (Windows would have the same names):
 //!
-//! * [`Descriptor`], [`Kind`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
+//! * [`Descriptor`], [`Kind`], [`Raw`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
 //!   descriptors, ours and inherited;
 //! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
@@ -13,6 +13,7 @@
 //!
 //! And, in `linux.rs`, or in `portable.rs` where there is no such thing:
 //!
+//! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`]: bytes that the kernel moves by itself;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`dropped`], [`figures`]: what the kernel knows of a socket;

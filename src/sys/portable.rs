@@ -2,7 +2,7 @@
 //! already know from kernels that lack something.
 
 use std::{
-    io,
+    io::{self, Read},
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
@@ -10,7 +10,7 @@ use std::{
 
 use socket2::SockRef;
 
-use super::{Descriptor, Kind};
+use super::{Descriptor, Kind, Raw};
 
 /// No way to a description of our own: a ferry reads and writes.
 pub fn reopen(_fd: impl AsFd, _kind: Kind) -> io::Result<OwnedFd> {
@@ -25,6 +25,51 @@ pub fn never_blocks(fd: impl AsFd) -> bool {
 /// Renames a file, but never onto another one: `AlreadyExists`.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     super::link_new(from, to)
+}
+
+/// The kernel moves nothing by itself.
+pub fn send_file(_from: Raw<'_>, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The kernel moves nothing by itself.
+pub fn splice(_from: Raw<'_>, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A pipe is as large as it is.
+pub fn enlarge(_pipe: Raw<'_>) {}
+
+/// There is never one.
+#[derive(Debug)]
+pub enum Pipe {}
+
+impl Pipe {
+    /// It would be of no use.
+    pub fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// See `linux.rs`.
+    pub fn held(&self) -> usize {
+        match *self {}
+    }
+
+    /// See `linux.rs`.
+    pub fn fill(&mut self, _from: Raw<'_>) -> io::Result<usize> {
+        match *self {}
+    }
+
+    /// See `linux.rs`.
+    pub fn drain(&mut self, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
+        match *self {}
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
 }
 
 /// Not known.

@@ -17,7 +17,7 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    fs::{Access, FileType},
+    fs::{Access, FileType, OFlags},
     io::Errno,
     net::{RecvFlags, SendFlags},
 };
@@ -28,6 +28,8 @@ use super::{destination, never_blocks, reopen, terminal::is_foreground};
 /// What a descriptor refers to, as far as moving bytes is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
+    /// A regular file, or a device that never makes us wait.
+    File,
     Pipe,
     Socket,
     Terminal,
@@ -45,6 +47,17 @@ impl Descriptor {
     /// What it refers to.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Itself, for the kernel to move bytes by. Not a socket that others have left blocking: of all
+    /// calls, only recv(2) and send(2) can be told not to wait for one. Nor a terminal.
+    pub fn raw(&self) -> Option<Raw<'_>> {
+        let waits = || !rustix::fs::fcntl_getfl(&self.fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
+        match self.kind {
+            Kind::Terminal => None,
+            Kind::Socket if waits() => None,
+            Kind::File | Kind::Pipe | Kind::Socket => Some(Raw { fd: self.fd.as_fd(), kind: self.kind }),
+        }
     }
 
     /// The socket inside, for its options and addresses.
@@ -72,6 +85,31 @@ impl Descriptor {
     }
 }
 
+/// A descriptor that the kernel may read or write by itself, without anything of ours in between.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    fd: BorrowedFd<'a>,
+    kind: Kind,
+}
+
+impl<'a> Raw<'a> {
+    /// A file that never makes us wait.
+    pub fn file(file: &'a File) -> Self {
+        Self { fd: file.as_fd(), kind: Kind::File }
+    }
+
+    /// What it refers to.
+    pub fn kind(self) -> Kind {
+        self.kind
+    }
+}
+
+impl AsFd for Raw<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd
+    }
+}
+
 impl From<Socket> for Descriptor {
     fn from(socket: Socket) -> Self {
         Self { fd: socket.into(), kind: Kind::Socket }
@@ -90,7 +128,7 @@ impl Read for Descriptor {
             Kind::Socket => {
                 retry(|| rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT).map(|(n, _)| n))
             }
-            Kind::Pipe => retry(|| rustix::io::read(&self.fd, &mut *buf)),
+            Kind::File | Kind::Pipe => retry(|| rustix::io::read(&self.fd, &mut *buf)),
             // A background job gets EIO in place of what is typed; see `signal.rs`.
             Kind::Terminal => match retry(|| rustix::io::read(&self.fd, &mut *buf)) {
                 Err(error) if is_background_read(&error, &self.fd) => Err(io::ErrorKind::WouldBlock.into()),
@@ -107,7 +145,7 @@ impl Write for Descriptor {
                 // SIGPIPE is ignored from the start (Rust's runtime), so no flag is needed against it.
                 retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT))
             }
-            Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
+            Kind::File | Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
         }
     }
 
@@ -250,6 +288,12 @@ pub fn is_exhausted(error: &io::Error) -> bool {
     has_code(error, &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM])
 }
 
+/// Whether a kernel refuses a call as such, so that another one must do.
+pub fn is_refusal(error: &io::Error) -> bool {
+    let codes = [libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP, libc::EPERM, libc::ESPIPE];
+    error.kind() == io::ErrorKind::Unsupported || has_code(error, &codes)
+}
+
 /// The error of an address that somebody has (bind(2)).
 pub fn address_in_use() -> io::Error {
     io::Error::from_raw_os_error(libc::EADDRINUSE)
@@ -365,7 +409,7 @@ pub fn service_name(port: u16, datagram: bool) -> Option<String> {
 }
 
 /// Calls again what a signal interrupted.
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(Errno::INTR) => {}
