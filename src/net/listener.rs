@@ -139,12 +139,10 @@ impl Listener {
         let mut errors = 0;
         for listener in &self.sockets {
             loop {
-                match listener.socket().accept() {
+                match sys::accept(listener) {
                     Ok((socket, peer)) => {
-                        let socket = Descriptor::from(socket);
-                        // Neither fails for a socket that is there; one that is not is no client.
-                        let ready = socket.socket().set_nonblocking(true);
-                        let Ok(local) = ready.and_then(|()| local_address(&socket)) else { continue };
+                        // It does not fail for a socket that is there; one that is not is no client.
+                        let Ok(local) = local_address(&socket) else { continue };
                         let peer = Address::from(&peer);
                         let inbox = VecDeque::new();
                         return Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only: None })));

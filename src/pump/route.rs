@@ -15,7 +15,7 @@ pub enum Route {
     Copy,
     /// A file to a socket in one call.
     SendFile,
-    /// To or from a pipe in one call; `wide` once the pipe was made as large as one of ours.
+    /// A socket to a pipe in one call; `wide` once the pipe was made as large as one of ours.
     Splice { wide: bool },
     /// Through a pipe of ours. There is none before the flow has shown that it is busy.
     Through(Option<Pipe>),
@@ -26,9 +26,11 @@ impl Route {
     pub fn choose(from: Option<Kind>, to: Option<Kind>) -> Self {
         match (from, to) {
             (Some(Kind::File), Some(Kind::Socket)) => Self::SendFile,
-            (Some(Kind::Pipe), Some(Kind::File | Kind::Pipe | Kind::Socket)) => Self::Splice { wide: false },
             (Some(Kind::Socket), Some(Kind::Pipe)) => Self::Splice { wide: false },
-            (Some(Kind::Socket), Some(Kind::File | Kind::Socket)) => Self::Through(None),
+            // One call would do from a pipe to a socket too, but it keeps the writer out of the pipe
+            // while the network takes its time.
+            (Some(Kind::Pipe | Kind::Socket), Some(Kind::Socket)) => Self::Through(None),
+            (Some(Kind::Socket), Some(Kind::File)) => Self::Through(None),
             _ => Self::Copy,
         }
     }
@@ -48,7 +50,6 @@ impl Route {
                 let n = sys::splice(source, sink, most)?;
                 if !*wide && n >= BUSY {
                     *wide = true;
-                    sys::enlarge(source);
                     sys::enlarge(sink);
                 }
                 Ok(n)
@@ -61,11 +62,13 @@ impl Route {
     /// the buffer. Only while nothing is held.
     pub fn fill(&mut self, from: &mut dyn Endpoint, buffer: &mut Buffer, most: usize) -> io::Result<usize> {
         if let Self::Through(pipe) = self {
+            let source = from.source().ok_or_else(refused)?;
             if pipe.is_none() && buffer.was_filled() {
+                sys::enlarge(source);
                 *pipe = Some(Pipe::new().map_err(|_| refused())?);
             }
             if let Some(pipe) = pipe {
-                return pipe.fill(from.source().ok_or_else(refused)?);
+                return pipe.fill(source);
             }
         }
         buffer.fill(from, most)
@@ -121,9 +124,9 @@ mod tests {
             (Some(File),     Some(Socket),   "SendFile"),
             (Some(File),     Some(File),     "Copy"),
             (Some(File),     Some(Pipe),     "Copy"),
-            (Some(Pipe),     Some(Socket),   "Splice"),
-            (Some(Pipe),     Some(File),     "Splice"),
-            (Some(Pipe),     Some(Pipe),     "Splice"),
+            (Some(Pipe),     Some(Socket),   "Through"),
+            (Some(Pipe),     Some(File),     "Copy"),
+            (Some(Pipe),     Some(Pipe),     "Copy"),
             (Some(Socket),   Some(Pipe),     "Splice"),
             (Some(Socket),   Some(File),     "Through"),
             (Some(Socket),   Some(Socket),   "Through"),

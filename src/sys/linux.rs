@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     path::Path,
 };
 
@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
     pipe::{PipeFlags, SpliceFlags},
 };
-use socket2::SockRef;
+use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
 use super::{Descriptor, Kind, Raw, retry};
 
@@ -45,6 +45,23 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => super::link_new(from, to),
         result => Ok(result?),
     }
+}
+
+/// Accepts a connection, as a socket that never makes us wait (accept4(2)).
+pub fn accept(listener: &Descriptor) -> io::Result<(Descriptor, SockAddr)> {
+    let accept = |storage: *mut SockAddrStorage, length: *mut libc::socklen_t| {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: `length` holds the size of `storage`, and both are valid for writes.
+        let fd = unsafe { libc::accept4(listener.as_fd().as_raw_fd(), storage.cast(), length, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made it, and nobody else has it.
+        Ok(unsafe { Socket::from_raw_fd(fd) })
+    };
+    // SAFETY: accept4 has filled in the address, and told its length.
+    let (socket, peer) = unsafe { SockAddr::try_init(accept) }?;
+    Ok((socket.into(), peer))
 }
 
 /// Moves up to `most` bytes of a file to a socket; 0 is the end of the file (sendfile(2)).
@@ -166,12 +183,12 @@ pub fn force_receive_buffer(socket: &SockRef<'_>, bytes: usize) -> io::Result<()
 }
 
 /// Lets traffic use no other device (socket(7), `SO_BINDTODEVICE`).
-pub fn bind_device(socket: &socket2::Socket, name: &str, _index: u32) -> io::Result<()> {
+pub fn bind_device(socket: &Socket, name: &str, _index: u32) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))
 }
 
 /// Chooses the congestion control (tcp(7), `TCP_CONGESTION`).
-pub fn set_congestion(socket: &socket2::Socket, name: &str) -> io::Result<()> {
+pub fn set_congestion(socket: &Socket, name: &str) -> io::Result<()> {
     socket.set_tcp_congestion(name.as_bytes())
 }
 

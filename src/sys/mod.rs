@@ -13,6 +13,7 @@
 //!
 //! And, in `linux.rs`, or in `portable.rs` where there is no such thing:
 //!
+//! * [`accept`]: a connection that never makes us wait;
 //! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`]: bytes that the kernel moves by itself;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;

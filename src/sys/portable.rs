@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef, Socket};
 
 use super::{Descriptor, Kind, Raw};
 
@@ -25,6 +25,13 @@ pub fn never_blocks(fd: impl AsFd) -> bool {
 /// Renames a file, but never onto another one: `AlreadyExists`.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     super::link_new(from, to)
+}
+
+/// Accepts a connection, as a socket that never makes us wait.
+pub fn accept(listener: &Descriptor) -> io::Result<(Descriptor, SockAddr)> {
+    let (socket, peer) = listener.socket().accept()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket.into(), peer))
 }
 
 /// The kernel moves nothing by itself.
@@ -105,7 +112,7 @@ pub fn force_receive_buffer(_socket: &SockRef<'_>, _bytes: usize) -> io::Result<
 
 /// Lets traffic use no other device (macOS: IP_BOUND_IF).
 #[cfg(target_vendor = "apple")]
-pub fn bind_device(socket: &socket2::Socket, _name: &str, index: u32) -> io::Result<()> {
+pub fn bind_device(socket: &Socket, _name: &str, index: u32) -> io::Result<()> {
     let index = std::num::NonZeroU32::new(index);
     // The option of the other family is refused.
     socket.bind_device_by_index_v6(index).or_else(|_| socket.bind_device_by_index_v4(index))
@@ -113,12 +120,12 @@ pub fn bind_device(socket: &socket2::Socket, _name: &str, index: u32) -> io::Res
 
 /// Lets traffic use no other device.
 #[cfg(not(target_vendor = "apple"))]
-pub fn bind_device(_socket: &socket2::Socket, _name: &str, _index: u32) -> io::Result<()> {
+pub fn bind_device(_socket: &Socket, _name: &str, _index: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The system's own it is.
-pub fn set_congestion(_socket: &socket2::Socket, _name: &str) -> io::Result<()> {
+pub fn set_congestion(_socket: &Socket, _name: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -41,6 +41,8 @@ pub enum Kind {
 pub struct Descriptor {
     fd: OwnedFd,
     kind: Kind,
+    /// Whether the description itself is non-blocking.
+    nonblocking: bool,
 }
 
 impl Descriptor {
@@ -52,12 +54,8 @@ impl Descriptor {
     /// Itself, for the kernel to move bytes by. Not a socket that others have left blocking: of all
     /// calls, only recv(2) and send(2) can be told not to wait for one. Nor a terminal.
     pub fn raw(&self) -> Option<Raw<'_>> {
-        let waits = || !rustix::fs::fcntl_getfl(&self.fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
-        match self.kind {
-            Kind::Terminal => None,
-            Kind::Socket if waits() => None,
-            Kind::File | Kind::Pipe | Kind::Socket => Some(Raw { fd: self.fd.as_fd(), kind: self.kind }),
-        }
+        let able = self.nonblocking && self.kind != Kind::Terminal;
+        able.then_some(Raw { fd: self.fd.as_fd(), kind: self.kind })
     }
 
     /// The socket inside, for its options and addresses.
@@ -81,7 +79,7 @@ impl Descriptor {
 
     /// A second handle on the same description.
     pub fn duplicate(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, kind: self.kind })
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
     }
 }
 
@@ -111,8 +109,11 @@ impl AsFd for Raw<'_> {
 }
 
 impl From<Socket> for Descriptor {
+    /// Takes a socket of our own, which was made non-blocking.
     fn from(socket: Socket) -> Self {
-        Self { fd: socket.into(), kind: Kind::Socket }
+        let fd = socket.into();
+        debug_assert!(is_nonblocking(&fd), "a socket of ours that blocks");
+        Self { fd, kind: Kind::Socket, nonblocking: true }
     }
 }
 
@@ -201,16 +202,21 @@ pub fn adopt(file: File) -> io::Result<Inherited> {
     let kind = match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::Fifo => Kind::Pipe,
         FileType::Socket => {
-            return Ok(Inherited::Own(Descriptor { fd: file.into(), kind: Kind::Socket }));
+            let fd = file.into();
+            return Ok(Inherited::Own(Descriptor { nonblocking: is_nonblocking(&fd), fd, kind: Kind::Socket }));
         }
         FileType::CharacterDevice if is_terminal(&file) => Kind::Terminal,
         FileType::CharacterDevice if !never_blocks(&file) => return Ok(Inherited::Blocking(file)),
         _ => return Ok(Inherited::Ready(file)),
     };
     Ok(match reopen(&file, kind) {
-        Ok(fd) => Inherited::Own(Descriptor { fd, kind }),
+        Ok(fd) => Inherited::Own(Descriptor { fd, kind, nonblocking: true }),
         Err(_) => Inherited::Blocking(file),
     })
+}
+
+fn is_nonblocking(fd: &OwnedFd) -> bool {
+    rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 
 /// Lets go of stdout, so that its reader sees the end of file while we go on.
