@@ -8,7 +8,7 @@ use std::{
 use socket2::SockAddr;
 
 use super::Endpoint;
-use crate::sys::{self, Descriptor};
+use crate::sys::{self, Batch, Descriptor};
 
 /// The socket.
 #[derive(Debug)]
@@ -18,6 +18,11 @@ pub struct Datagram {
     inbox: VecDeque<Vec<u8>>,
     whom: Whom,
     ends: Ends,
+    together: Together,
+    /// The way to the peer has refused datagrams that go together.
+    apart: bool,
+    batch: Batch,
+    received: u64,
     lost: u64,
 }
 
@@ -41,10 +46,34 @@ pub struct Ends {
     pub heed: bool,
 }
 
+/// How datagrams go through the kernel together, where nobody has to see them one by one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Together {
+    /// What is written is cut into datagrams of so many bytes.
+    pub sent: Option<usize>,
+    /// A read brings as many as there is room for, one behind the other.
+    pub received: bool,
+}
+
 impl Datagram {
     /// Takes a socket that is connected or bound.
     pub fn new(socket: Descriptor, whom: Whom, ends: Ends) -> Self {
-        Self { socket, inbox: VecDeque::new(), whom, ends, lost: 0 }
+        Self {
+            socket,
+            inbox: VecDeque::new(),
+            whom,
+            ends,
+            together: Together::default(),
+            apart: false,
+            batch: Batch::default(),
+            received: 0,
+            lost: 0,
+        }
+    }
+
+    /// Changes how datagrams go together: at first, each is a read or a write of its own.
+    pub fn put_together(&mut self, together: Together) {
+        self.together = together;
     }
 
     /// Begins with what came before.
@@ -60,6 +89,11 @@ impl Datagram {
         } else {
             self.lost += 1;
         }
+    }
+
+    /// Datagrams that were read; an end of file is none.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Datagrams that came and found no room, here or in the kernel.
@@ -99,12 +133,40 @@ impl Datagram {
     }
 }
 
+impl Datagram {
+    /// Reads as many as there is room for, up to an empty one.
+    fn read_batch(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.batch.receive(&self.socket)?;
+        let mut filled = 0;
+        while let Some((bytes, segment)) = self.batch.front() {
+            let room = buf.len() - filled;
+            let n = if bytes.len() <= room { bytes.len() } else { room - room % segment };
+            if n == 0 {
+                break;
+            }
+            buf[filled..][..n].copy_from_slice(&bytes[..n]);
+            self.received += n.div_ceil(segment) as u64;
+            self.batch.consume(n);
+            filled += n;
+        }
+        if filled == 0 {
+            self.batch.consume(0);
+        }
+        Ok(filled)
+    }
+}
+
 impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_SKIPPED {
-            match self.next(buf) {
+            let together = self.together.received && self.inbox.is_empty();
+            match if together { self.read_batch(buf) } else { self.next(buf) } {
                 // An empty datagram is no end, unless a file is being transferred.
-                Ok(0) if !self.ends.heed => {}
+                Ok(0) if !self.ends.heed => self.received += 1,
+                Ok(n) => {
+                    self.received += u64::from(n > 0 && !together);
+                    return Ok(n);
+                }
                 result => return result,
             }
         }
@@ -115,7 +177,10 @@ impl Read for Datagram {
 impl Write for Datagram {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &self.whom {
-            Whom::Connected => self.socket.write(buf),
+            Whom::Connected => match self.together.sent {
+                Some(segment) if buf.len() > segment => self.write_segments(buf, segment),
+                _ => self.socket.write(buf),
+            },
             Whom::First(Some(to)) | Whom::Group(to) => sys::send_to(&self.socket, buf, to),
             Whom::First(None) => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -123,6 +188,19 @@ impl Write for Datagram {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Datagram {
+    fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
+        if !self.apart {
+            match sys::send_segments(&self.socket, buf, segment) {
+                // A device may be unable, or a datagram would have to be fragmented.
+                Err(error) if sys::is_segments_refusal(&error) => self.apart = true,
+                result => return result,
+            }
+        }
+        self.socket.write(&buf[..segment])
     }
 }
 

@@ -10,7 +10,7 @@ mod table;
 mod terminal;
 
 pub use self::{
-    datagram::{Datagram, Ends, Whom},
+    datagram::{Datagram, Ends, Together, Whom},
     download::{Download, Name},
     standard::{Input, Output, Standard},
     stream::Stream,
@@ -44,7 +44,7 @@ pub trait Endpoint: Read + Write {
 /// The far side of a session.
 #[derive(Debug)]
 pub enum Peer {
-    Datagram(Datagram),
+    Datagram(Box<Datagram>),
     Stream(Stream),
 }
 
@@ -65,6 +65,14 @@ impl Peer {
         }
     }
 
+    /// Datagrams that were read.
+    pub fn received(&self) -> u64 {
+        match self {
+            Self::Datagram(datagram) => datagram.received(),
+            Self::Stream(_) => 0,
+        }
+    }
+
     /// Datagrams that came and found no room.
     pub fn dropped(&self) -> u64 {
         match self {
@@ -75,9 +83,15 @@ impl Peer {
 
     fn endpoint(&mut self) -> &mut dyn Endpoint {
         match self {
-            Self::Datagram(datagram) => datagram,
+            Self::Datagram(datagram) => &mut **datagram,
             Self::Stream(stream) => stream,
         }
+    }
+}
+
+impl From<Datagram> for Peer {
+    fn from(datagram: Datagram) -> Self {
+        Self::Datagram(Box::new(datagram))
     }
 }
 

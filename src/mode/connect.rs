@@ -271,7 +271,8 @@ fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
         false => Whom::Connected,
     };
     let plan = &plan.session;
-    Ok(Peer::Datagram(Datagram::new(socket, whom, Ends { mark: plan.mark_end, heed: plan.heed_end })))
+    let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
+    Ok(Datagram::new(socket, whom, ends).into())
 }
 
 /// Waits, but not deaf to signals.

@@ -40,7 +40,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         let own = listener.addresses().swap_remove(0);
         let names = Names::new(&plan.session, address, own);
         let (socket, file) = listener.into_socket();
-        (Peer::Datagram(Datagram::new(socket, whom, ends)), names, file)
+        (Datagram::new(socket, whom, ends).into(), names, file)
     } else {
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
@@ -118,7 +118,7 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
             let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
             let whom = accepted.only.map_or(Whom::Connected, |only| Whom::First(Some(only)));
             let datagram = Datagram::new(accepted.socket, whom, ends);
-            Peer::Datagram(datagram.with_inbox(accepted.inbox))
+            datagram.with_inbox(accepted.inbox).into()
         }
     }
 }

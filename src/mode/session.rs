@@ -11,11 +11,11 @@ use super::{
     summary::{End, Place, Shown, Summary, Tcp, Way},
 };
 use crate::{
-    endpoint::{Endpoint, Peer, Standard},
+    endpoint::{Endpoint, Peer, Standard, Together},
     event::{Event, Reactor, Token},
     net::{Address, Transport},
     plan::{self, Outgoing},
-    pump::{Ending, Fault, Flow, Pump, Scene, Side, Source, State, Turn, Verdict, Why, earlier},
+    pump::{Ending, Fault, Flow, Pump, Scene, Shape, Side, Source, State, Turn, Verdict, Why, earlier},
     report::{self, Meter, Report},
     sys::{self, Signal},
 };
@@ -237,7 +237,7 @@ impl Session {
             peer: Place::from(&self.names.peer),
             local: Place::from(&self.names.local),
             sent: way(outbound, outbound.map_or(0, Flow::pieces)),
-            received: way(Some(inbound), inbound.reads()),
+            received: way(Some(inbound), self.peer.received()),
             seconds: (now - self.started).as_secs_f64(),
             end: end.name(),
             error: None,
@@ -310,15 +310,21 @@ impl Session {
 /// Begins a session of this plan; `sends` says whether there is anything that could be sent.
 pub fn begin(
     plan: &plan::Session,
-    peer: Peer,
+    mut peer: Peer,
     names: Names,
     source: Source,
     sends: bool,
     dump: Option<&File>,
 ) -> Result<Session> {
     let now = Instant::now();
-    let inbound = Flow::new(local::inbound(plan, &names.peer, dump)?, now);
-    let outbound = if sends { Some(Flow::new(local::outbound(plan, source, dump)?, now)) } else { None };
+    let inbound = local::inbound(plan, &names.peer, dump)?;
+    let outbound = if sends { Some(local::outbound(plan, source, dump)?) } else { None };
+    if let (Peer::Datagram(datagram), Address::Inet(_)) = (&mut peer, &names.peer) {
+        let sent = outbound.as_ref().and_then(Shape::segment);
+        datagram.put_together(Together { sent, received: inbound.joins() });
+    }
+    let inbound = Flow::new(inbound, now);
+    let outbound = outbound.map(|shape| Flow::new(shape, now));
     let ending = local::ending(plan, source);
     Ok(Session::new(peer, Pump { inbound, outbound }, ending, names, now))
 }

@@ -31,11 +31,28 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Whether nothing has to see the bytes, or to count how they are read.
+    /// Bytes of the datagrams that may go to the sink many at once: nothing has to see them one by one.
+    pub fn segment(&self) -> Option<usize> {
+        match self.cut {
+            Cut::Chunks(size) if self.sink_datagram.is_some() && !self.is_watched() => Some(size),
+            Cut::AsRead | Cut::Chunks(_) | Cut::Lines(_) => None,
+        }
+    }
+
+    /// Whether datagrams may come from the source many at once.
+    pub fn joins(&self) -> bool {
+        self.source_datagram.is_some() && !self.is_watched()
+    }
+
+    /// Whether something has to see the pieces, or sets their pace, or counts how they are read.
+    fn is_watched(&self) -> bool {
+        self.stages.change() || self.stages.look() || self.pace.has_delay() || self.limit.is_some()
+    }
+
+    /// Whether the bytes can move without our seeing them.
     fn is_blind(&self) -> bool {
         let datagrams = self.source_datagram.or(self.sink_datagram).is_some();
-        let stages = self.stages.change() || self.stages.look();
-        self.cut == Cut::AsRead && !stages && !datagrams && self.limit.is_none()
+        self.cut == Cut::AsRead && !datagrams && !self.is_watched()
     }
 
     /// Moves everything as it comes.
@@ -243,9 +260,12 @@ impl Flow {
                 self.begin(piece);
             }
             let most = match self.shape.pace.allow(now) {
-                Ok(most) if self.shape.sink_datagram.is_none() => most.min(self.piece),
-                Ok(_) => self.piece,
+                Ok(most) => most,
                 Err(when) => break self.hold_back(when),
+            };
+            let most = match self.shape.sink_datagram {
+                Some(largest) => self.join(most.min(largest)),
+                None => most.min(self.piece),
             };
             match to.write(&ready(&self.filtered, &self.buffer, self.piece)[..most]) {
                 // A sink that takes nothing and says nothing would be asked for ever.
@@ -272,6 +292,16 @@ impl Flow {
         if moved > 0 { Step::Moved(moved) } else { step }
     }
 
+    /// Makes as many datagrams as may go at once the piece to send, and tells its size.
+    fn join(&mut self, most: usize) -> usize {
+        if let Some(size) = self.shape.segment() {
+            let kept = self.buffer.bytes().len();
+            let whole = if self.state == State::Draining { kept } else { kept - kept % size };
+            self.piece = whole.min((most / size).clamp(1, sys::SEGMENTS) * size);
+        }
+        self.piece
+    }
+
     /// Makes the first `piece` bytes of the buffer the piece to send.
     fn begin(&mut self, piece: usize) {
         self.piece = piece;
@@ -293,15 +323,19 @@ impl Flow {
         } else if self.piece == 0 {
             self.filtered.clear();
         }
-        self.count(n, self.piece == 0, now);
+        let pieces = match self.shape.segment() {
+            Some(size) => n.div_ceil(size),
+            None => usize::from(self.piece == 0),
+        };
+        self.count(n, pieces, now);
         Ok(())
     }
 
-    /// The sink has taken `n` bytes; `whole` when they finished a piece.
-    fn count(&mut self, n: usize, whole: bool, now: Instant) {
+    /// The sink has taken `n` bytes, which finished so many pieces.
+    fn count(&mut self, n: usize, pieces: usize, now: Instant) {
         self.moved += n as u64;
-        self.pieces += u64::from(whole);
-        self.shape.pace.spend(n, whole, now);
+        self.pieces += pieces as u64;
+        self.shape.pace.spend(n, pieces > 0, now);
         self.last = now;
     }
 
@@ -315,7 +349,7 @@ impl Flow {
         match route.drain(to, most) {
             Ok(0) => self.refuse(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
-                self.count(n, true, now);
+                self.count(n, 1, now);
                 return Step::Moved(n);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
@@ -337,7 +371,7 @@ impl Flow {
             Ok(0) => self.fall_back(),
             Ok(n) => {
                 self.reads += 1;
-                self.count(n, true, now);
+                self.count(n, 1, now);
                 Step::Moved(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),

@@ -22,6 +22,11 @@ impl Pace {
         Self { rate, delay, tokens: 0.0, since: None, next: None }
     }
 
+    /// Whether pieces are kept apart in time.
+    pub fn has_delay(&self) -> bool {
+        self.delay.is_some()
+    }
+
     /// Whether a new piece may start; else when.
     pub fn start(&mut self, now: Instant) -> Result<(), Instant> {
         match self.next {

@@ -11,10 +11,11 @@
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals;
 //! * [`reason`], and the predicates that tell one error from another.
 //!
-//! And, in `linux.rs`, or in `portable.rs` where there is no such thing:
+//! And, in `linux/`, or in `portable.rs` where there is no such thing:
 //!
 //! * [`accept`]: a connection that never makes us wait;
 //! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`]: bytes that the kernel moves by itself;
+//! * [`send_segments`], [`SEGMENTS`], [`Batch`]: many datagrams in one call;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`dropped`], [`figures`]: what the kernel knows of a socket;
@@ -28,7 +29,7 @@ mod terminal;
 mod unix;
 
 #[cfg(all(target_os = "linux", not(portable)))]
-#[path = "linux.rs"]
+#[path = "linux/mod.rs"]
 mod extras;
 
 #[cfg(not(all(target_os = "linux", not(portable))))]

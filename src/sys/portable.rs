@@ -1,4 +1,4 @@
-//! The names of `linux.rs` where there is no such thing. A refusal (`Unsupported`) is what callers
+//! The names of `linux/` where there is no such thing. A refusal (`Unsupported`) is what callers
 //! already know from kernels that lack something.
 
 use std::{
@@ -57,17 +57,17 @@ impl Pipe {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// See `linux.rs`.
+    /// See `linux/`.
     pub fn held(&self) -> usize {
         match *self {}
     }
 
-    /// See `linux.rs`.
+    /// See `linux/`.
     pub fn fill(&mut self, _from: Raw<'_>) -> io::Result<usize> {
         match *self {}
     }
 
-    /// See `linux.rs`.
+    /// See `linux/`.
     pub fn drain(&mut self, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
         match *self {}
     }
@@ -76,6 +76,42 @@ impl Pipe {
 impl Read for Pipe {
     fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
         match *self {}
+    }
+}
+
+/// Datagrams that one call can send.
+pub const SEGMENTS: usize = 1;
+
+/// They go one by one.
+pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A datagram that was received, and waits to be taken.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    waiting: Option<usize>,
+}
+
+impl Batch {
+    /// Receives one, if none is waiting to be taken; never waits.
+    pub fn receive(&mut self, socket: &Descriptor) -> io::Result<()> {
+        if self.waiting.is_none() {
+            self.bytes.resize(1 << 16, 0);
+            self.waiting = Some(super::receive_from(socket, &mut self.bytes)?.size);
+        }
+        Ok(())
+    }
+
+    /// The datagram, and how long it is.
+    pub fn front(&self) -> Option<(&[u8], usize)> {
+        self.waiting.map(|size| (&self.bytes[..size], size))
+    }
+
+    /// Takes it.
+    pub fn consume(&mut self, _n: usize) {
+        self.waiting = None;
     }
 }
 
@@ -89,7 +125,7 @@ pub fn dropped(_socket: &Descriptor) -> u64 {
     0
 }
 
-/// See `linux.rs`.
+/// See `linux/`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Figures {
     /// Smoothed round trip time, in microseconds.

@@ -203,7 +203,11 @@ pub fn adopt(file: File) -> io::Result<Inherited> {
         FileType::Fifo => Kind::Pipe,
         FileType::Socket => {
             let fd = file.into();
-            return Ok(Inherited::Own(Descriptor { nonblocking: is_nonblocking(&fd), fd, kind: Kind::Socket }));
+            return Ok(Inherited::Own(Descriptor {
+                nonblocking: is_nonblocking(&fd),
+                fd,
+                kind: Kind::Socket,
+            }));
         }
         FileType::CharacterDevice if is_terminal(&file) => Kind::Terminal,
         FileType::CharacterDevice if !never_blocks(&file) => return Ok(Inherited::Blocking(file)),
@@ -298,6 +302,11 @@ pub fn is_exhausted(error: &io::Error) -> bool {
 pub fn is_refusal(error: &io::Error) -> bool {
     let codes = [libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP, libc::EPERM, libc::ESPIPE];
     error.kind() == io::ErrorKind::Unsupported || has_code(error, &codes)
+}
+
+/// Whether datagrams that were to go together have to go one by one (udp(7), UDP_SEGMENT).
+pub fn is_segments_refusal(error: &io::Error) -> bool {
+    is_refusal(error) || has_code(error, &[libc::EIO, libc::EMSGSIZE])
 }
 
 /// The error of an address that somebody has (bind(2)).

@@ -1,9 +1,13 @@
 //! What only Linux has. `portable.rs` mirrors it.
 
+mod datagram;
+mod splice;
+
+pub use self::{datagram::*, splice::*};
+
 use std::{
     ffi::c_int,
-    io::{self, Read},
-    mem,
+    io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     path::Path,
@@ -13,11 +17,10 @@ use rustix::{
     event::epoll,
     fs::{CWD, Mode, OFlags, RenameFlags},
     io::Errno,
-    pipe::{PipeFlags, SpliceFlags},
 };
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
-use super::{Descriptor, Kind, Raw, retry};
+use super::{Descriptor, Kind};
 
 /// A non-blocking description of our own for a pipe or a terminal that we inherited (`proc_pid_fd(5)`).
 /// A terminal is opened for writing too, for the echo.
@@ -63,81 +66,6 @@ pub fn accept(listener: &Descriptor) -> io::Result<(Descriptor, SockAddr)> {
     let (socket, peer) = unsafe { SockAddr::try_init(accept) }?;
     Ok((socket.into(), peer))
 }
-
-/// Moves up to `most` bytes of a file to a socket; 0 is the end of the file (sendfile(2)).
-pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
-    retry(|| rustix::fs::sendfile(to, from, None, most))
-}
-
-/// Moves up to `most` bytes, one of both being a pipe; 0 is the end of the source (splice(2)).
-pub fn splice(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
-    splice_between(from, to, most)
-}
-
-fn splice_between(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
-    retry(|| rustix::pipe::splice(&from, None, &to, None, most, SpliceFlags::NONBLOCK))
-}
-
-/// Lets a pipe hold as much as one of ours does, if we may (fcntl(2), F_SETPIPE_SZ).
-pub fn enlarge(pipe: Raw<'_>) {
-    if pipe.kind() == Kind::Pipe {
-        enlarge_pipe(pipe);
-    }
-}
-
-fn enlarge_pipe(pipe: impl AsFd) {
-    // The system may limit what all pipes of a user hold (pipe(7)): a small one serves as well.
-    if rustix::pipe::fcntl_getpipe_size(&pipe).is_ok_and(|size| size < PIPE_SIZE) {
-        let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_SIZE);
-    }
-}
-
-/// A pipe of ours, where splice(2) must have one and neither side is.
-#[derive(Debug)]
-pub struct Pipe {
-    reader: OwnedFd,
-    writer: OwnedFd,
-    held: usize,
-}
-
-impl Pipe {
-    /// An empty one.
-    pub fn new() -> io::Result<Self> {
-        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        enlarge_pipe(&writer);
-        Ok(Self { reader, writer, held: 0 })
-    }
-
-    /// Bytes that are in it.
-    pub fn held(&self) -> usize {
-        self.held
-    }
-
-    /// Moves in what the source has; 0 is its end.
-    pub fn fill(&mut self, from: Raw<'_>) -> io::Result<usize> {
-        let n = splice_between(from, &self.writer, PIPE_SIZE)?;
-        self.held += n;
-        Ok(n)
-    }
-
-    /// Moves up to `most` bytes out.
-    pub fn drain(&mut self, to: Raw<'_>, most: usize) -> io::Result<usize> {
-        let n = splice_between(&self.reader, to, most.min(self.held))?;
-        self.held -= n;
-        Ok(n)
-    }
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = retry(|| rustix::io::read(&self.reader, &mut *buf))?;
-        self.held -= n;
-        Ok(n)
-    }
-}
-
-/// Bytes in a pipe: what an unprivileged user may have (pipe(7), pipe-max-size).
-const PIPE_SIZE: usize = 1 << 20;
 
 /// Bytes that a TCP peer has not acknowledged yet (tcp(7), SIOCOUTQ); an end of ours that is under
 /// way counts as one.

@@ -1,0 +1,164 @@
+//! Many datagrams in one call.
+
+use std::{
+    collections::VecDeque,
+    ffi::c_int,
+    io, mem,
+    ops::Range,
+    os::fd::{AsFd, AsRawFd},
+    ptr,
+};
+
+use crate::sys::Descriptor;
+
+/// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
+pub const SEGMENTS: usize = 64;
+
+/// Sends `buf` as datagrams of `segment` bytes each, the last one perhaps shorter, from a connected
+/// socket; at most [`SEGMENTS`]. Devices and paths that cannot refuse as a whole (udp(7), UDP_SEGMENT).
+pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Result<usize> {
+    let segment = u16::try_from(segment).map_err(|_| io::ErrorKind::Unsupported)?;
+    let mut control = [0_u64; CONTROL];
+    let mut part = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
+    // SAFETY: all zeroes is a valid `msghdr`.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: it only computes.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(mem::size_of::<u16>() as u32) } as _;
+    // SAFETY: there is room for one header and its two bytes, as the control length says.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_UDP;
+        (*header).cmsg_type = libc::UDP_SEGMENT;
+        (*header).cmsg_len = libc::CMSG_LEN(mem::size_of::<u16>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
+    }
+    loop {
+        // SAFETY: every pointer in `message` is valid for the length beside it.
+        let n = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
+        match usize::try_from(n) {
+            Ok(n) => return Ok(n),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// Datagrams that were received in one call and wait to be taken (recvmmsg(2)); the kernel may have put
+/// several of one size together (udp(7), UDP_GRO). It starts with room for one, and grows while calls
+/// fill it.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Messages that there was room for in the last call, and how many came.
+    slots: usize,
+    came: usize,
+    groups: VecDeque<Group>,
+}
+
+#[derive(Debug)]
+struct Group {
+    at: Range<usize>,
+    /// Bytes of each datagram; the last one may be shorter.
+    segment: usize,
+}
+
+impl Batch {
+    /// Receives what waits on a connected socket, if nothing is waiting to be taken; never waits.
+    pub fn receive(&mut self, socket: &Descriptor) -> io::Result<()> {
+        if !self.groups.is_empty() {
+            return Ok(());
+        }
+        if self.slots == 0 {
+            // A kernel without it brings them one by one.
+            let _ = super::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+        }
+        if self.came == self.slots && self.slots < MOST {
+            self.slots = (self.slots * 4).clamp(1, MOST);
+            // It takes no memory before something comes.
+            self.bytes = vec![0; self.slots * ROOM];
+        }
+        let mut controls = [[0_u64; CONTROL]; MOST];
+        // SAFETY: all zeroes is valid for both.
+        let (mut parts, mut messages): ([libc::iovec; MOST], [libc::mmsghdr; MOST]) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let slots = self.bytes.chunks_exact_mut(ROOM).zip(&mut controls).zip(&mut parts).zip(&mut messages);
+        for (((slot, control), part), message) in slots {
+            *part = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
+            message.msg_hdr.msg_iov = part;
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = control.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = mem::size_of_val(control) as _;
+        }
+        let count = loop {
+            // SAFETY: the first `slots` messages have pointers that are valid for the lengths beside them.
+            let n = unsafe {
+                libc::recvmmsg(
+                    socket.as_fd().as_raw_fd(),
+                    messages.as_mut_ptr(),
+                    self.slots as _,
+                    libc::MSG_DONTWAIT as _,
+                    ptr::null_mut(),
+                )
+            };
+            match usize::try_from(n) {
+                Ok(n) => break n,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+            }
+        };
+        for (slot, message) in messages[..count].iter().enumerate() {
+            let size = message.msg_len as usize;
+            let segment = segment(&message.msg_hdr).unwrap_or(size);
+            self.groups.push_back(Group { at: slot * ROOM..slot * ROOM + size, segment });
+        }
+        self.came = count;
+        Ok(())
+    }
+
+    /// The datagrams at the front, one behind the other, and how long each is but the last.
+    pub fn front(&self) -> Option<(&[u8], usize)> {
+        self.groups.front().map(|group| (&self.bytes[group.at.clone()], group.segment))
+    }
+
+    /// Takes `n` bytes off the front datagrams: whole ones.
+    pub fn consume(&mut self, n: usize) {
+        let Some(group) = self.groups.front_mut() else { return };
+        group.at.start += n;
+        if group.at.is_empty() {
+            self.groups.pop_front();
+        }
+    }
+}
+
+/// The size of the datagrams that were put together, if they were.
+fn segment(message: &libc::msghdr) -> Option<usize> {
+    // SAFETY: the kernel has written the control data and its length.
+    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    if header.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it points at a header inside the control data.
+    let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
+    if (level, kind) != (libc::SOL_UDP, libc::UDP_GRO) {
+        return None;
+    }
+    // SAFETY: a message of this type holds an int, perhaps not aligned.
+    let size = unsafe { libc::CMSG_DATA(header).cast::<c_int>().read_unaligned() };
+    usize::try_from(size).ok().filter(|size| *size > 0)
+}
+
+/// Bytes of the largest message: a datagram, or several that the kernel has put together.
+const ROOM: usize = 1 << 16;
+
+/// Messages in one call.
+const MOST: usize = 32;
+
+/// Words of control data, which holds one number.
+const CONTROL: usize = 4;
