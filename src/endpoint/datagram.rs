@@ -159,7 +159,8 @@ impl Datagram {
 impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_SKIPPED {
-            let together = self.together.received && self.inbox.is_empty();
+            let alone = matches!(self.whom, Whom::Connected);
+            let together = self.together.received && alone && self.inbox.is_empty();
             match if together { self.read_batch(buf) } else { self.next(buf) } {
                 // An empty datagram is no end, unless a file is being transferred.
                 Ok(0) if !self.ends.heed => self.received += 1,

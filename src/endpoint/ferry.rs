@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{event::Waker, sys};
+use crate::{
+    event::Waker,
+    sys::{self, Descriptor},
+};
 
 /// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
 /// cannot be called off.
@@ -19,7 +22,11 @@ pub struct Inward(Arc<Shared>);
 
 /// Takes bytes to a descriptor.
 #[derive(Debug)]
-pub struct Outward(Arc<Shared>);
+pub struct Outward {
+    shared: Arc<Shared>,
+    /// The same descriptor, to learn at once that its reader has left; none before it was opened.
+    lookout: Option<Descriptor>,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -113,6 +120,12 @@ impl Read for Inward {
 }
 
 impl Outward {
+    /// Starts the thread that writes to `file`.
+    pub fn new(file: File, waker: Waker) -> io::Result<Self> {
+        let lookout = Descriptor::lookout(&file).ok();
+        Ok(Self { lookout, ..Self::start(|| Ok(file), waker)? })
+    }
+
     /// Starts the thread that writes to what `open` opens, which may block too.
     pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -136,14 +149,17 @@ impl Outward {
                 }
                 buf.clear();
                 buf.extend(deck.bytes.iter());
-                let last = deck.last && buf.is_empty();
                 drop(deck);
-                let written = if last { Ok(()) } else { file.write_all(&buf) };
+                let written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
                 let mut deck = shared.deck();
-                deck.bytes.drain(..buf.len());
-                deck.stopped = last || written.is_err();
+                match written {
+                    Ok(n) => drop(deck.bytes.drain(..n)),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => deck.error = Some(error),
+                }
+                // Nothing was left to be written, so it was the end that woke us.
+                deck.stopped = buf.is_empty() || deck.error.is_some();
                 let stopped = deck.stopped;
-                deck.error = written.err();
                 drop(deck);
                 if stopped {
                     // Its reader is to see the end before we are told that it has.
@@ -153,14 +169,24 @@ impl Outward {
                 waker.wake();
             }
         })?;
-        Ok(Self(ours))
+        Ok(Self { shared: ours, lookout: None })
+    }
+
+    /// What tells of a hang-up, to be watched.
+    pub fn lookout_mut(&mut self) -> Option<&mut Descriptor> {
+        self.lookout.as_mut()
+    }
+
+    /// Bytes that are still on board.
+    pub fn held(&self) -> usize {
+        self.shared.deck().bytes.len()
     }
 
     /// Says that no more will come; done when everything was unloaded.
     pub fn finish(&mut self) -> io::Result<()> {
-        let mut deck = self.0.deck();
+        let mut deck = self.shared.deck();
         deck.last = true;
-        self.0.moved.notify_one();
+        self.shared.moved.notify_one();
         match deck.error.take() {
             Some(error) => Err(error),
             None if deck.stopped => Ok(()),
@@ -168,15 +194,16 @@ impl Outward {
         }
     }
 
-    /// The error that the thread has met, once.
+    /// The error that the thread has met, once; or that nobody reads what it writes.
     pub fn broken(&self) -> Option<io::Error> {
-        self.0.deck().error.take()
+        let met = self.shared.deck().error.take();
+        met.or_else(|| self.lookout.as_ref().and_then(Descriptor::broken))
     }
 }
 
 impl Write for Outward {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut deck = self.0.deck();
+        let mut deck = self.shared.deck();
         if let Some(error) = deck.error.take() {
             return Err(error);
         }
@@ -185,7 +212,7 @@ impl Write for Outward {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         deck.bytes.extend(&buf[..n]);
-        self.0.moved.notify_one();
+        self.shared.moved.notify_one();
         Ok(n)
     }
 

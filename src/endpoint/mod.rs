@@ -30,6 +30,11 @@ pub trait Endpoint: Read + Write {
     /// Why what is written here can no longer be read by anybody, if that is so.
     fn broken(&mut self) -> Option<io::Error>;
 
+    /// Bytes that were written here and are not on their way yet: after a failure, they never will be.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// What the kernel may read in our place, if nothing of ours stands before it.
     fn source(&self) -> Option<Raw<'_>> {
         None

@@ -121,7 +121,7 @@ impl Output {
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
-            Inherited::Blocking(file) => Self::Ferry(Outward::start(|| Ok(file), waker)?),
+            Inherited::Blocking(file) => Self::Ferry(Outward::new(file, waker)?),
             Inherited::Own(descriptor) => Self::Descriptor(descriptor),
             Inherited::Ready(file) => Self::File(file),
         })
@@ -137,11 +137,14 @@ impl Standard {
             Input::Ferry(_) | Input::File(_) | Input::Nothing | Input::TerminalFerry(_) => {}
         }
         match &mut self.output {
-            Output::Descriptor(descriptor) => reactor.watch(token, descriptor),
-            Output::Closed | Output::Download(_) | Output::Ferry(_) | Output::File(_) | Output::Nowhere => {
-                Ok(())
+            Output::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
+            Output::Ferry(ferry) => {
+                // Where nothing tells of it, the next write will.
+                let _ = ferry.lookout_mut().map(|lookout| reactor.watch(token, lookout));
             }
+            Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => {}
         }
+        Ok(())
     }
 
     /// Gives a terminal back as it was, until the next read.
@@ -225,6 +228,17 @@ impl Endpoint for Standard {
             Output::Descriptor(descriptor) => descriptor.broken(),
             Output::Ferry(ferry) => ferry.broken(),
             Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
+        }
+    }
+
+    fn held(&self) -> usize {
+        match &self.output {
+            Output::Ferry(ferry) => ferry.held(),
+            Output::Closed
+            | Output::Descriptor(_)
+            | Output::Download(_)
+            | Output::File(_)
+            | Output::Nowhere => 0,
         }
     }
 

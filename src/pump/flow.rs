@@ -124,6 +124,8 @@ pub struct Flow {
     filtered: Vec<u8>,
     /// Bytes of the piece that are still to be sent.
     piece: usize,
+    /// Bytes that the sink had taken, but could not pass on.
+    returned: usize,
     moved: u64,
     reads: u64,
     pieces: u64,
@@ -146,6 +148,7 @@ impl Flow {
             buffer,
             filtered: Vec::new(),
             piece: 0,
+            returned: 0,
             moved: 0,
             reads: 0,
             pieces: 0,
@@ -181,7 +184,7 @@ impl Flow {
     /// Bytes that were read, and that the sink has not taken.
     pub fn pending(&self) -> u64 {
         let piece = if self.filtered.is_empty() { 0 } else { self.piece };
-        let kept = self.buffer.bytes().len() + piece + self.held();
+        let kept = self.buffer.bytes().len() + piece + self.held() + self.returned;
         u64::try_from(kept).unwrap_or(u64::MAX)
     }
 
@@ -209,7 +212,7 @@ impl Flow {
         if matches!(self.state, State::Open | State::Draining)
             && let Some(error) = to.broken()
         {
-            self.refuse(error);
+            self.refuse(error, to);
         }
     }
 
@@ -270,7 +273,7 @@ impl Flow {
             match to.write(&ready(&self.filtered, &self.buffer, self.piece)[..most]) {
                 // A sink that takes nothing and says nothing would be asked for ever.
                 Ok(0) if most > 0 => {
-                    self.refuse(io::ErrorKind::WriteZero.into());
+                    self.refuse(io::ErrorKind::WriteZero.into(), to);
                     return Step::Moved(moved);
                 }
                 Ok(n) => {
@@ -284,7 +287,7 @@ impl Flow {
                     break Step::Blocked(Some(now + DEVICE_BUSY));
                 }
                 Err(error) => {
-                    self.refuse(error);
+                    self.refuse(error, to);
                     return Step::Moved(moved);
                 }
             }
@@ -347,14 +350,14 @@ impl Flow {
         };
         let Some(route) = &mut self.route else { return Step::Finished };
         match route.drain(to, most) {
-            Ok(0) => self.refuse(io::ErrorKind::WriteZero.into()),
+            Ok(0) => self.refuse(io::ErrorKind::WriteZero.into(), to),
             Ok(n) => {
                 self.count(n, 1, now);
                 return Step::Moved(n);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
             Err(error) if sys::is_refusal(&error) => return self.fall_back(),
-            Err(error) => self.refuse(error),
+            Err(error) => self.refuse(error, to),
         }
         Step::Moved(0)
     }
@@ -377,7 +380,7 @@ impl Flow {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
             Err(error) if sys::is_refusal(&error) => self.fall_back(),
             Err(error) if to.broken().is_some() => {
-                self.refuse(error);
+                self.refuse(error, to);
                 Step::Moved(0)
             }
             Err(error) => self.fail_source(error),
@@ -472,7 +475,10 @@ impl Flow {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
                 // A peer that has reset is told nothing; whether bytes were lost, the session finds out.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                Err(error) => return self.fail(Fault::Sink(error)),
+                Err(error) => {
+                    self.refuse(error, to);
+                    return Step::Moved(0);
+                }
             }
         }
         self.state = State::Finished;
@@ -480,7 +486,7 @@ impl Flow {
     }
 
     /// The sink takes no more.
-    fn refuse(&mut self, error: io::Error) {
+    fn refuse(&mut self, error: io::Error, to: &dyn Endpoint) {
         if self.shape.reader_may_leave && error.kind() == io::ErrorKind::BrokenPipe {
             self.buffer.clear();
             self.filtered.clear();
@@ -491,6 +497,8 @@ impl Flow {
                 _ => State::Finished,
             };
         } else {
+            self.returned = to.held();
+            self.moved -= self.returned as u64;
             self.fail(Fault::Sink(error));
         }
     }

@@ -8,13 +8,20 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::{Mode, OFlags};
 use socket2::{SockAddr, SockRef, Socket};
 
 use super::{Descriptor, Kind, Raw};
 
-/// No way to a description of our own: a ferry reads and writes.
-pub fn reopen(_fd: impl AsFd, _kind: Kind) -> io::Result<OwnedFd> {
-    Err(io::ErrorKind::Unsupported.into())
+/// A non-blocking description of our own for a terminal that we inherited (ttyname(3)). For a pipe there
+/// is no way: a ferry reads and writes.
+pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
+    if kind != Kind::Terminal {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let name = rustix::termios::ttyname(fd, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(name, flags, Mode::empty())?)
 }
 
 /// Only `/dev/null` is known not to block.

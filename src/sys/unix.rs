@@ -77,6 +77,13 @@ impl Descriptor {
         Some(told.and_then(|error| error.ok().flatten()).unwrap_or(io::ErrorKind::BrokenPipe.into()))
     }
 
+    /// A second handle on a file that may make us wait: only to learn of a hang-up.
+    pub fn lookout(file: &File) -> io::Result<Self> {
+        let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Fifo;
+        let kind = if is_pipe { Kind::Pipe } else { Kind::File };
+        Ok(Self { fd: file.as_fd().try_clone_to_owned()?, kind, nonblocking: false })
+    }
+
     /// A second handle on the same description.
     pub fn duplicate(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()?, ..*self })

@@ -417,6 +417,14 @@ pub fn pipe() -> (File, File) {
     (read.into(), write.into())
 }
 
+/// Whether the program was built with what only Linux has; else says what is skipped.
+pub fn on_linux(what: &str) -> bool {
+    if cfg!(portable) {
+        println!("skipped: {what}, which only Linux has");
+    }
+    !cfg!(portable)
+}
+
 /// Whether a program is there to be a peer; says so if not.
 pub fn has(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
