@@ -13,6 +13,7 @@ mod layout; // who may import whom
 mod listen; // one client or many
 mod load; // much at once, in little memory
 mod readme; // its examples run, its table is the program's own
+mod routes; // sendfile, splice, a buffer: the same whatever carries the bytes
 mod scan; // -z
 mod scoreboard; // what no other netcat does, with default flags
 mod stages; // -C, -o, --rate, -d

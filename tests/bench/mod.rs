@@ -196,6 +196,13 @@ impl Running {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
+    /// How often it has waited or was interrupted (proc_pid_status(5)).
+    pub fn switches(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
+        lines.filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok()).sum()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let status = eventually(&format!("{} to end", self.called), || {
