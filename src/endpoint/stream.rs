@@ -9,17 +9,17 @@ use std::{
 use super::Endpoint;
 use crate::sys::{self, Descriptor, Raw};
 
-/// The socket; it remembers that the peer has ended.
+/// The socket.
 #[derive(Debug)]
 pub struct Stream {
     socket: Descriptor,
-    ended: bool,
+    probing: bool,
 }
 
 impl Stream {
     /// Takes a socket that is connected.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, ended: false }
+        Self { socket, probing: false }
     }
 
     /// The socket, for what the kernel knows of it.
@@ -32,6 +32,16 @@ impl Stream {
         &mut self.socket
     }
 
+    /// Has TCP ask whether the peer is still there: once it has ended, only probes can tell one that
+    /// listens from one that is gone.
+    pub fn probe(&mut self) {
+        if !self.probing {
+            self.probing = true;
+            // A socket that is no TCP refuses, and its peer cannot vanish unnoticed.
+            let _ = sys::keep_alive(&self.socket.socket(), PROBE, PROBES);
+        }
+    }
+
     /// Closes so that the peer sees a reset: what it has is not the whole.
     pub fn abort(&self) -> io::Result<()> {
         self.socket.socket().set_linger(Some(Duration::ZERO))
@@ -40,14 +50,7 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.socket.read(buf)?;
-        if n == 0 && !buf.is_empty() && !self.ended {
-            self.ended = true;
-            // From now on only probes can tell a peer that is listening from one that is gone. A
-            // socket that is no TCP refuses, and its peer cannot vanish unnoticed.
-            let _ = sys::keep_alive(&self.socket.socket(), PROBE, PROBES);
-        }
-        Ok(n)
+        self.socket.read(buf)
     }
 }
 

@@ -159,11 +159,13 @@ impl Crowd<'_> {
     }
 
     fn admit(&mut self, accepted: Accepted) {
-        let whom = shown(&accepted.peer);
-        self.report.verbose(format!("Connection received on {whom}"));
+        let peer = accepted.peer.clone();
+        if self.report.verbose > 0 {
+            self.report.verbose(format!("Connection received on {}", shown(&peer)));
+        }
         if let Err(error) = self.seat(accepted) {
             // One client's trouble is not another's.
-            self.report.error(format!("serve {whom}: {}", report::sentence(&error)));
+            self.report.error(format!("serve {}: {}", shown(&peer), report::sentence(&error)));
             if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
                 self.paused = true;
                 self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
@@ -178,14 +180,13 @@ impl Crowd<'_> {
             input: self.table.is_some() && plan.input == Outgoing::Stdin,
             output: self.table.is_some() && plan.output == Incoming::Stdout,
         };
-        let host = accepted.local.host();
         let waker = self.reactor.waker(token);
         let mut own = Standard {
             input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
             output: if shared.output {
                 Output::Nowhere
             } else {
-                local::open_output(plan, (&host, accepted.local.port()), &waker)?
+                local::open_output(plan, (&accepted.local.host(), accepted.local.port()), &waker)?
             },
         };
         own.watch(&self.reactor, token)?;
@@ -196,8 +197,7 @@ impl Crowd<'_> {
             (Some(table), true) => !nothing(&table.standard().input),
             _ => !nothing(&own.input),
         };
-        let mut peer = peer(plan, accepted);
-        self.reactor.watch(token, peer.socket_mut())?;
+        let peer = peer(plan, accepted);
         let session = session::begin(plan, peer, names, source, sends, self.dump)?;
         if let (Some(table), true) = (&mut self.table, shared.input && sends) {
             table.sit(token);
@@ -205,6 +205,15 @@ impl Crowd<'_> {
         self.clients.insert(token, Client { session, own, shared });
         self.idle = None;
         self.advance(token);
+        // Many say all they have to say at once, and need not be waited for.
+        let Some(client) = self.clients.get_mut(token) else { return Ok(()) };
+        if let Err(error) = self.reactor.watch(token, client.session.peer().socket_mut()) {
+            self.clients.remove(token);
+            if let Some(table) = &mut self.table {
+                table.rise(token);
+            }
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -235,8 +244,10 @@ impl Crowd<'_> {
             Status::Yielded => self.reactor.again(token),
             Status::Finished(mut summary) => {
                 self.reactor.wake_at(token, None);
+                let full = self.paused || self.clients.len() >= self.most;
                 if let Some(mut client) = self.clients.remove(token) {
                     summary.keep_file(&mut client.own, self.report);
+                    summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();
                 }
                 if let Some(table) = &mut self.table {
                     table.rise(token);
@@ -246,8 +257,10 @@ impl Crowd<'_> {
                 if self.clients.is_empty() {
                     self.idle = self.plan.idle.map(|idle| now + idle);
                 }
-                // Somebody may be waiting for the place.
-                self.reactor.again(LISTENER);
+                if full {
+                    // Somebody may be waiting for the place.
+                    self.reactor.again(LISTENER);
+                }
             }
         }
     }

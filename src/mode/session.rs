@@ -127,7 +127,13 @@ impl Session {
                 }
             };
         }
-        match (self.ending.verdict(&scene, now), turn) {
+        let verdict = self.ending.verdict(&scene, now);
+        if let (Verdict::Continue(_), Some(_), Peer::Stream(stream)) =
+            (verdict, self.inbound_end, &mut self.peer)
+        {
+            stream.probe();
+        }
+        match (verdict, turn) {
             (Verdict::Over(why), _) => self.finish(End::Over(why), now),
             (Verdict::Continue(until), Turn::Blocked(wake)) => Status::Waiting(earlier(until, wake)),
             (Verdict::Continue(_), Turn::Yielded) => Status::Yielded,
@@ -162,6 +168,12 @@ impl Session {
     /// Bytes that have moved: (sent, received).
     pub fn moved(&self) -> (u64, u64) {
         (self.pump.outbound.as_ref().map_or(0, Flow::moved), self.pump.inbound.moved())
+    }
+
+    /// What TCP knows of the line.
+    pub fn tcp(&self) -> Option<Tcp> {
+        let figures = sys::figures(self.peer.socket())?;
+        Some(Tcp { rtt_us: figures.rtt, retransmits: figures.retransmits })
     }
 
     /// How far it is, for whoever asks by signal.
@@ -222,7 +234,7 @@ impl Session {
         // Our own end of file counts as one byte that is not acknowledged.
         let fin =
             u64::from(outbound.is_some_and(|flow| flow.state() == State::Finished && flow.fault().is_none()));
-        let on_its_way = self.unacknowledged().saturating_sub(fin);
+        let on_its_way = outbound.map_or(0, |_| self.unacknowledged()).saturating_sub(fin);
         let way = |flow: Option<&Flow>, count: u64| Way {
             bytes: flow.map_or(0, Flow::moved),
             datagrams: datagrams.then_some(count),
@@ -234,8 +246,8 @@ impl Session {
                 Peer::Datagram(_) => Transport::Datagram.name(),
                 Peer::Stream(_) => Transport::Stream.name(),
             },
-            peer: Place::from(&self.names.peer),
-            local: Place::from(&self.names.local),
+            peer: Place(self.names.peer.clone()),
+            local: Place(self.names.local.clone()),
             sent: way(outbound, outbound.map_or(0, Flow::pieces)),
             received: way(Some(inbound), self.peer.received()),
             seconds: (now - self.started).as_secs_f64(),
@@ -245,12 +257,10 @@ impl Session {
             unwritten: inbound.pending(),
             dropped: self.peer.dropped(),
             file: None,
-            tcp: sys::figures(self.peer.socket())
-                .map(|figures| Tcp { rtt_us: figures.rtt, retransmits: figures.retransmits }),
+            tcp: None,
             names: Shown {
                 source: self.names.source.clone(),
                 outbound: outbound.is_some(),
-                peer: self.names.peer.to_string(),
                 closed_by_peer: matches!(end, End::Over(Why::PeerClosed)),
             },
             interrupted: match end {
@@ -367,6 +377,7 @@ pub fn run(
     let (sent, received) = session.moved();
     meter.finish(if length.is_some() { sent } else { received.max(sent) }, Instant::now());
     summary.keep_file(local, report);
+    summary.tcp = report.json.then(|| session.tcp()).flatten();
     let success = summary.tell(report, interactive);
     match summary.interrupted {
         Some(signal) => Err(super::Interrupted(signal).into()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{
     endpoint::Standard,
@@ -68,15 +68,15 @@ pub struct Summary {
 }
 
 /// An address, for machines.
-#[derive(Debug, Serialize)]
-pub struct Place {
-    pub address: String,
-    pub port: Option<u16>,
-}
+#[derive(Debug)]
+pub struct Place(pub Address);
 
-impl From<&Address> for Place {
-    fn from(address: &Address) -> Self {
-        Self { address: address.host(), port: address.port() }
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Place", 2)?;
+        fields.serialize_field("address", &self.0.host())?;
+        fields.serialize_field("port", &self.0.port())?;
+        fields.end()
     }
 }
 
@@ -100,7 +100,6 @@ pub struct Tcp {
 pub struct Shown {
     pub source: String,
     pub outbound: bool,
-    pub peer: String,
     pub closed_by_peer: bool,
 }
 
@@ -146,10 +145,12 @@ impl Summary {
         if let Some(error) = &self.error {
             report.error(error);
         } else if interactive && self.names.closed_by_peer {
-            report.note(format!("{} closed the connection", self.names.peer));
+            report.note(format!("{} closed the connection", self.peer.0));
         }
         let time = Duration::from_secs_f64(self.seconds);
-        report.verbose(self.figures(time));
+        if report.verbose > 0 {
+            report.verbose(self.figures(time));
+        }
         let file = self.file.as_deref().unwrap_or("-");
         let ways = [
             (

@@ -370,8 +370,10 @@ impl Flow {
         };
         let Some(route) = &mut self.route else { return Step::Finished };
         match route.pass(from, to, most) {
-            // That the source has ended is for itself to say.
-            Ok(0) => self.fall_back(),
+            Ok(0) => {
+                self.state = State::Draining;
+                Step::Moved(0)
+            }
             Ok(n) => {
                 self.reads += 1;
                 self.count(n, 1, now);
@@ -426,7 +428,6 @@ impl Flow {
             (None, _) => usize::MAX,
         };
         match route.fill(from, &mut self.buffer, most) {
-            Ok(0) if !matches!(route, Route::Copy) => self.fall_back(),
             Ok(0) => {
                 self.state = State::Draining;
                 Step::Moved(0)
