@@ -8,6 +8,8 @@
  *   reference talk HOST PORT          both in one process with poll, read and write, for small messages
  *   reference serve PORT              one client after the other to stdout, for ever
  *   reference udp-send HOST PORT SIZE stdin as datagrams, 64 at most in one call (UDP_SEGMENT)
+ *   reference udp-send-one HOST PORT SIZE
+ *                                     the same, one datagram in a call
  *   reference udp-receive PORT        datagrams to stdout (recvmmsg, UDP_GRO), to an empty one
  *
  * The copy routes, by 256 KiB, are `send`, `receive` and `exchange` with COPY=1 in the environment.
@@ -134,7 +136,8 @@ static void splice_through(int from, int to)
 
 static void move(int from, int to)
 {
-    if (getenv("COPY"))
+    /* Nothing can be spliced out of /dev/null. */
+    if (getenv("COPY") || kind(from) == S_IFCHR)
         copy(from, to);
     else if (kind(from) == S_IFREG && kind(to) == S_IFSOCK)
         while (check(sendfile(to, from, NULL, 1 << 30), "sendfile") > 0)
@@ -197,11 +200,13 @@ static void serve(const char *port)
     }
 }
 
-static void udp_send(const char *host, const char *port, int size)
+static void udp_send(const char *host, const char *port, int size, int most)
 {
     int fd = dial(host, port, SOCK_DGRAM);
-    int most = LARGEST / size < SEGMENTS ? LARGEST / size : SEGMENTS;
-    check(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size), "UDP_SEGMENT");
+    if (most > LARGEST / size)
+        most = LARGEST / size;
+    if (most > 1)
+        check(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size), "UDP_SEGMENT");
     ssize_t n;
     while ((n = check(read(0, buffer, size * most), "read")) > 0)
         check(write(fd, buffer, n), "write");
@@ -249,7 +254,9 @@ int main(int argc, char **argv)
     else if (argc == 3 && !strcmp(job, "serve"))
         serve(argv[2]);
     else if (argc == 5 && !strcmp(job, "udp-send"))
-        udp_send(argv[2], argv[3], atoi(argv[4]));
+        udp_send(argv[2], argv[3], atoi(argv[4]), SEGMENTS);
+    else if (argc == 5 && !strcmp(job, "udp-send-one"))
+        udp_send(argv[2], argv[3], atoi(argv[4]), 1);
     else if (argc == 3 && !strcmp(job, "udp-receive"))
         udp_receive(argv[2]);
     else {
