@@ -8,7 +8,7 @@
  *   driver match REPORT FILE SIZE                      stdin: pieces of FILE, in order, some of which may be missing
  *   driver echo REPORT PORT                            sends back what one client sends
  *   driver ping REPORT COUNT WARM-UP                   messages to stdout, each answered on stdin
- *   driver starts REPORT COUNT PROGRAM ARG…            runs it so often, for 2 seconds at most; PORT among its
+ *   driver starts REPORT COUNT PROGRAM ARG…            runs it so often, for 1 second at most; PORT among its
  *                                                      arguments is a server's
  *   driver clients REPORT PORT COUNT                   so many clients of PORT, one after the other
  *   driver sink REPORT PORT SIZE FILE                  datagrams that are pieces of FILE, to an empty one or to silence
@@ -338,7 +338,7 @@ static void starts(const char *path, int count, char **argv)
     double *took = calloc(count, sizeof *took), cpu = 0, first = now();
     long memory = 0;
     int runs = 0;
-    for (; runs < count && now() < first + 2; runs++) {
+    for (; runs < count && now() < first + 1; runs++) {
         pid_t child;
         int status;
         struct rusage used;

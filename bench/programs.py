@@ -19,6 +19,7 @@ class Cannot(str):
 SLOW = ("busybox nc",)
 
 NO_UDP = Cannot("it has no UDP")
+SMALL = Cannot("a large buffer is for many bytes")
 NO_SIZE = Cannot("it takes no size of datagrams")
 
 REMOTE = {
@@ -29,6 +30,7 @@ REMOTE = {
     "call": "remote 127.0.0.1 {port}",
     "answer": "remote -l 127.0.0.1 {port}",
     "talk": "remote 127.0.0.1 {port}",
+    "connect": "remote 127.0.0.1 {port}",
     "serve": "remote -lk 127.0.0.1 {port}",
     "udp-send": "remote -u 127.0.0.1 {port} -s {input} --datagram {size} --send-only",
     "udp-receive": "remote -lu 127.0.0.1 {port}",
@@ -40,6 +42,7 @@ REFERENCE = {
     "call": "reference exchange 127.0.0.1 {port}",
     "answer": "reference exchange -l {port}",
     "talk": "reference talk 127.0.0.1 {port}",
+    "connect": "reference send 127.0.0.1 {port}",
     "serve": "reference serve {port}",
     "udp-send": "reference udp-send 127.0.0.1 {port} {size}",
     "udp-receive": "reference udp-receive {port}",
@@ -52,6 +55,7 @@ SOCAT = {
     "call": "socat -t 10 - TCP:127.0.0.1:{port}",
     "answer": "socat -t 10 - TCP-LISTEN:{port},bind=127.0.0.1",
     "talk": "socat -t 10 - TCP:127.0.0.1:{port}",
+    "connect": "socat -u - TCP:127.0.0.1:{port}",
     "serve": "socat -u TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr -",
     "udp-send": "socat -u -b {size} - UDP:127.0.0.1:{port}",
     "udp-receive": "socat -u UDP-RECV:{port},bind=127.0.0.1 -",
@@ -65,6 +69,7 @@ PEERS = {
         # It ends with its peer, sometimes before it has sent everything, and says success; then the run has failed.
         "answer": "nc.openbsd -l -N 127.0.0.1 {port}",
         "talk": "nc.openbsd -N 127.0.0.1 {port}",
+        "connect": "nc.openbsd -N 127.0.0.1 {port}",
         "serve": "nc.openbsd -lk -N 127.0.0.1 {port}",
         "udp-send": NO_SIZE,
         "udp-receive": "nc.openbsd -lu -N 127.0.0.1 {port}",
@@ -75,6 +80,7 @@ PEERS = {
         "call": "ncat 127.0.0.1 {port}",
         "answer": "ncat -l 127.0.0.1 {port}",
         "talk": "ncat 127.0.0.1 {port}",
+        "connect": "ncat 127.0.0.1 {port}",
         "serve": "ncat -lk 127.0.0.1 {port}",
         "udp-send": NO_SIZE,
         "udp-receive": "ncat -lu 127.0.0.1 {port}",
@@ -82,13 +88,14 @@ PEERS = {
     "socat": SOCAT,
     "socat -b262144": {
         **{job: words.replace("socat", "socat -b262144", 1) for job, words in SOCAT.items()},
-        "udp-send": Cannot("-b is the size of a datagram"),
+        **dict.fromkeys(("talk", "connect", "serve", "udp-send", "udp-receive"), SMALL),
     },
     "busybox nc": {
         "send": "busybox nc 127.0.0.1 {port}",
         "receive": "busybox nc -l -p {port}",
         "call": Cannot("it ends with the first end of file that comes"),
         "talk": "busybox nc 127.0.0.1 {port}",
+        "connect": "busybox nc 127.0.0.1 {port}",
         "serve": Cannot("it serves one client"),
         "udp-send": NO_UDP,
         "udp-receive": NO_UDP,

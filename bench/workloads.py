@@ -157,7 +157,7 @@ def ping_pong(bench, program, _):
 
 def start_up(bench, program, _):
     with bench.run() as run:
-        starts = run.start("client", ["starts", STARTS, *command(program, "send", port="PORT")],
+        starts = run.start("client", ["starts", STARTS, *command(program, "connect", port="PORT")],
                            environment=program.environment)
         run.wait(starts)
         times = starts.result()
@@ -286,7 +286,7 @@ WORKLOADS = [
     Workload("receive-only", "transfer", "the receiver alone", transfer("file", "null", ends="receiver"), plain,
              "receive", False),
     Workload("ping-pong", "latency", "round trip of 64 bytes", ping_pong, plain, "talk", True),
-    Workload("start-up", "start-up", "start, connect, end of file, exit", start_up, with_static, "send", True),
+    Workload("start-up", "start-up", "start, connect, end of file, exit", start_up, with_static, "connect", True),
     Workload("many-connections", "connections", "clients one after the other", many_connections, plain, "serve", True),
     Workload("udp-send-1400", "udp-send", "sending datagrams of 1400 bytes", udp_send(1400, 256 * MIB),
              with_ways_to_send, "udp-send", True),
