@@ -35,6 +35,18 @@ pub enum Whom {
     First(Option<SockAddr>),
     /// All of a group, or whoever hears a broadcast; anybody may answer.
     Group(SockAddr),
+    /// The one that the socket is connected to; but what others sent before may be among so many
+    /// datagrams that come first.
+    Settling { peer: SockAddr, left: usize },
+}
+
+impl Whom {
+    /// The peer of a socket that was connected a moment ago.
+    pub fn settling(peer: SockAddr, socket: &Descriptor) -> Self {
+        // What a buffer of unknown size can hold is not known either.
+        let room = socket.socket().recv_buffer_size().unwrap_or(usize::MAX);
+        Self::Settling { peer, left: room / LEAST_KEPT }
+    }
 }
 
 /// What an empty datagram means in a transfer of a file: UDP has no end of file of its own.
@@ -111,16 +123,37 @@ impl Datagram {
         &mut self.socket
     }
 
+    /// Whether a datagram from there counts.
+    fn is_meant(&mut self, from: &SockAddr) -> bool {
+        match &mut self.whom {
+            Whom::Connected | Whom::Group(_) => true,
+            Whom::First(first) => first.get_or_insert_with(|| from.clone()) == from,
+            Whom::Settling { peer, left } => {
+                let meant = peer == from;
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.whom = Whom::Connected;
+                }
+                meant
+            }
+        }
+    }
+
     fn next(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if let Some(bytes) = self.inbox.pop_front() {
             buf[..bytes.len()].copy_from_slice(&bytes);
             return Ok(bytes.len());
         }
         for _ in 0..MOST_SKIPPED {
-            let datagram = sys::receive_from(&self.socket, buf)?;
-            if let Whom::First(first) = &mut self.whom
-                && *first.get_or_insert_with(|| datagram.from.clone()) != datagram.from
-            {
+            let datagram = match (sys::receive_from(&self.socket, buf), &self.whom) {
+                // The last of what had waited.
+                (Err(error), Whom::Settling { .. }) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.whom = Whom::Connected;
+                    return Err(error);
+                }
+                (received, _) => received?,
+            };
+            if !self.is_meant(&datagram.from) {
                 continue;
             }
             if datagram.truncated {
@@ -136,8 +169,15 @@ impl Datagram {
 impl Datagram {
     /// Reads as many as there is room for, up to an empty one.
     fn read_batch(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.batch.receive(&self.socket)?;
         let mut filled = 0;
+        if self.batch.front().is_none() {
+            let (size, segment) = self.batch.receive(&self.socket, buf)?;
+            if size == 0 {
+                return Ok(0);
+            }
+            self.received += size.div_ceil(segment) as u64;
+            filled = size;
+        }
         while let Some((bytes, segment)) = self.batch.front() {
             let room = buf.len() - filled;
             let n = if bytes.len() <= room { bytes.len() } else { room - room % segment };
@@ -178,7 +218,7 @@ impl Read for Datagram {
 impl Write for Datagram {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &self.whom {
-            Whom::Connected => match self.together.sent {
+            Whom::Connected | Whom::Settling { .. } => match self.together.sent {
                 Some(segment) if buf.len() > segment => self.write_segments(buf, segment),
                 _ => self.socket.write(buf),
             },
@@ -220,6 +260,10 @@ impl Endpoint for Datagram {
         None
     }
 }
+
+/// Bytes of a receive buffer that the smallest datagram takes, at least (socket(7), SO_RCVBUF counts what
+/// the kernel keeps beside the data).
+const LEAST_KEPT: usize = 512;
 
 /// Datagrams that wait for a session beside its socket.
 const MOST_WAITING: usize = 256;

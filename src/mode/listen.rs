@@ -11,7 +11,7 @@ use super::{
 use crate::{
     endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
     event::{Event, Reactor, Token},
-    net::{Accepted, Address, Arrival, Listener, Transport},
+    net::{Accepted, Address, Arrival, Hears, Listener, Transport},
     plan::{self, Bind, Listen},
     report::Report,
     sys,
@@ -116,7 +116,11 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
         Transport::Stream => Peer::Stream(Stream::new(accepted.socket)),
         Transport::Datagram => {
             let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
-            let whom = accepted.only.map_or(Whom::Connected, |only| Whom::First(Some(only)));
+            let whom = match accepted.hears {
+                Hears::Everybody(only) => Whom::First(Some(only)),
+                Hears::Peer => Whom::Connected,
+                Hears::PeerAfterOthers(peer) => Whom::settling(peer, &accepted.socket),
+            };
             let datagram = Datagram::new(accepted.socket, whom, ends);
             datagram.with_inbox(accepted.inbox).into()
         }

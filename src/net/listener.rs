@@ -51,8 +51,18 @@ pub struct Accepted {
     pub local: Address,
     /// Datagrams that it had sent before it had a socket of its own.
     pub inbox: VecDeque<Vec<u8>>,
-    /// Set where the socket is not connected to the peer: only its datagrams count.
-    pub only: Option<SockAddr>,
+    pub hears: Hears,
+}
+
+/// Whose datagrams an accepted peer's socket brings.
+#[derive(Debug)]
+pub enum Hears {
+    /// Everybody's, since it is not connected: only those from this address count.
+    Everybody(SockAddr),
+    /// The peer's alone.
+    Peer,
+    /// The peer's, after what others may have sent before the socket was connected to this address.
+    PeerAfterOthers(SockAddr),
 }
 
 #[derive(Debug)]
@@ -145,7 +155,13 @@ impl Listener {
                         let Ok(local) = local_address(&socket) else { continue };
                         let peer = Address::from(&peer);
                         let inbox = VecDeque::new();
-                        return Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only: None })));
+                        return Ok(Some(Arrival::Peer(Accepted {
+                            socket,
+                            peer,
+                            local,
+                            inbox,
+                            hears: Hears::Peer,
+                        })));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // accept(2), "Error handling": errors of a connection that is already gone.
@@ -167,7 +183,7 @@ impl Listener {
         if known(&peer) {
             return Ok(Some(Arrival::Datagram { peer, bytes: stray.bytes }));
         }
-        let (socket, mut only) = match self.adopt(&stray) {
+        let (socket, mut hears) = match self.adopt(&stray) {
             Ok(adopted) => adopted,
             Err(error) if is_exhausted(&error) => {
                 self.hold_first(stray);
@@ -184,14 +200,14 @@ impl Listener {
         self.held -= theirs.iter().map(|stray| stray.bytes.len()).sum::<usize>();
         let mut inbox = VecDeque::from([stray.bytes]);
         inbox.extend(theirs.into_iter().map(|stray| stray.bytes));
-        if only.is_none() && !self.sort_out(&socket, stray.from, stray.socket, &mut inbox)? {
-            only = Some(stray.from.into());
+        if matches!(hears, Hears::Peer) && !self.sort_out(&socket, stray.from, stray.socket, &mut inbox)? {
+            hears = Hears::PeerAfterOthers(stray.from.into());
         }
-        Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, only })))
+        Ok(Some(Arrival::Peer(Accepted { socket, peer, local, inbox, hears })))
     }
 
-    /// A socket for the peer of a stray datagram, and whom it has to be narrowed to.
-    fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Option<SockAddr>)> {
+    /// A socket for the peer of a stray datagram, and whom it hears.
+    fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Hears)> {
         let listener = &self.sockets[stray.socket];
         let own = listener.socket().local_addr()?.as_socket().unwrap_or(stray.to);
         let (socket, broadcast) = match self.recipe.branch(listener, stray.to, stray.from) {
@@ -202,14 +218,14 @@ impl Listener {
             result => (result?, stray.to.ip().is_unspecified()),
         };
         if self.many {
-            return Ok((socket, None));
+            return Ok((socket, Hears::Peer));
         }
         // What is sent to a broadcast or a group does not reach a connected socket.
         if broadcast {
-            return Ok((listener.duplicate()?, Some(stray.from.into())));
+            return Ok((listener.duplicate()?, Hears::Everybody(stray.from.into())));
         }
         socket.socket().set_reuse_address(false)?;
-        Ok((socket, None))
+        Ok((socket, Hears::Peer))
     }
 
     /// Between being bound and being connected a peer's socket hears everybody: what others sent in

@@ -10,7 +10,7 @@ pub mod resolve;
 
 pub use self::{
     address::{Address, Family, Location, Transport},
-    listener::{Accepted, Arrival, Listener},
+    listener::{Accepted, Arrival, Hears, Listener},
     race::Race,
     recipe::Recipe,
 };

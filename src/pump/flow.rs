@@ -295,6 +295,13 @@ impl Flow {
         if moved > 0 { Step::Moved(moved) } else { step }
     }
 
+    /// Bytes up to `largest` that leave nothing behind when they go as many at once as may.
+    fn whole_batches(&self, largest: usize) -> usize {
+        let Some(size) = self.shape.segment() else { return largest };
+        let batch = (largest / size).clamp(1, sys::SEGMENTS) * size;
+        largest / batch * batch
+    }
+
     /// Makes as many datagrams as may go at once the piece to send, and tells its size.
     fn join(&mut self, most: usize) -> usize {
         if let Some(size) = self.shape.segment() {
@@ -413,6 +420,13 @@ impl Flow {
             self.state = State::Draining;
             return Step::Moved(0);
         }
+        // One read is one datagram: it must not be larger than one.
+        let most = match (self.shape.sink_datagram, self.shape.stages.change()) {
+            (Some(largest), false) => self.whole_batches(largest) - self.buffer.bytes().len(),
+            // A line feed can become two bytes.
+            (Some(largest), true) => largest / 2,
+            (None, _) => usize::MAX,
+        };
         let route = self.route.get_or_insert_with(|| match self.shape.is_blind() {
             true => Route::choose(from.source().map(Raw::kind), to.sink().map(Raw::kind)),
             false => Route::Copy,
@@ -420,13 +434,6 @@ impl Flow {
         if route.is_direct() {
             return self.pass(from, to, now);
         }
-        // One read is one datagram: it must not be larger than one.
-        let most = match (self.shape.sink_datagram, self.shape.stages.change()) {
-            (Some(largest), false) => largest,
-            // A line feed can become two bytes.
-            (Some(largest), true) => largest / 2,
-            (None, _) => usize::MAX,
-        };
         match route.fill(from, &mut self.buffer, most) {
             Ok(0) => {
                 self.state = State::Draining;

@@ -94,32 +94,24 @@ pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A datagram that was received, and waits to be taken.
+/// Nothing is ever waiting to be taken.
 #[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    waiting: Option<usize>,
-}
+pub struct Batch {}
 
 impl Batch {
-    /// Receives one, if none is waiting to be taken; never waits.
-    pub fn receive(&mut self, socket: &Descriptor) -> io::Result<()> {
-        if self.waiting.is_none() {
-            self.bytes.resize(1 << 16, 0);
-            self.waiting = Some(super::receive_from(socket, &mut self.bytes)?.size);
-        }
-        Ok(())
+    /// Receives one datagram; never waits. Tells its size, twice.
+    pub fn receive(&mut self, socket: &Descriptor, first: &mut [u8]) -> io::Result<(usize, usize)> {
+        let size = super::receive_from(socket, first)?.size;
+        Ok((size, size))
     }
 
-    /// The datagram, and how long it is.
+    /// See `linux/`.
     pub fn front(&self) -> Option<(&[u8], usize)> {
-        self.waiting.map(|size| (&self.bytes[..size], size))
+        None
     }
 
-    /// Takes it.
-    pub fn consume(&mut self, _n: usize) {
-        self.waiting = None;
-    }
+    /// See `linux/`.
+    pub fn consume(&mut self, _n: usize) {}
 }
 
 /// Not known.

@@ -68,11 +68,10 @@ struct Group {
 }
 
 impl Batch {
-    /// Receives what waits on a connected socket, if nothing is waiting to be taken; never waits.
-    pub fn receive(&mut self, socket: &Descriptor) -> io::Result<()> {
-        if !self.groups.is_empty() {
-            return Ok(());
-        }
+    /// Receives what waits on a connected socket, the first of it into `first`, which must have room for
+    /// 64 KiB; never waits. Tells how many bytes that was, and how long each datagram is but the last.
+    /// Only while nothing is waiting to be taken.
+    pub fn receive(&mut self, socket: &Descriptor, first: &mut [u8]) -> io::Result<(usize, usize)> {
         if self.slots == 0 {
             // A kernel without it brings them one by one.
             let _ = super::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
@@ -80,14 +79,15 @@ impl Batch {
         if self.came == self.slots && self.slots < MOST {
             self.slots = (self.slots * 4).clamp(1, MOST);
             // It takes no memory before something comes.
-            self.bytes = vec![0; self.slots * ROOM];
+            self.bytes = vec![0; (self.slots - 1) * ROOM];
         }
         let mut controls = [[0_u64; CONTROL]; MOST];
         // SAFETY: all zeroes is valid for both.
         let (mut parts, mut messages): ([libc::iovec; MOST], [libc::mmsghdr; MOST]) =
             unsafe { (mem::zeroed(), mem::zeroed()) };
-        let slots = self.bytes.chunks_exact_mut(ROOM).zip(&mut controls).zip(&mut parts).zip(&mut messages);
-        for (((slot, control), part), message) in slots {
+        let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(ROOM));
+        for (((slot, control), part), message) in slots.zip(&mut controls).zip(&mut parts).zip(&mut messages)
+        {
             *part = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
             message.msg_hdr.msg_iov = part;
             message.msg_hdr.msg_iovlen = 1;
@@ -113,13 +113,16 @@ impl Batch {
                 },
             }
         };
-        for (slot, message) in messages[..count].iter().enumerate() {
+        let sizes = |message: &libc::mmsghdr| {
             let size = message.msg_len as usize;
-            let segment = segment(&message.msg_hdr).unwrap_or(size);
+            (size, segment(&message.msg_hdr).unwrap_or(size))
+        };
+        for (slot, message) in messages[..count].iter().skip(1).enumerate() {
+            let (size, segment) = sizes(message);
             self.groups.push_back(Group { at: slot * ROOM..slot * ROOM + size, segment });
         }
         self.came = count;
-        Ok(())
+        Ok(sizes(&messages[0]))
     }
 
     /// The datagrams at the front, one behind the other, and how long each is but the last.
@@ -158,7 +161,87 @@ fn segment(message: &libc::msghdr) -> Option<usize> {
 const ROOM: usize = 1 << 16;
 
 /// Messages in one call.
-const MOST: usize = 32;
+const MOST: usize = 16;
 
 /// Words of control data, which holds one number.
 const CONTROL: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// Two sockets that are connected to each other.
+    fn pair() -> (Descriptor, Descriptor) {
+        let [one, other] = [(); 2].map(|()| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        });
+        one.connect(&other.local_addr().unwrap()).unwrap();
+        other.connect(&one.local_addr().unwrap()).unwrap();
+        (one.into(), other.into())
+    }
+
+    /// The sizes of all datagrams that wait, in order, and their bytes.
+    fn receive_all(batch: &mut Batch, socket: &Descriptor) -> (Vec<usize>, Vec<u8>) {
+        let (mut sizes, mut bytes) = (Vec::new(), Vec::new());
+        let mut take = |group: &[u8], segment: usize| {
+            if group.is_empty() {
+                sizes.push(0);
+            }
+            sizes.extend(group.chunks(segment.max(1)).map(<[u8]>::len));
+            bytes.extend_from_slice(group);
+        };
+        let mut first = vec![0; ROOM];
+        while let Ok((size, segment)) = batch.receive(socket, &mut first) {
+            take(&first[..size], segment);
+            while let Some((group, segment)) = batch.front() {
+                take(group, segment);
+                let n = group.len();
+                batch.consume(n);
+            }
+        }
+        (sizes, bytes)
+    }
+
+    #[test]
+    fn each_datagram_keeps_its_size_and_place() {
+        let (from, to) = pair();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut batch = Batch::default();
+        // Room grows from call to call.
+        for _ in 0..3 {
+            let (mut sent, mut wanted) = (0, Vec::new());
+            for (total, segment) in
+                [(5, 5), (14_100, 1400), (0, 1), (60_000, 1000), (1, 1), (0, 1), (3000, 1400)]
+            {
+                let piece = &bytes[sent..sent + total];
+                if total > segment {
+                    assert_eq!(send_segments(&from, piece, segment).unwrap(), total);
+                    wanted.extend(piece.chunks(segment).map(<[u8]>::len));
+                } else {
+                    assert_eq!(from.socket().send(piece).unwrap(), total);
+                    wanted.push(total);
+                }
+                sent += total;
+            }
+            let (sizes, received) = receive_all(&mut batch, &to);
+            assert_eq!(sizes, wanted);
+            assert!(received == bytes[..sent]);
+        }
+        assert_eq!(batch.slots, MOST);
+    }
+
+    #[test]
+    fn segments_that_are_too_large_or_too_many_are_refused_as_a_whole() {
+        let (from, to) = pair();
+        for (total, segment) in [(2 * 65_000, 65_000), (200 * 300, 200), (70_000, 70_000)] {
+            let error = send_segments(&from, &vec![7; total], segment).unwrap_err();
+            assert!(crate::sys::is_segments_refusal(&error), "{total} by {segment}: {error}");
+        }
+        assert!(receive_all(&mut Batch::default(), &to).0.is_empty());
+    }
+}
