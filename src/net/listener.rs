@@ -210,21 +210,30 @@ impl Listener {
     fn adopt(&self, stray: &Stray) -> io::Result<(Descriptor, Hears)> {
         let listener = &self.sockets[stray.socket];
         let own = listener.socket().local_addr()?.as_socket().unwrap_or(stray.to);
-        let (socket, broadcast) = match self.recipe.branch(listener, stray.to, stray.from) {
-            Err(error) if !is_exhausted(&error) && own != stray.to => {
-                // It was sent to an address that nothing can be sent from: a broadcast.
-                (self.recipe.branch(listener, own, stray.from)?, true)
-            }
-            result => (result?, stray.to.ip().is_unspecified()),
+        // What is sent to a broadcast or a group does not reach a connected socket; and one that were made
+        // in vain would take along what came to it. Whether there is a way back, any port can tell.
+        let narrowed = || {
+            let probe =
+                socket2::Socket::new(socket2::Domain::for_address(stray.from), socket2::Type::DGRAM, None)?;
+            probe.connect(&stray.from.into())?;
+            Ok((listener.duplicate()?, Hears::Everybody(stray.from.into())))
         };
-        if self.many {
-            return Ok((socket, Hears::Peer));
+        if !self.many && stray.to.ip().is_unspecified() {
+            return narrowed();
         }
-        // What is sent to a broadcast or a group does not reach a connected socket.
-        if broadcast {
-            return Ok((listener.duplicate()?, Hears::Everybody(stray.from.into())));
+        let socket = match self.recipe.branch(listener, stray.to, stray.from) {
+            // It was sent to an address that nothing can be sent from: a broadcast.
+            Err(error) if !is_exhausted(&error) && own != stray.to => {
+                if !self.many {
+                    return narrowed();
+                }
+                self.recipe.branch(listener, own, stray.from)?
+            }
+            result => result?,
+        };
+        if !self.many {
+            socket.socket().set_reuse_address(false)?;
         }
-        socket.socket().set_reuse_address(false)?;
         Ok((socket, Hears::Peer))
     }
 
