@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     event::Waker,
-    sys::{self, Descriptor},
+    sys::{self, Descriptor, Storage},
 };
 
 /// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
@@ -68,7 +68,7 @@ impl Inward {
                     return waker.wake();
                 }
             };
-            let mut buf = vec![0; ROOM];
+            let mut buf = Storage::new(ROOM);
             loop {
                 let read = file.read(&mut buf);
                 if read.as_ref().is_err_and(|error| sys::is_background_read(error, &file)) {

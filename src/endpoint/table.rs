@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Endpoint, Input, Standard};
-use crate::event::Token;
+use crate::{event::Token, sys::Storage};
 
 /// The table: it has stdin and stdout, and knows how far each seat has read.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Table {
     mute: Option<io::ErrorKind>,
     /// That is news for the seats.
     muted: bool,
-    buf: Vec<u8>,
+    buf: Storage,
 }
 
 /// How far stdin is.
@@ -58,7 +58,7 @@ impl Table {
             said: 0,
             mute: None,
             muted: false,
-            buf: vec![0; CHUNK],
+            buf: Storage::new(CHUNK),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::io::{self, Read};
 
+use crate::sys::Storage;
+
 /// A buffer that starts small, for a hand at the keyboard, and grows while reads fill it.
 #[derive(Debug)]
 pub struct Buffer {
-    bytes: Vec<u8>,
+    bytes: Storage,
     start: usize,
     end: usize,
     most: usize,
@@ -15,13 +17,13 @@ pub struct Buffer {
 impl Buffer {
     /// An empty buffer; it takes memory at the first read.
     pub fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0, end: 0, most: MOST, filled: false }
+        Self { bytes: Storage::default(), start: 0, end: 0, most: MOST, filled: false }
     }
 
     /// An empty buffer for datagrams of up to `largest` bytes: there is always room for one more
     /// behind a part of a line that is being kept.
     pub fn for_datagrams(largest: usize) -> Self {
-        Self { bytes: vec![0; largest * 2], start: 0, end: 0, most: largest * 2, filled: false }
+        Self { bytes: Storage::new(largest * 2), start: 0, end: 0, most: largest * 2, filled: false }
     }
 
     /// What is in it.
@@ -47,7 +49,7 @@ impl Buffer {
         self.end += n;
         self.filled = n == room;
         if self.filled && self.end == self.bytes.len() && self.bytes.len() < self.most {
-            self.bytes.resize((self.bytes.len() * 4).min(self.most), 0);
+            self.grow((self.bytes.len() * 4).min(self.most));
         }
         Ok(n)
     }
@@ -68,9 +70,15 @@ impl Buffer {
         self.end = 0;
     }
 
+    fn grow(&mut self, size: usize) {
+        let mut larger = Storage::new(size);
+        larger[..self.end].copy_from_slice(&self.bytes[..self.end]);
+        self.bytes = larger;
+    }
+
     fn make_room(&mut self) {
         if self.bytes.is_empty() {
-            self.bytes = vec![0; LEAST];
+            self.grow(LEAST);
         }
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -78,7 +86,7 @@ impl Buffer {
             self.start = 0;
         }
         if self.end == self.bytes.len() {
-            self.bytes.resize(self.bytes.len() * 2, 0);
+            self.grow(self.bytes.len() * 2);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Everything unsafe or bound to a platform.
 //!
+//! [`Storage`], memory for the kernel to copy into, is the same everywhere.
+//!
 //! A platform provides, in `unix.rs`, `terminal.rs` and `signal.rs` (Windows would have the same names):
 //!
 //! * [`Descriptor`], [`Kind`], [`Raw`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
@@ -25,6 +27,7 @@
 #![allow(unsafe_code)]
 
 mod signal;
+mod storage;
 mod terminal;
 mod unix;
 
@@ -36,4 +39,4 @@ mod extras;
 #[path = "portable.rs"]
 mod extras;
 
-pub use self::{extras::*, signal::*, terminal::*, unix::*};
+pub use self::{extras::*, signal::*, storage::*, terminal::*, unix::*};

@@ -9,7 +9,7 @@ use std::{
     ptr,
 };
 
-use crate::sys::Descriptor;
+use crate::sys::{Descriptor, Storage};
 
 /// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
 pub const SEGMENTS: usize = 64;
@@ -53,7 +53,7 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
 /// fill it.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    bytes: Storage,
     /// Messages that there was room for in the last call, and how many came.
     slots: usize,
     came: usize,
@@ -79,12 +79,12 @@ impl Batch {
         if self.came == self.slots && self.slots < MOST {
             self.slots = (self.slots * 4).clamp(1, MOST);
             // It takes no memory before something comes.
-            self.bytes = vec![0; (self.slots - 1) * ROOM];
+            self.bytes = Storage::new((self.slots - 1) * ROOM);
         }
         let mut controls = [[0_u64; CONTROL]; MOST];
-        // SAFETY: all zeroes is valid for both.
-        let (mut parts, mut messages): ([libc::iovec; MOST], [libc::mmsghdr; MOST]) =
-            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MOST];
+        // SAFETY: all zeroes is a valid `mmsghdr`.
+        let mut messages: [libc::mmsghdr; MOST] = unsafe { mem::zeroed() };
         let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(ROOM));
         for (((slot, control), part), message) in slots.zip(&mut controls).zip(&mut parts).zip(&mut messages)
         {
