@@ -1,6 +1,8 @@
 //! What only Linux has. `portable.rs` mirrors it.
 
 mod datagram;
+#[cfg(target_env = "gnu")]
+mod linked;
 mod splice;
 
 pub use self::{datagram::*, splice::*};
