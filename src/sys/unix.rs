@@ -380,17 +380,10 @@ pub fn receive_from(socket: &Descriptor, buf: &mut [u8]) -> io::Result<Received>
         message.msg_name = storage.cast();
         // SAFETY: `length` is valid for reads, and holds the size of `storage`.
         message.msg_namelen = unsafe { *length };
-        let size = loop {
+        let size = retry(|| {
             // SAFETY: every pointer in `message` is valid for the length beside it.
-            let n = unsafe { libc::recvmsg(socket.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
-            match usize::try_from(n) {
-                Ok(n) => break n,
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error => return Err(error),
-                },
-            }
-        };
+            counted(unsafe { libc::recvmsg(socket.fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })
+        })?;
         // SAFETY: `length` is valid for writes.
         unsafe { *length = message.msg_namelen };
         Ok(size)
@@ -428,6 +421,12 @@ pub fn service_name(port: u16, datagram: bool) -> Option<String> {
     let flags = libc::NI_NUMERICHOST | if datagram { libc::NI_DGRAM } else { 0 };
     let (_, service) = dns_lookup::getnameinfo(&address, flags).ok()?;
     service.parse::<u16>().is_err().then_some(service)
+}
+
+/// What a call of libc counted; it returns a negative number for an error.
+pub(super) fn counted(result: isize) -> rustix::io::Result<usize> {
+    let error = || Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO);
+    usize::try_from(result).map_err(|_| error())
 }
 
 /// Calls again what a signal interrupted.

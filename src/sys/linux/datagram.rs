@@ -9,7 +9,7 @@ use std::{
     ptr,
 };
 
-use crate::sys::{Descriptor, Storage};
+use crate::sys::{Descriptor, Storage, counted, retry};
 
 /// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
 pub const SEGMENTS: usize = 64;
@@ -35,17 +35,10 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
         (*header).cmsg_len = libc::CMSG_LEN(mem::size_of::<u16>() as u32) as _;
         libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
     }
-    loop {
+    retry(|| {
         // SAFETY: every pointer in `message` is valid for the length beside it.
-        let n = unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
-        match usize::try_from(n) {
-            Ok(n) => return Ok(n),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
-        }
-    }
+        counted(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) })
+    })
 }
 
 /// Datagrams that were received in one call and wait to be taken (recvmmsg(2)); the kernel may have put
@@ -94,25 +87,12 @@ impl Batch {
             message.msg_hdr.msg_control = control.as_mut_ptr().cast();
             message.msg_hdr.msg_controllen = mem::size_of_val(control) as _;
         }
-        let count = loop {
-            // SAFETY: the first `slots` messages have pointers that are valid for the lengths beside them.
-            let n = unsafe {
-                libc::recvmmsg(
-                    socket.as_fd().as_raw_fd(),
-                    messages.as_mut_ptr(),
-                    self.slots as _,
-                    libc::MSG_DONTWAIT as _,
-                    ptr::null_mut(),
-                )
-            };
-            match usize::try_from(n) {
-                Ok(n) => break n,
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error => return Err(error),
-                },
-            }
-        };
+        let (fd, room, flags) = (socket.as_fd().as_raw_fd(), self.slots as _, libc::MSG_DONTWAIT as _);
+        let count = retry(|| {
+            // SAFETY: the first `room` messages have pointers that are valid for the lengths beside them.
+            let count = unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), room, flags, ptr::null_mut()) };
+            counted(count as isize)
+        })?;
         let sizes = |message: &libc::mmsghdr| {
             let size = message.msg_len as usize;
             (size, segment(&message.msg_hdr).unwrap_or(size))
