@@ -164,9 +164,7 @@ impl Datagram {
         }
         Err(io::ErrorKind::Interrupted.into())
     }
-}
 
-impl Datagram {
     /// Reads as many as there is room for, up to an empty one.
     fn read_batch(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
@@ -190,9 +188,21 @@ impl Datagram {
             filled += n;
         }
         if filled == 0 {
+            // An empty one is a read of its own.
             self.batch.consume(0);
         }
         Ok(filled)
+    }
+
+    fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
+        if !self.apart {
+            match sys::send_segments(&self.socket, buf, segment) {
+                // A device may be unable, or a datagram would have to be fragmented.
+                Err(error) if sys::is_segments_refusal(&error) => self.apart = true,
+                result => return result,
+            }
+        }
+        self.socket.write(&buf[..segment])
     }
 }
 
@@ -229,19 +239,6 @@ impl Write for Datagram {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Datagram {
-    fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
-        if !self.apart {
-            match sys::send_segments(&self.socket, buf, segment) {
-                // A device may be unable, or a datagram would have to be fragmented.
-                Err(error) if sys::is_segments_refusal(&error) => self.apart = true,
-                result => return result,
-            }
-        }
-        self.socket.write(&buf[..segment])
     }
 }
 

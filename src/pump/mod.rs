@@ -6,12 +6,14 @@ mod ending;
 mod flow;
 mod pace;
 mod route;
+mod shape;
 
 pub use self::{
     cut::Cut,
     ending::{Ending, Scene, Side, Source, Verdict, Why},
-    flow::{Fault, Flow, Shape, State},
+    flow::{Fault, Flow, State},
     pace::Pace,
+    shape::Shape,
 };
 
 use std::time::Instant;

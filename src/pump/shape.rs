@@ -1,0 +1,62 @@
+//! What a direction is told before it begins.
+
+use super::{Cut, Pace};
+use crate::stage::Stages;
+
+/// How a direction is to behave.
+#[derive(Debug)]
+pub struct Shape {
+    pub cut: Cut,
+    pub pace: Pace,
+    pub stages: Stages,
+    /// Bytes of the largest datagram of the source; `None` for a stream.
+    pub source_datagram: Option<usize>,
+    /// Bytes of the largest datagram of the sink, each piece being one; `None` for a stream.
+    pub sink_datagram: Option<usize>,
+    /// Whether the reader of the sink may leave without that being a failure (stdout, as in `| head`).
+    pub reader_may_leave: bool,
+    /// Whether the end of the source is passed on (`--no-shutdown` clears it).
+    pub pass_eof: bool,
+    /// Reads after which we have had enough (`-W`).
+    pub limit: Option<u64>,
+}
+
+impl Shape {
+    /// Bytes of the datagrams that may go to the sink many at once: nothing has to see them one by one.
+    pub fn segment(&self) -> Option<usize> {
+        match self.cut {
+            Cut::Chunks(size) if self.sink_datagram.is_some() && !self.is_watched() => Some(size),
+            Cut::AsRead | Cut::Chunks(_) | Cut::Lines(_) => None,
+        }
+    }
+
+    /// Whether datagrams may come from the source many at once.
+    pub fn joins(&self) -> bool {
+        self.source_datagram.is_some() && !self.is_watched()
+    }
+
+    /// Whether something has to see the pieces, or sets their pace, or counts how they are read.
+    fn is_watched(&self) -> bool {
+        self.stages.change() || self.stages.look() || self.pace.has_delay() || self.limit.is_some()
+    }
+
+    /// Whether the bytes can move without our seeing them.
+    pub(super) fn is_blind(&self) -> bool {
+        let datagrams = self.source_datagram.or(self.sink_datagram).is_some();
+        self.cut == Cut::AsRead && !datagrams && !self.is_watched()
+    }
+
+    /// Moves everything as it comes.
+    pub fn plain() -> Self {
+        Self {
+            cut: Cut::AsRead,
+            pace: Pace::new(None, None),
+            stages: Stages::default(),
+            source_datagram: None,
+            sink_datagram: None,
+            reader_may_leave: false,
+            pass_eof: true,
+            limit: None,
+        }
+    }
+}
