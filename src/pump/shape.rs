@@ -30,9 +30,9 @@ impl Shape {
         }
     }
 
-    /// Whether datagrams may come from the source many at once.
+    /// Whether datagrams may come from the source many at once, which loses where each one ends.
     pub fn joins(&self) -> bool {
-        self.source_datagram.is_some() && !self.is_watched()
+        self.source_datagram.is_some() && self.sink_datagram.is_none() && !self.is_watched()
     }
 
     /// Whether something has to see the pieces, or sets their pace, or counts how they are read.
