@@ -68,6 +68,26 @@ fn lines_become_datagrams() {
 }
 
 #[test]
+fn silence_ends_a_line_that_has_no_end() {
+    let server = udp();
+    let remote = Remote::new(["-u", "--lines", "127.0.0.1", &port(&server)]).stdin("question").start();
+    let (_, from) = receive(&server);
+    server.send_to(b"an answer without an end", from).unwrap();
+    let ended = remote.wait();
+    assert_eq!((ended.code, &*ended.stdout), (0, &b"an answer without an end"[..]), "{}", ended.stderr);
+
+    // And so nobody is kept for ever.
+    let listener = Remote::new(["-lkuv", "--lines", "-w", "1", "127.0.0.1", "0"]).stdin_open().start();
+    for _ in 0..20 {
+        let peer = udp();
+        peer.send_to(b"no end", ("127.0.0.1", listener.port())).unwrap();
+    }
+    let ended = listener.wait();
+    assert_eq!(ended.stdout, b"no end".repeat(20));
+    assert!(ended.code == 1 && ended.stderr.contains("nobody came within 1 s"), "{}", ended.stderr);
+}
+
+#[test]
 fn files_are_cut_so_that_nothing_fragments() {
     let server = udp();
     let dir = Dir::new();

@@ -3,16 +3,17 @@
 use std::{
     fs::{self, File},
     io::{Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     process::Stdio,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::{Dir, Ended, Remote, Server, client, has, noise, on_linux, read_all, reset, run};
+use crate::bench::{Dir, Ended, Remote, Server, client, has, noise, on_linux, pipe, read_all, reset, run};
 
 /// Where what we send comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -316,6 +317,57 @@ fn a_reset_is_told() {
 }
 
 #[test]
+fn a_peer_that_ended_first_and_then_resets_has_not_got_the_file() {
+    let bytes = noise(12_000_000);
+    for source in Source::FILES {
+        let (dir, server) = (Dir::new(), Server::new());
+        // Between two steps of the rate, all that was sent is acknowledged.
+        let remote = source.remote(&dir, &bytes, &server, &["--json", "--rate", "1M"]).start();
+        let mut peer = server.accept();
+        peer.shutdown(Shutdown::Write).unwrap();
+        peer.read_exact(&mut vec![0; 100_000]).unwrap();
+        reset(peer);
+        let ended = remote.wait();
+        assert_eq!(ended.code, 1, "{source:?}: {}", ended.stderr);
+        assert_eq!(object(&ended)["end"], "failed", "{source:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_slow_reader_is_no_silent_peer() {
+    let bytes = noise(12_000_000);
+    for (kind, nonblocking) in [("pipe", true), ("socket", true), ("shared socket", false)] {
+        let server = Server::new();
+        let (mut reader, stdout): (Box<dyn Read>, OwnedFd) = if kind == "pipe" {
+            let (reader, writer) = pipe();
+            (Box::new(reader), writer.into())
+        } else {
+            let (ours, others) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(nonblocking).unwrap();
+            (Box::new(others), ours.into())
+        };
+        let remote = Remote::new(["-q", "0.2", "127.0.0.1", &server.port()])
+            .stdin_from(Stdio::null())
+            .stdout_to(stdout)
+            .start();
+        let peer = server.accept();
+        let (mut sender, all) = (peer.try_clone().unwrap(), bytes.clone());
+        let sending = thread::spawn(move || sender.write_all(&all).unwrap());
+        remote_is_stuck(&remote);
+        // Longer than silence may last.
+        thread::sleep(Duration::from_millis(300));
+        let mut received = vec![0; bytes.len()];
+        reader.read_exact(&mut received).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert!(received == bytes, "{kind}");
+        sending.join().unwrap();
+        // Now it is the peer that is silent.
+        let ended = remote.wait();
+        assert_eq!(ended.code, 0, "{kind}: {}", ended.stderr);
+        drop(peer);
+    }
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_sent() {
     let (bytes, more) = (noise(24_000_000), b"and more".repeat(100_000));
     for source in Source::FILES {
@@ -396,6 +448,18 @@ fn the_kernel_moves_what_it_can() {
         };
         assert!(ok, "{source:?}: {sendfile} by sendfile, {splice} by splice, {copied} copied");
     }
+    // Each of many clients has a file of its own, though they share stdout.
+    let dir = Dir::new();
+    let (log, path) = (dir.join("log"), dir.file("sent", &bytes));
+    let strace = ["strace", "-o", log.to_str().unwrap(), "-e", "trace=sendfile"];
+    let remote = Remote::through(&strace, ["-lkv", "-p", "0", "-s", path.to_str().unwrap()]).start();
+    assert!(read_all(&mut client(remote.port())) == bytes);
+    // strace passes no signal on.
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", remote.id())).unwrap();
+    let child = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+    kill_process(child, Signal::TERM).unwrap();
+    remote.wait();
+    assert_eq!(moved(&fs::read_to_string(log).unwrap(), &["sendfile"]), bytes.len());
     for sink in Sink::ALL {
         let dir = Dir::new();
         let log = dir.join("log");

@@ -39,6 +39,8 @@ pub struct Session {
     cut_short: bool,
     /// The kernel has reported a hang-up that was not looked into yet.
     hung_up: bool,
+    /// At the end, the reader of our output took nothing.
+    unread: bool,
 }
 
 /// What the two sides are called.
@@ -91,6 +93,7 @@ impl Session {
             interrupted: None,
             cut_short: false,
             hung_up: false,
+            unread: false,
         }
     }
 
@@ -114,7 +117,7 @@ impl Session {
             turn = self.pump.advance(local, &mut self.peer, now);
         }
         let paced = matches!(turn, Turn::Blocked(Some(_)));
-        let scene = self.scene(paced, now);
+        let scene = self.scene(local, paced, now);
         if let Some((signal, until)) = self.interrupted {
             let running = |side| matches!(side, Side::Left(_) | Side::Open);
             let flushed = !running(scene.inbound) && !scene.outbound.is_some_and(running);
@@ -134,7 +137,10 @@ impl Session {
             stream.probe();
         }
         match (verdict, turn) {
-            (Verdict::Over(why), _) => self.finish(End::Over(why), now),
+            (Verdict::Over(why), _) => {
+                self.write_rest(local, now);
+                self.finish(End::Over(why), now)
+            }
             (Verdict::Continue(until), Turn::Blocked(wake)) => Status::Waiting(earlier(until, wake)),
             (Verdict::Continue(_), Turn::Yielded) => Status::Yielded,
         }
@@ -182,20 +188,32 @@ impl Session {
         report::figures(sent, received, now - self.started)
     }
 
-    fn scene(&mut self, paced: bool, now: Instant) -> Scene {
+    /// What came and is still with us, as a line without its end, is written if there is room for it.
+    fn write_rest(&mut self, local: &mut dyn Endpoint, now: Instant) {
+        self.unread = self.pump.inbound.is_held_up(local);
+        if !self.unread && self.pump.inbound.pending() > 0 {
+            self.pump.inbound.stop(true);
+            self.pump.advance(local, &mut self.peer, now);
+        }
+    }
+
+    fn scene(&mut self, local: &dyn Endpoint, paced: bool, now: Instant) -> Scene {
         let inbound = side(&self.pump.inbound, &mut self.inbound_end, now);
         let outbound = self.pump.outbound.as_ref().map(|flow| side(flow, &mut self.outbound_end, now));
         // Only when a side has ended does it matter, and asking is a system call.
         let ended = !matches!(inbound, Side::Open) && outbound.is_some();
         let unacknowledged = if ended { self.unacknowledged() } else { 0 };
+        let ours_ended = matches!(outbound, Some(Side::Finished(_)));
+        let unread = (ours_ended || self.ending.datagrams) && self.pump.inbound.is_held_up(local);
+        let wanted = |flow: &Flow| self.ending.source == Source::File && flow.was_cut_off();
         let since_heard = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
         Scene {
             outbound,
             inbound,
             heard: self.pump.inbound.reads() > 0,
-            unwritten: self.pump.inbound.pending() > 0,
+            unread,
             paced,
-            pending: self.pump.outbound.as_ref().is_some_and(|flow| flow.pending() > 0),
+            pending: self.pump.outbound.as_ref().is_some_and(|flow| flow.pending() > 0 || wanted(flow)),
             last_in: self.pump.inbound.last(),
             last_out: self.pump.outbound.as_ref().map_or(self.started, Flow::last),
             unacknowledged,
@@ -294,7 +312,7 @@ impl Session {
             (_, End::Over(Why::Gone)) => format!("{peer} does not answer any more"),
             (_, End::Over(Why::Idle)) => {
                 let idle = self.ending.idle.unwrap_or_default();
-                let who = if summary.unwritten > 0 { self.names.sink.clone() } else { peer.to_string() };
+                let who = if self.unread { self.names.sink.clone() } else { peer.to_string() };
                 format!("{who}: nothing moved for {} s", idle.as_secs_f64())
             }
             (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),

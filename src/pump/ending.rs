@@ -60,10 +60,10 @@ pub struct Scene {
     pub inbound: Side,
     /// Whether the peer has ever sent something.
     pub heard: bool,
-    /// Whether something that we have read waits for the peer to take it.
+    /// Whether something that we have read, or must read, waits for the peer to take it.
     pub pending: bool,
-    /// Whether something that came waits to be written.
-    pub unwritten: bool,
+    /// Whether the reader of our output takes no more for now.
+    pub unread: bool,
     /// Whether we hold ourselves back (`--rate`, `-d`).
     pub paced: bool,
     /// When something last came from the peer.
@@ -119,7 +119,7 @@ impl Ending {
         let last = scene.last_in.max(scene.last_out);
         match (self.silence.filter(|_| scene.heard || self.met), self.idle) {
             // It is the reader of our output that is slow.
-            (Some(_), _) if scene.unwritten => stage,
+            (Some(_), _) if scene.unread => stage,
             (Some(silence), _) => after(last, silence, Why::Silence, until, now),
             (None, Some(idle)) if !scene.paced => after(last, idle, Why::Idle, until, now),
             (None, _) => stage,
@@ -153,7 +153,7 @@ impl Ending {
     fn after_us(&self, scene: &Scene, at: Instant, now: Instant) -> Verdict {
         let quiet = match (self.datagrams, self.quiet) {
             // It is the reader of our output that is slow.
-            _ if scene.unwritten => return Verdict::Continue(None),
+            _ if scene.unread => return Verdict::Continue(None),
             (true, _) if self.send_only => return Verdict::Over(Why::Done),
             (_, Some(quiet)) => quiet,
             (true, None) if !self.listening => ANSWER,
@@ -257,7 +257,7 @@ mod tests {
                 inbound,
                 heard: true,
                 pending: false,
-                unwritten: false,
+                unread: false,
                 paced: false,
                 last_in: self.at(10),
                 last_out: self.at(10),
@@ -294,7 +294,7 @@ mod tests {
         let nothing_yet = Scene { heard: false, ..scene(None, Open) };
         let held_up_refused = Scene { pending: true, ..scene(Some(Refused), done(20)) };
         let in_flight = Scene { unacknowledged: 5, ..scene(Some(Open), done(20)) };
-        let slow_reader = |outbound| Scene { unwritten: true, ..scene(outbound, Open) };
+        let slow_reader = |outbound| Scene { unread: true, ..scene(outbound, Open) };
         let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
         let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
         let dead = Scene { since_heard: Some(GONE), ..on_its_way };

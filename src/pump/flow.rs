@@ -34,6 +34,15 @@ pub enum Fault {
     Stage(io::Error),
 }
 
+/// Who held a direction up when it last could not go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Waits {
+    /// The kernel, which moves the bytes, does not say.
+    Either,
+    Sink,
+    Source,
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
@@ -58,6 +67,9 @@ pub struct Flow {
     shape: Shape,
     state: State,
     fault: Option<Fault>,
+    waits: Waits,
+    /// The sink refused before the source had come to its end.
+    cut_off: bool,
     /// Chosen at the first read.
     route: Option<Route>,
     /// As read.
@@ -86,6 +98,8 @@ impl Flow {
             shape,
             state: State::Open,
             fault: None,
+            waits: Waits::Source,
+            cut_off: false,
             route: None,
             buffer,
             filtered: Vec::new(),
@@ -106,6 +120,20 @@ impl Flow {
     /// What went wrong, if something did: the flow is finished then.
     pub fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+
+    /// Whether it is the sink that takes no more for now.
+    pub fn is_held_up(&self, to: &dyn Endpoint) -> bool {
+        match self.waits {
+            Waits::Either => to.sink().is_some_and(|sink| !sys::has_room(sink)),
+            Waits::Sink => true,
+            Waits::Source => false,
+        }
+    }
+
+    /// Whether the sink refused while the source still went on.
+    pub fn was_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// Bytes that the sink has taken.
@@ -166,6 +194,7 @@ impl Flow {
         now: Instant,
         share: usize,
     ) -> Step {
+        self.waits = Waits::Source;
         let mut moved = 0;
         loop {
             match self.step(from, to, now) {
@@ -224,8 +253,9 @@ impl Flow {
                         return self.fail(Fault::Stage(error));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Step::Blocked(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break self.wait(Waits::Sink),
                 Err(error) if self.shape.sink_datagram.is_some() && sys::is_exhausted(&error) => {
+                    self.waits = Waits::Sink;
                     break Step::Blocked(Some(now + DEVICE_BUSY));
                 }
                 Err(error) => {
@@ -240,7 +270,7 @@ impl Flow {
     /// Bytes up to `largest` that leave nothing behind when they go as many at once as may.
     fn whole_batches(&self, largest: usize) -> usize {
         let Some(size) = self.shape.segment() else { return largest };
-        let batch = (largest / size).clamp(1, sys::SEGMENTS) * size;
+        let batch = batch(size, largest);
         largest / batch * batch
     }
 
@@ -249,7 +279,7 @@ impl Flow {
         if let Some(size) = self.shape.segment() {
             let kept = self.buffer.bytes().len();
             let whole = if self.state == State::Draining { kept } else { kept - kept % size };
-            self.piece = whole.min((most / size).clamp(1, sys::SEGMENTS) * size);
+            self.piece = whole.min(batch(size, most));
         }
         self.piece
     }
@@ -304,7 +334,7 @@ impl Flow {
                 self.count(n, 1, now);
                 return Step::Moved(n);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait(Waits::Sink),
             Err(error) if sys::is_refusal(&error) => return self.fall_back(),
             Err(error) => self.refuse(error, to),
         }
@@ -328,7 +358,7 @@ impl Flow {
                 self.count(n, 1, now);
                 Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Either),
             Err(error) if sys::is_refusal(&error) => self.fall_back(),
             Err(error) if to.broken().is_some() => {
                 self.refuse(error, to);
@@ -336,6 +366,11 @@ impl Flow {
             }
             Err(error) => self.fail_source(error),
         }
+    }
+
+    fn wait(&mut self, waits: Waits) -> Step {
+        self.waits = waits;
+        Step::Blocked(None)
     }
 
     /// It is our own pace that lets nothing move before `when`; silence counts from there.
@@ -348,7 +383,7 @@ impl Flow {
         let fallen = self.route.as_mut().map_or(Ok(()), |route| route.fall_back(&mut self.buffer));
         match fallen {
             Ok(()) => Step::Moved(0),
-            Err(error) => self.fail_source(error),
+            Err(error) => self.fail(Fault::Source(error)),
         }
     }
 
@@ -386,7 +421,7 @@ impl Flow {
                 self.last = now;
                 Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Source),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) if sys::is_refusal(&error) && !matches!(route, Route::Copy) => self.fall_back(),
             Err(error) => self.fail_source(error),
@@ -412,7 +447,7 @@ impl Flow {
                 self.buffer.clear();
                 Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Source),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) => self.fail(Fault::Source(error)),
         }
@@ -422,7 +457,7 @@ impl Flow {
         if self.shape.pass_eof {
             match to.finish() {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait(Waits::Sink),
                 // A peer that has reset is told nothing; whether bytes were lost, the session finds out.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
                 Err(error) => {
@@ -447,6 +482,7 @@ impl Flow {
                 _ => State::Finished,
             };
         } else {
+            self.cut_off = self.state == State::Open;
             self.returned = to.held();
             self.moved -= self.returned as u64;
             self.fail(Fault::Sink(error));
@@ -463,6 +499,11 @@ impl Flow {
 /// What is left of the piece: behind a filter, of what the filter made of it.
 fn ready<'a>(filtered: &'a [u8], buffer: &'a Buffer, piece: usize) -> &'a [u8] {
     if filtered.is_empty() { &buffer.bytes()[..piece] } else { &filtered[filtered.len() - piece..] }
+}
+
+/// Bytes of the datagrams of `size` bytes that may go at once, when at most `most` bytes may.
+fn batch(size: usize, most: usize) -> usize {
+    (most / size).clamp(1, sys::SEGMENTS) * size
 }
 
 /// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).

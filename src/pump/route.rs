@@ -109,7 +109,8 @@ fn refused() -> io::Error {
     io::ErrorKind::Unsupported.into()
 }
 
-/// Bytes in one call that fill a pipe as it was made (pipe(7)): its other side is no hand at a keyboard.
+/// Bytes in one call that fill a pipe as it was made (pipe(7)): then it is made as large as ours, though it
+/// is not ours. Whoever is at its other side is no hand at a keyboard, and sees only that more goes in.
 const BUSY: usize = 64 << 10;
 
 #[cfg(test)]

@@ -47,12 +47,12 @@ pub fn send_file(_from: Raw<'_>, _to: Raw<'_>, _most: usize) -> io::Result<usize
 }
 
 /// The kernel moves nothing by itself.
-pub fn splice(_from: Raw<'_>, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
+pub fn splice(_from: impl AsFd, _to: impl AsFd, _most: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A pipe is as large as it is.
-pub fn enlarge(_pipe: Raw<'_>) {}
+pub fn enlarge(_pipe: impl AsFd) {}
 
 /// There is never one.
 #[derive(Debug)]

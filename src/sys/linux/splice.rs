@@ -7,7 +7,7 @@ use std::{
 
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
-use crate::sys::{Kind, Raw, retry};
+use crate::sys::{Raw, retry};
 
 /// Moves up to `most` bytes of a file to a socket; 0 is the end of the file (sendfile(2)).
 pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
@@ -15,22 +15,13 @@ pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
 }
 
 /// Moves up to `most` bytes, one of both being a pipe; 0 is the end of the source (splice(2)).
-pub fn splice(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
-    splice_between(from, to, most)
-}
-
-fn splice_between(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+pub fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     retry(|| rustix::pipe::splice(&from, None, &to, None, most, SpliceFlags::NONBLOCK))
 }
 
-/// Lets a pipe hold as much as one of ours does, if we may (fcntl(2), F_SETPIPE_SZ).
-pub fn enlarge(pipe: Raw<'_>) {
-    if pipe.kind() == Kind::Pipe {
-        enlarge_pipe(pipe);
-    }
-}
-
-fn enlarge_pipe(pipe: impl AsFd) {
+/// Lets a pipe hold as much as one of ours does, if we may (fcntl(2), F_SETPIPE_SZ). What is no pipe stays
+/// as it is.
+pub fn enlarge(pipe: impl AsFd) {
     // The system may limit what all pipes of a user hold (pipe(7)): a small one serves as well.
     if rustix::pipe::fcntl_getpipe_size(&pipe).is_ok_and(|size| size < PIPE_SIZE) {
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_SIZE);
@@ -49,7 +40,11 @@ impl Pipe {
     /// An empty one.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        enlarge_pipe(&writer);
+        enlarge(&writer);
+        // A user who has many pipes gets very small ones (pipe(7)).
+        if rustix::pipe::fcntl_getpipe_size(&writer)? < LEAST {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         Ok(Self { reader, writer, held: 0 })
     }
 
@@ -60,14 +55,14 @@ impl Pipe {
 
     /// Moves in what the source has; 0 is its end.
     pub fn fill(&mut self, from: Raw<'_>) -> io::Result<usize> {
-        let n = splice_between(from, &self.writer, PIPE_SIZE)?;
+        let n = splice(from, &self.writer, PIPE_SIZE)?;
         self.held += n;
         Ok(n)
     }
 
     /// Moves up to `most` bytes out.
     pub fn drain(&mut self, to: Raw<'_>, most: usize) -> io::Result<usize> {
-        let n = splice_between(&self.reader, to, most.min(self.held))?;
+        let n = splice(&self.reader, to, most.min(self.held))?;
         self.held -= n;
         Ok(n)
     }
@@ -80,6 +75,9 @@ impl Read for Pipe {
         Ok(n)
     }
 }
+
+/// Bytes in a pipe that is worth having.
+const LEAST: usize = 64 << 10;
 
 /// Bytes in a pipe: what an unprivileged user may have (pipe(7), pipe-max-size).
 const PIPE_SIZE: usize = 1 << 20;
