@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{Endpoint, Input, Standard};
-use crate::{event::Token, sys::Storage};
+use crate::{
+    event::Token,
+    sys::{Raw, Storage},
+};
 
 /// The table: it has stdin and stdout, and knows how far each seat has read.
 #[derive(Debug)]
@@ -252,6 +255,14 @@ impl Endpoint for Seat<'_> {
 
     fn broken(&mut self) -> Option<io::Error> {
         if self.shared.output { self.table.mute.map(io::Error::from) } else { self.own.broken() }
+    }
+
+    fn source(&self) -> Option<Raw<'_>> {
+        if self.shared.input { None } else { self.own.source() }
+    }
+
+    fn sink(&self) -> Option<Raw<'_>> {
+        if self.shared.output { None } else { self.own.sink() }
     }
 }
 
