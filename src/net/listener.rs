@@ -213,13 +213,20 @@ impl Listener {
         // What is sent to a broadcast or a group does not reach a connected socket; and one that were made
         // in vain would take along what came to it. Whether there is a way back, any port can tell.
         let narrowed = || {
-            let probe =
-                socket2::Socket::new(socket2::Domain::for_address(stray.from), socket2::Type::DGRAM, None)?;
-            probe.connect(&stray.from.into())?;
+            way_back(stray.from)?;
             Ok((listener.duplicate()?, Hears::Everybody(stray.from.into())))
         };
         if !self.many && stray.to.ip().is_unspecified() {
             return narrowed();
+        }
+        // For a single peer the listener itself will do, if answers leave from where they must. What is
+        // on its way to it now would be lost in any other socket's favour.
+        if !self.many
+            && (own == stray.to || canonical(way_back(stray.from)?).ip() == canonical(stray.to).ip())
+        {
+            let socket = listener.duplicate()?;
+            socket.socket().connect(&stray.from.into())?;
+            return Ok((socket, Hears::PeerAfterOthers(stray.from.into())));
         }
         let socket = match self.recipe.branch(listener, stray.to, stray.from) {
             // It was sent to an address that nothing can be sent from: a broadcast.
@@ -285,6 +292,13 @@ impl Listener {
 /// stops a listener from accepting.
 pub fn is_exhausted(error: &io::Error) -> bool {
     sys::is_exhausted(error)
+}
+
+/// Where a datagram to `peer` would leave from, the port aside.
+fn way_back(peer: SocketAddr) -> io::Result<SocketAddr> {
+    let probe = socket2::Socket::new(socket2::Domain::for_address(peer), socket2::Type::DGRAM, None)?;
+    probe.connect(&peer.into())?;
+    Ok(probe.local_addr()?.as_socket().unwrap_or(peer))
 }
 
 /// The next datagram of an IP socket.
