@@ -216,6 +216,10 @@ def with_ways_to_send(all_programs):
     found = []
     for program in plain(all_programs):
         found.append(program)
+        if not cannot(program, "send-file"):
+            # The others do not hold back for a slow receiver.
+            unpaced = program.jobs["udp-send"] + " --rate 100G"
+            found.append(variant(program, "--rate 100G", **{"udp-send": unpaced}))
         if program.name == "C reference":
             one_by_one = "reference udp-send-one 127.0.0.1 {port} {size}"
             found.append(variant(program, "one by one", **{"udp-send": one_by_one}))

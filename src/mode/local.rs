@@ -155,7 +155,10 @@ pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Re
     };
     Ok(Shape {
         cut,
-        pace: Pace::new(plan.rate, plan.delay),
+        pace: match plan.rate {
+            None if datagrams => Pace::for_datagrams(plan.chunk, plan.delay),
+            rate => Pace::new(rate, plan.delay),
+        },
         stages: stages(plan, plan.crlf, dump, Direction::Sent)?,
         sink_datagram: datagrams.then_some(LARGEST_DATAGRAM),
         pass_eof: plan.pass_eof,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub struct Pace {
     /// Bytes per second (`--rate`).
     rate: Option<u64>,
+    /// Bytes that may be saved up while the source is silent.
+    burst: f64,
     /// Between the starts of pieces (`-d`).
     delay: Option<Duration>,
     /// Bytes that may go at `since`; below zero after a piece that could not be divided.
@@ -19,7 +21,16 @@ pub struct Pace {
 impl Pace {
     /// `rate` in bytes per second, `delay` between pieces.
     pub fn new(rate: Option<u64>, delay: Option<Duration>) -> Self {
-        Self { rate, delay, tokens: 0.0, since: None, next: None }
+        let burst = rate.map_or(0.0, |rate| (rate as f64 * SAVED).max(1.0));
+        Self { rate, burst, delay, tokens: 0.0, since: None, next: None }
+    }
+
+    /// As many datagrams of `size` bytes in a millisecond as half a receiver's buffer holds: nothing else
+    /// holds a sender back, and a receiver that has to wait for its turn can still catch up.
+    pub fn for_datagrams(size: usize, delay: Option<Duration>) -> Self {
+        let burst = RECEIVE_BUFFER / 2 / (size + DATAGRAM_COST) * size;
+        let (rate, burst) = (burst as u64 * 1000, burst as f64);
+        Self { rate: Some(rate), burst, delay, tokens: burst, since: None, next: None }
     }
 
     /// Whether pieces are kept apart in time.
@@ -39,14 +50,13 @@ impl Pace {
     pub fn allow(&mut self, now: Instant) -> Result<usize, Instant> {
         let Some(rate) = self.rate else { return Ok(usize::MAX) };
         let rate = rate as f64;
-        let burst = (rate * BURST).max(1.0);
         let since = *self.since.get_or_insert(now);
         if now > since {
             let gained = (now - since).as_secs_f64() * rate;
-            self.tokens = (self.tokens + gained).min(burst);
+            self.tokens = (self.tokens + gained).min(self.burst);
             self.since = Some(now);
         }
-        let wanted = burst.min(MOST_AT_ONCE).min(rate * STEP).max(1.0);
+        let wanted = (self.burst * WORTH).min(MOST_AT_ONCE).min(rate * STEP).max(1.0);
         if self.tokens >= wanted {
             return Ok(self.tokens as usize);
         }
@@ -66,7 +76,16 @@ impl Pace {
 }
 
 /// Seconds of the rate that may be saved up while the source is silent.
-const BURST: f64 = 0.1;
+const SAVED: f64 = 0.1;
+
+/// Bytes of the receive buffer that a Linux program has when it asks for nothing (socket(7), rmem_default).
+const RECEIVE_BUFFER: usize = 212_992;
+
+/// Bytes that the kernel counts for a datagram beside its data, at least.
+const DATAGRAM_COST: usize = 1024;
+
+/// The part of a burst that is worth waking up for.
+const WORTH: f64 = 0.25;
 
 /// Seconds of the rate that are worth waking up for.
 const STEP: f64 = 0.01;
@@ -124,6 +143,32 @@ mod tests {
         let next = now + Duration::from_secs(2);
         assert_eq!(pace.start(now), Err(next));
         assert_eq!(pace.start(next), Ok(()));
+    }
+
+    #[test]
+    fn datagrams_leave_as_half_a_receive_buffer_holds_them() {
+        for size in [1_usize, 64, 512, 1400, 9000, 65_507] {
+            let now = Instant::now();
+            let mut pace = Pace::for_datagrams(size, None);
+            let (mut time, mut datagrams) = (now, Vec::new());
+            while time < now + Duration::from_millis(30) {
+                match pace.allow(time) {
+                    Ok(_) => {
+                        pace.spend(size, true, time);
+                        datagrams.push(time);
+                    }
+                    Err(when) => time = when,
+                }
+            }
+            // Those of any millisecond, with what the kernel keeps for each.
+            let most = datagrams.iter().enumerate().map(|(first, start)| {
+                let end = *start + Duration::from_millis(1);
+                datagrams.partition_point(|at| *at < end) - first
+            });
+            let most = most.max().unwrap();
+            assert!(most * (size + DATAGRAM_COST) <= RECEIVE_BUFFER / 2, "{size}: {most}");
+            assert!(datagrams.len() >= 25, "{size}: {}", datagrams.len());
+        }
     }
 
     #[test]
