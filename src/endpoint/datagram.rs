@@ -20,7 +20,7 @@ pub struct Datagram {
     ends: Ends,
     together: Together,
     /// The way to the peer has refused datagrams that go together.
-    apart: bool,
+    segments_refused: bool,
     batch: Batch,
     received: u64,
     lost: u64,
@@ -63,8 +63,9 @@ pub struct Ends {
 pub struct Together {
     /// What is written is cut into datagrams of so many bytes.
     pub sent: Option<usize>,
-    /// A read brings as many as there is room for, one behind the other.
-    pub received: bool,
+    /// A read brings as many as there is room for, one behind the other, from so many messages at most;
+    /// each takes 64 KiB of memory, but the first.
+    pub received: Option<usize>,
 }
 
 impl Datagram {
@@ -76,7 +77,7 @@ impl Datagram {
             whom,
             ends,
             together: Together::default(),
-            apart: false,
+            segments_refused: false,
             batch: Batch::default(),
             received: 0,
             lost: 0,
@@ -86,6 +87,13 @@ impl Datagram {
     /// Changes how datagrams go together: at first, each is a read or a write of its own.
     pub fn put_together(&mut self, together: Together) {
         self.together = together;
+        if together.sent.is_some() {
+            // The kernel keeps half as much beside the bytes of a bundle as beside those of single datagrams:
+            // no more of them are to be under way before a slow line, which drops bundles whole.
+            let room = self.socket.socket().send_buffer_size().unwrap_or_default();
+            // It doubles what it is given (socket(7), SO_SNDBUF).
+            let _ = self.socket.socket().set_send_buffer_size(room / 4);
+        }
     }
 
     /// Begins with what came before.
@@ -166,10 +174,10 @@ impl Datagram {
     }
 
     /// Reads as many as there is room for, up to an empty one.
-    fn read_batch(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    fn read_batch(&mut self, buf: &mut [u8], most: usize) -> io::Result<usize> {
         let mut filled = 0;
         if self.batch.front().is_none() {
-            let (size, segment) = self.batch.receive(&self.socket, buf)?;
+            let (size, segment) = self.batch.receive(&self.socket, buf, most)?;
             if size == 0 {
                 return Ok(0);
             }
@@ -188,17 +196,16 @@ impl Datagram {
             filled += n;
         }
         if filled == 0 {
-            // An empty one is a read of its own.
-            self.batch.consume(0);
+            self.batch.skip_empty();
         }
         Ok(filled)
     }
 
     fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
-        if !self.apart {
+        if !self.segments_refused {
             match sys::send_segments(&self.socket, buf, segment) {
                 // A device may be unable, or a datagram would have to be fragmented.
-                Err(error) if sys::is_segments_refusal(&error) => self.apart = true,
+                Err(error) if sys::is_segments_refusal(&error) => self.segments_refused = true,
                 result => return result,
             }
         }
@@ -210,12 +217,16 @@ impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_SKIPPED {
             let alone = matches!(self.whom, Whom::Connected);
-            let together = self.together.received && alone && self.inbox.is_empty();
-            match if together { self.read_batch(buf) } else { self.next(buf) } {
+            let together = self.together.received.filter(|_| alone && self.inbox.is_empty());
+            let read = match together {
+                Some(most) => self.read_batch(buf, most),
+                None => self.next(buf),
+            };
+            match read {
                 // An empty datagram is no end, unless a file is being transferred.
                 Ok(0) if !self.ends.heed => self.received += 1,
                 Ok(n) => {
-                    self.received += u64::from(n > 0 && !together);
+                    self.received += u64::from(n > 0 && together.is_none());
                     return Ok(n);
                 }
                 result => return result,

@@ -349,7 +349,9 @@ pub fn begin(
     let outbound = if sends { Some(local::outbound(plan, source, dump)?) } else { None };
     if let (Peer::Datagram(datagram), Address::Inet(_)) = (&mut peer, &names.peer) {
         let sent = outbound.as_ref().and_then(Shape::segment);
-        datagram.put_together(Together { sent, received: inbound.joins() });
+        // Of many peers, each has only the memory that it must have.
+        let messages = if plan.many { 1 } else { sys::MESSAGES };
+        datagram.put_together(Together { sent, received: inbound.joins().then_some(messages) });
     }
     let inbound = Flow::new(inbound, now);
     let outbound = outbound.map(|shape| Flow::new(shape, now));

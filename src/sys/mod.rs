@@ -17,7 +17,7 @@
 //!
 //! * [`accept`]: a connection that never makes us wait;
 //! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`]: bytes that the kernel moves by itself;
-//! * [`send_segments`], [`SEGMENTS`], [`Batch`]: many datagrams in one call;
+//! * [`send_segments`], [`SEGMENTS`], [`Batch`], [`MESSAGES`]: many datagrams in one call;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`dropped`], [`figures`]: what the kernel knows of a socket;

@@ -94,13 +94,21 @@ pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Messages that one call can receive.
+pub const MESSAGES: usize = 1;
+
 /// Nothing is ever waiting to be taken.
 #[derive(Debug, Default)]
 pub struct Batch {}
 
 impl Batch {
     /// Receives one datagram; never waits. Tells its size, twice.
-    pub fn receive(&mut self, socket: &Descriptor, first: &mut [u8]) -> io::Result<(usize, usize)> {
+    pub fn receive(
+        &mut self,
+        socket: &Descriptor,
+        first: &mut [u8],
+        _most: usize,
+    ) -> io::Result<(usize, usize)> {
         let size = super::receive_from(socket, first)?.size;
         Ok((size, size))
     }
@@ -109,6 +117,9 @@ impl Batch {
     pub fn front(&self) -> Option<(&[u8], usize)> {
         None
     }
+
+    /// See `linux/`.
+    pub fn skip_empty(&mut self) {}
 
     /// See `linux/`.
     pub fn consume(&mut self, _n: usize) {}

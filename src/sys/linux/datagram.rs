@@ -14,6 +14,9 @@ use crate::sys::{Descriptor, Storage, counted, retry};
 /// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
 pub const SEGMENTS: usize = 64;
 
+/// Messages that one call can receive.
+pub const MESSAGES: usize = 16;
+
 /// Sends `buf` as datagrams of `segment` bytes each, the last one perhaps shorter, from a connected
 /// socket; at most [`SEGMENTS`]. Devices and paths that cannot refuse as a whole (udp(7), UDP_SEGMENT).
 pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Result<usize> {
@@ -61,23 +64,28 @@ struct Group {
 }
 
 impl Batch {
-    /// Receives what waits on a connected socket, the first of it into `first`, which must have room for
-    /// 64 KiB; never waits. Tells how many bytes that was, and how long each datagram is but the last.
+    /// Receives what waits on a connected socket, at most `most` messages, the first of them into `first`,
+    /// which must have room for 64 KiB; never waits. Tells how many bytes that was, and how long each datagram is but the last.
     /// Only while nothing is waiting to be taken.
-    pub fn receive(&mut self, socket: &Descriptor, first: &mut [u8]) -> io::Result<(usize, usize)> {
+    pub fn receive(
+        &mut self,
+        socket: &Descriptor,
+        first: &mut [u8],
+        most: usize,
+    ) -> io::Result<(usize, usize)> {
         if self.slots == 0 {
             // A kernel without it brings them one by one.
             let _ = super::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         }
-        if self.came == self.slots && self.slots < MOST {
-            self.slots = (self.slots * 4).clamp(1, MOST);
+        if self.came == self.slots && self.slots < most {
+            self.slots = (self.slots * 4).clamp(1, most.min(MESSAGES));
             // It takes no memory before something comes.
             self.bytes = Storage::new((self.slots - 1) * ROOM);
         }
-        let mut controls = [[0_u64; CONTROL]; MOST];
-        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MOST];
+        let mut controls = [[0_u64; CONTROL]; MESSAGES];
+        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MESSAGES];
         // SAFETY: all zeroes is a valid `mmsghdr`.
-        let mut messages: [libc::mmsghdr; MOST] = unsafe { mem::zeroed() };
+        let mut messages: [libc::mmsghdr; MESSAGES] = unsafe { mem::zeroed() };
         let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(ROOM));
         for (((slot, control), part), message) in slots.zip(&mut controls).zip(&mut parts).zip(&mut messages)
         {
@@ -110,6 +118,11 @@ impl Batch {
         self.groups.front().map(|group| (&self.bytes[group.at.clone()], group.segment))
     }
 
+    /// Takes the datagram at the front, which is empty.
+    pub fn skip_empty(&mut self) {
+        self.groups.pop_front();
+    }
+
     /// Takes `n` bytes off the front datagrams: whole ones.
     pub fn consume(&mut self, n: usize) {
         let Some(group) = self.groups.front_mut() else { return };
@@ -139,9 +152,6 @@ fn segment(message: &libc::msghdr) -> Option<usize> {
 
 /// Bytes of the largest message: a datagram, or several that the kernel has put together.
 const ROOM: usize = 1 << 16;
-
-/// Messages in one call.
-const MOST: usize = 16;
 
 /// Words of control data, which holds one number.
 const CONTROL: usize = 4;
@@ -176,12 +186,14 @@ mod tests {
             bytes.extend_from_slice(group);
         };
         let mut first = vec![0; ROOM];
-        while let Ok((size, segment)) = batch.receive(socket, &mut first) {
+        while let Ok((size, segment)) = batch.receive(socket, &mut first, MESSAGES) {
             take(&first[..size], segment);
             while let Some((group, segment)) = batch.front() {
                 take(group, segment);
-                let n = group.len();
-                batch.consume(n);
+                match group.len() {
+                    0 => batch.skip_empty(),
+                    n => batch.consume(n),
+                }
             }
         }
         (sizes, bytes)
@@ -212,7 +224,7 @@ mod tests {
             assert_eq!(sizes, wanted);
             assert!(received == bytes[..sent]);
         }
-        assert_eq!(batch.slots, MOST);
+        assert_eq!(batch.slots, MESSAGES);
     }
 
     #[test]
