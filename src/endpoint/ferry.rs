@@ -76,6 +76,10 @@ impl Inward {
                     thread::sleep(FOREGROUND);
                     continue;
                 }
+                // Whoever else has the description wants it so.
+                if would_block(&read) && sys::wait_to_read(&file).is_ok() {
+                    continue;
+                }
                 let mut deck = shared.deck();
                 match read {
                     Ok(0) => deck.last = true,
@@ -150,7 +154,10 @@ impl Outward {
                 buf.clear();
                 buf.extend(deck.bytes.iter());
                 drop(deck);
-                let written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
+                let mut written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
+                if would_block(&written) {
+                    written = sys::wait_to_write(&file).map(|()| 0);
+                }
                 let mut deck = shared.deck();
                 match written {
                     Ok(n) => drop(deck.bytes.drain(..n)),
@@ -219,6 +226,10 @@ impl Write for Outward {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn would_block(result: &io::Result<usize>) -> bool {
+    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Bytes on board at most.

@@ -30,6 +30,11 @@ pub trait Endpoint: Read + Write {
     /// Why what is written here can no longer be read by anybody, if that is so.
     fn broken(&mut self) -> Option<io::Error>;
 
+    /// Why nothing more came from here, if that was no end of file: an error that was learnt of another way.
+    fn lost(&self) -> Option<io::Error> {
+        None
+    }
+
     /// Bytes that were written here and are not on their way yet: after a failure, they never will be.
     fn held(&self) -> usize {
         0
@@ -123,6 +128,13 @@ impl Endpoint for Peer {
 
     fn broken(&mut self) -> Option<io::Error> {
         self.endpoint().broken()
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        match self {
+            Self::Datagram(datagram) => datagram.lost(),
+            Self::Stream(stream) => stream.lost(),
+        }
     }
 
     fn source(&self) -> Option<Raw<'_>> {

@@ -14,12 +14,14 @@ use crate::sys::{self, Descriptor, Raw};
 pub struct Stream {
     socket: Descriptor,
     probing: bool,
+    /// The error of the connection. The kernel tells it once, and then says end of file.
+    lost: Option<io::Error>,
 }
 
 impl Stream {
     /// Takes a socket that is connected.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, probing: false }
+        Self { socket, probing: false, lost: None }
     }
 
     /// The socket, for what the kernel knows of it.
@@ -70,7 +72,19 @@ impl Endpoint for Stream {
     }
 
     fn broken(&mut self) -> Option<io::Error> {
-        self.socket.broken()
+        if self.lost.is_none() {
+            let error = self.socket.broken()?;
+            // Both sides have closed: what came before that is whole.
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Some(error);
+            }
+            self.lost = Some(error);
+        }
+        self.lost()
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.lost.as_ref().map(sys::same)
     }
 
     fn source(&self) -> Option<Raw<'_>> {

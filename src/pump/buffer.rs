@@ -85,11 +85,15 @@ impl Buffer {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.bytes.len() {
+        // A pipe may keep packets, and drops what there is no room for (pipe(7), O_DIRECT).
+        if self.bytes.len() - self.end < PACKET {
             self.grow(self.bytes.len() * 2);
         }
     }
 }
+
+/// Bytes of a packet at most (limits.h(0P), PIPE_BUF).
+const PACKET: usize = 4096;
 
 /// Bytes at first: more than anybody types, less than a page table notices.
 const LEAST: usize = 16 << 10;

@@ -127,7 +127,7 @@ impl Flow {
         match self.waits {
             Waits::Either => to.sink().is_some_and(|sink| !sys::has_room(sink)),
             Waits::Sink => true,
-            Waits::Source => false,
+            Waits::Source => to.held() > 0,
         }
     }
 
@@ -179,10 +179,18 @@ impl Flow {
 
     /// Gives up on the sink: nobody reads it any more.
     pub fn check(&mut self, to: &mut dyn Endpoint) {
-        if matches!(self.state, State::Open | State::Draining)
-            && let Some(error) = to.broken()
-        {
-            self.refuse(error, to);
+        match (self.state, &self.fault) {
+            (State::Open | State::Draining, _) => {
+                if let Some(error) = to.broken() {
+                    self.refuse(error, to);
+                }
+            }
+            // All was sent, but not all may have arrived.
+            (State::Finished, None) => {
+                let broken = to.broken().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+                self.fault = broken.map(Fault::Sink);
+            }
+            (State::Discarding | State::Finished, _) => {}
         }
     }
 
@@ -348,11 +356,12 @@ impl Flow {
             Err(when) => return self.hold_back(when),
         };
         let Some(route) = &mut self.route else { return Step::Finished };
-        match route.pass(from, to, most) {
-            Ok(0) => {
-                self.state = State::Draining;
-                Step::Moved(0)
-            }
+        let passed = route.pass(from, to, most);
+        if brought_nothing(&passed) && route.is_stopped(from) {
+            return self.fall_back();
+        }
+        match passed {
+            Ok(0) => self.end(from),
             Ok(n) => {
                 self.reads += 1;
                 self.count(n, 1, now);
@@ -411,11 +420,12 @@ impl Flow {
         if route.is_direct() {
             return self.pass(from, to, now);
         }
-        match route.fill(from, &mut self.buffer, most) {
-            Ok(0) => {
-                self.state = State::Draining;
-                Step::Moved(0)
-            }
+        let filled = route.fill(from, &mut self.buffer, most);
+        if brought_nothing(&filled) && route.is_stopped(from) {
+            return self.fall_back();
+        }
+        match filled {
+            Ok(0) => self.end(from),
             Ok(n) => {
                 self.reads += 1;
                 self.last = now;
@@ -426,6 +436,15 @@ impl Flow {
             Err(error) if sys::is_refusal(&error) && !matches!(route, Route::Copy) => self.fall_back(),
             Err(error) => self.fail_source(error),
         }
+    }
+
+    /// Nothing more comes from the source.
+    fn end(&mut self, from: &dyn Endpoint) -> Step {
+        if let Some(error) = from.lost() {
+            return self.fail_source(error);
+        }
+        self.state = State::Draining;
+        Step::Moved(0)
     }
 
     /// The source has failed; what was read before is good.
@@ -449,7 +468,11 @@ impl Flow {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Source),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
-            Err(error) => self.fail(Fault::Source(error)),
+            // What would still have come, nobody wants.
+            Err(_) => {
+                self.state = State::Finished;
+                Step::Finished
+            }
         }
     }
 
@@ -472,7 +495,9 @@ impl Flow {
 
     /// The sink takes no more.
     fn refuse(&mut self, error: io::Error, to: &dyn Endpoint) {
-        if self.shape.reader_may_leave && error.kind() == io::ErrorKind::BrokenPipe {
+        // Of a UNIX socket, a reader that leaves something unread resets it.
+        let left = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        if self.shape.reader_may_leave && left {
             self.buffer.clear();
             self.filtered.clear();
             self.piece = 0;
@@ -493,6 +518,13 @@ impl Flow {
         self.fault.get_or_insert(fault);
         self.state = State::Finished;
         Step::Finished
+    }
+}
+
+fn brought_nothing(result: &io::Result<usize>) -> bool {
+    match result {
+        Ok(n) => *n == 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
 }
 

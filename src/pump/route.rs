@@ -74,6 +74,15 @@ impl Route {
         buffer.fill(from, most)
     }
 
+    /// Whether there is something that only a read gets past, although the kernel moves nothing more (tcp(7), urgent
+    /// data).
+    pub fn is_stopped(&self, from: &dyn Endpoint) -> bool {
+        match self {
+            Self::Splice { .. } | Self::Through(Some(_)) => from.source().is_some_and(sys::at_mark),
+            Self::Copy | Self::SendFile | Self::Through(None) => false,
+        }
+    }
+
     /// Bytes that are held outside the buffer.
     pub fn held(&self) -> usize {
         match self {

@@ -8,10 +8,11 @@
 //!   descriptors, ours and inherited;
 //! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
-//! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`has_room`]: files and devices;
+//! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`has_room`], [`wait_to_read`],
+//!   [`wait_to_write`]: files and devices;
 //! * [`LineMode`], [`Keys`]: the terminal's line editing, taken over and given back;
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals;
-//! * [`reason`], and the predicates that tell one error from another.
+//! * [`reason`], [`same`], and the predicates that tell one error from another.
 //!
 //! And, in `linux/`, or in `portable.rs` where there is no such thing:
 //!
@@ -20,7 +21,7 @@
 //! * [`send_segments`], [`SEGMENTS`], [`Batch`], [`MESSAGES`]: many datagrams in one call;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
-//! * [`unacknowledged`], [`dropped`], [`figures`]: what the kernel knows of a socket;
+//! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
 //! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
 //! * [`want_destination`], [`destination`]: the address a datagram was sent to.
 

@@ -125,6 +125,11 @@ impl Batch {
     pub fn consume(&mut self, _n: usize) {}
 }
 
+/// Nothing is spliced here that could stop at it.
+pub fn at_mark(_socket: Raw<'_>) -> bool {
+    false
+}
+
 /// Not known.
 pub fn unacknowledged(_socket: &Descriptor) -> u64 {
     0

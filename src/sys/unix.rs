@@ -261,6 +261,20 @@ pub fn has_room(fd: impl AsFd) -> bool {
     rustix::event::poll(&mut poll, Some(&now)).is_ok() && poll[0].revents().contains(PollFlags::OUT)
 }
 
+/// Waits until a read from a description that others have made non-blocking would bring something, or an end.
+pub fn wait_to_read(fd: impl AsFd) -> io::Result<()> {
+    wait(fd, PollFlags::IN)
+}
+
+/// Waits until a write to a description that others have made non-blocking would take something, or fail.
+pub fn wait_to_write(fd: impl AsFd) -> io::Result<()> {
+    wait(fd, PollFlags::OUT)
+}
+
+fn wait(fd: impl AsFd, what: PollFlags) -> io::Result<()> {
+    retry(|| rustix::event::poll(&mut [PollFd::new(&fd, what)], None).map(|_| ()))
+}
+
 /// Whether a read failed only because we are a background job (termios(3), SIGTTIN ignored).
 pub fn is_background_read(error: &io::Error, terminal: impl AsFd) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !is_foreground(terminal)
@@ -298,6 +312,11 @@ pub fn reason(error: &io::Error) -> String {
         }
         _ => text.to_owned(),
     }
+}
+
+/// The same error once more: errors of the standard library cannot be copied.
+pub fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 /// Whether the process or the machine has run out of descriptors or memory.

@@ -22,7 +22,7 @@ use rustix::{
 };
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
-use super::{Descriptor, Kind};
+use super::{Descriptor, Kind, Raw};
 
 /// A non-blocking description of our own for a pipe or a terminal that we inherited (`proc_pid_fd(5)`).
 /// A terminal is opened for writing too, for the echo.
@@ -76,6 +76,14 @@ pub fn unacknowledged(socket: &Descriptor) -> u64 {
     // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int.
     let asked = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut held) };
     if asked == 0 { u64::try_from(held).unwrap_or(0) } else { 0 }
+}
+
+/// Whether the next byte of a socket is urgent (sockatmark(3)): splice(2) stops there, as if nothing more had come.
+pub fn at_mark(socket: Raw<'_>) -> bool {
+    let mut at: c_int = 0;
+    // SAFETY: SIOCATMARK writes one int.
+    let asked = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCATMARK, &raw mut at) };
+    asked == 0 && at != 0
 }
 
 /// Datagrams that came but found the socket's buffer full (socket(7), `SO_MEMINFO`).
@@ -192,3 +200,6 @@ fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int) -> io::Res
     };
     if asked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// `linux/sockios.h`; libc has no name for it.
+const SIOCATMARK: libc::Ioctl = 0x8905;
