@@ -119,6 +119,7 @@ pub fn ending(plan: &plan::Session, source: Source) -> Ending {
         quiet: plan.quiet,
         idle: plan.idle,
         silence,
+        marks_end: plan.mark_end,
         met: plan.many,
     }
 }

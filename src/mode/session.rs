@@ -41,6 +41,10 @@ pub struct Session {
     hung_up: bool,
     /// At the end, the reader of our output took nothing.
     unread: bool,
+    /// Bytes that our output had taken, and had not passed on at the end.
+    held: u64,
+    /// Bytes of ours that were not acknowledged when we last looked, and when that last became another number.
+    acknowledged: (u64, Instant),
 }
 
 /// What the two sides are called.
@@ -94,6 +98,8 @@ impl Session {
             cut_short: false,
             hung_up: false,
             unread: false,
+            held: 0,
+            acknowledged: (0, now),
         }
     }
 
@@ -121,7 +127,8 @@ impl Session {
         if let Some((signal, until)) = self.interrupted {
             let running = |side| matches!(side, Side::Left(_) | Side::Open);
             let flushed = !running(scene.inbound) && !scene.outbound.is_some_and(running);
-            return if flushed || now >= until {
+            return if flushed && local.held() == 0 || now >= until {
+                self.held = local.held() as u64;
                 self.finish(End::Interrupted(signal), now)
             } else {
                 match turn {
@@ -139,6 +146,7 @@ impl Session {
         match (verdict, turn) {
             (Verdict::Over(why), _) => {
                 self.write_rest(local, now);
+                self.held = local.held() as u64;
                 self.finish(End::Over(why), now)
             }
             (Verdict::Continue(until), Turn::Blocked(wake)) => Status::Waiting(earlier(until, wake)),
@@ -201,9 +209,13 @@ impl Session {
         let inbound = side(&self.pump.inbound, &mut self.inbound_end, now);
         let outbound = self.pump.outbound.as_ref().map(|flow| side(flow, &mut self.outbound_end, now));
         // Only when a side has ended does it matter, and asking is a system call.
-        let ended = !matches!(inbound, Side::Open) && outbound.is_some();
-        let unacknowledged = if ended { self.unacknowledged() } else { 0 };
         let ours_ended = matches!(outbound, Some(Side::Finished(_)));
+        let ended = !matches!(inbound, Side::Open) && outbound.is_some();
+        let asked = ended || (ours_ended && self.ending.quiet.is_some());
+        let unacknowledged = if asked { self.unacknowledged() } else { 0 };
+        if self.acknowledged.0 != unacknowledged {
+            self.acknowledged = (unacknowledged, now);
+        }
         let unread = (ours_ended || self.ending.datagrams) && self.pump.inbound.is_held_up(local);
         let wanted = |flow: &Flow| self.ending.source == Source::File && flow.was_cut_off();
         let since_heard = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
@@ -217,6 +229,7 @@ impl Session {
             last_in: self.pump.inbound.last(),
             last_out: self.pump.outbound.as_ref().map_or(self.started, Flow::last),
             unacknowledged,
+            last_acknowledged: self.acknowledged.1,
             since_heard: since_heard.map(|figures| Duration::from_millis(figures.since_heard.into())),
         }
     }
@@ -258,6 +271,8 @@ impl Session {
             datagrams: datagrams.then_some(count),
             digest: flow.and_then(|flow| flow.stages().digest.as_ref()).map(ToString::to_string),
         };
+        // What the sink has refused was counted by the flow.
+        let held = if inbound.fault().is_some() { 0 } else { self.held };
         let mut summary = Summary {
             transport: match &self.peer {
                 _ if matches!(self.names.peer, Address::Unix(_)) => "unix",
@@ -272,7 +287,7 @@ impl Session {
             end: end.name(),
             error: None,
             undelivered: pending + on_its_way,
-            unwritten: inbound.pending(),
+            unwritten: inbound.pending() + held,
             dropped: self.peer.dropped(),
             file: None,
             tcp: None,
@@ -286,6 +301,7 @@ impl Session {
                 End::Behind | End::Over(_) => None,
             },
         };
+        summary.received.bytes -= held;
         summary.error = self.error(end, &summary);
         summary
     }
@@ -321,6 +337,9 @@ impl Session {
                 format!("{} datagrams from {peer} were lost: the receive buffer was full", summary.dropped)
             }
             (_, End::Over(Why::Quiet)) if summary.undelivered > 0 => format!("{peer} takes nothing more"),
+            _ if self.held > 0 && summary.undelivered == 0 => {
+                format!("{} takes nothing more", self.names.sink)
+            }
             _ if summary.undelivered + summary.unwritten > 0 => format!("{peer} has closed"),
             _ => return None,
         };
@@ -346,8 +365,11 @@ pub fn begin(
 ) -> Result<Session> {
     let now = Instant::now();
     let inbound = local::inbound(plan, &names.peer, dump)?;
-    let outbound = if sends { Some(local::outbound(plan, source, dump)?) } else { None };
+    let mut outbound = if sends { Some(local::outbound(plan, source, dump)?) } else { None };
     if let (Peer::Datagram(datagram), Address::Inet(_)) = (&mut peer, &names.peer) {
+        if let Some(outbound) = &mut outbound {
+            outbound.sink_joins = datagram.joins();
+        }
         let sent = outbound.as_ref().and_then(Shape::segment);
         // Of many peers, each has only the memory that it must have.
         let messages = if plan.many { 1 } else { sys::MESSAGES };

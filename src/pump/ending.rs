@@ -32,6 +32,8 @@ pub struct Ending {
     pub idle: Option<Duration>,
     /// Silence that ends a session of datagrams well, once something has come.
     pub silence: Option<Duration>,
+    /// Datagrams are followed by one that marks their end (`-s`): what may come then is an answer.
+    pub marks_end: bool,
     /// The session began with something that came, though it may have been empty.
     pub met: bool,
 }
@@ -72,6 +74,8 @@ pub struct Scene {
     pub last_out: Instant,
     /// Bytes that the peer's system has not acknowledged.
     pub unacknowledged: u64,
+    /// When that number last changed.
+    pub last_acknowledged: Instant,
     /// How long the peer's system has acknowledged nothing, where that is known.
     pub since_heard: Option<Duration>,
 }
@@ -155,8 +159,14 @@ impl Ending {
             // It is the reader of our output that is slow.
             _ if scene.unread => return Verdict::Continue(None),
             (true, _) if self.send_only => return Verdict::Over(Why::Done),
+            // What is under way is no silence.
+            (false, Some(quiet)) if scene.unacknowledged > 0 => {
+                let last = at.max(scene.last_in).max(scene.last_acknowledged);
+                let look = Some(now + patience(scene, now));
+                return after(last, quiet.max(UNDER_WAY), Why::Quiet, look, now);
+            }
             (_, Some(quiet)) => quiet,
-            (true, None) if !self.listening => ANSWER,
+            (true, None) if !self.listening || self.marks_end => ANSWER,
             (_, None) => return Verdict::Continue(None),
         };
         after(at.max(scene.last_in), quiet, Why::Quiet, None, now)
@@ -210,6 +220,9 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long our pipe may be silent when the peer has had its say.
 const SILENT_PIPE: Duration = Duration::from_secs(2);
 
+/// How long nothing may be acknowledged of what is still under way, whatever `-q` says of silence.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
 /// How often we look whether the last bytes were acknowledged: at first, and at last.
 const ACKNOWLEDGE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -237,6 +250,7 @@ mod tests {
             quiet: None,
             idle: None,
             silence: None,
+            marks_end: false,
             met: false,
         }
     }
@@ -262,6 +276,7 @@ mod tests {
                 last_in: self.at(10),
                 last_out: self.at(10),
                 unacknowledged: 0,
+                last_acknowledged: self.at(10),
                 since_heard: None,
             }
         }
@@ -295,6 +310,11 @@ mod tests {
         let held_up_refused = Scene { pending: true, ..scene(Some(Refused), done(20)) };
         let in_flight = Scene { unacknowledged: 5, ..scene(Some(Open), done(20)) };
         let slow_reader = |outbound| Scene { unread: true, ..scene(outbound, Open) };
+        let under_way = |second| Scene {
+            unacknowledged: 5,
+            last_acknowledged: t.at(second),
+            ..scene(Some(done(20)), Open)
+        };
         let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
         let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
         let dead = Scene { since_heard: Some(GONE), ..on_its_way };
@@ -311,6 +331,9 @@ mod tests {
             ("our source has ended, -q 7", quiet.clone(), scene(Some(done(20)), Open), 26, until(27)),
             ("our source has ended 7 s ago, -q 7", quiet.clone(), scene(Some(done(20)), Open), 27, over(Why::Quiet)),
             ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, go_on),
+            ("our source has ended, -q 7, and it is on its way", quiet.clone(), under_way(10), 29, Verdict::Continue(Some(t.at(29) + ACKNOWLEDGE.1))),
+            ("our source has ended, -q 7, and nothing is acknowledged for 10 s", quiet.clone(), under_way(10), 30, over(Why::Quiet)),
+            ("our source has ended, -q 7, and more was acknowledged", quiet.clone(), under_way(25), 30, Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1))),
             // Rule 2: the peer has ended.
             ("the peer has ended, we are at a terminal", terminal.clone(), scene(Some(Open), done(20)), 20, over(Why::PeerClosed)),
             ("the peer has ended, we send a file", file.clone(), scene(Some(Open), done(20)), 995, until(1000)),
@@ -357,6 +380,7 @@ mod tests {
             ("a query had answers, and our reader is slow", query.clone(), slow_reader(Some(done(20))), 99, go_on),
             ("a query is refused", query.clone(), scene(Some(Refused), Open), 20, over(Why::Failed)),
             ("a listener goes on when its source has ended", server.clone(), scene(Some(done(20)), Open), 999, go_on),
+            ("a listener has sent a marked file, and had no answer for 1 s", Ending { marks_end: true, ..server.clone() }, scene(Some(done(20)), Open), 21, over(Why::Quiet)),
             ("only sent, all is said", shout.clone(), scene(Some(done(20)), Open), 20, over(Why::Done)),
             ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, go_on),
             ("a file is received: nothing has come yet, -w 7", receiver_w.clone(), nothing_yet, 17, over(Why::Idle)),
