@@ -96,6 +96,11 @@ impl Datagram {
         }
     }
 
+    /// Whether datagrams can go through the kernel together: for that, it has to know whom they are for.
+    pub fn joins(&self) -> bool {
+        matches!(self.whom, Whom::Connected | Whom::Settling { .. })
+    }
+
     /// Begins with what came before.
     pub fn with_inbox(self, inbox: VecDeque<Vec<u8>>) -> Self {
         Self { inbox, ..self }

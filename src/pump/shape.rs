@@ -13,6 +13,8 @@ pub struct Shape {
     pub source_datagram: Option<usize>,
     /// Bytes of the largest datagram of the sink, each piece being one; `None` for a stream.
     pub sink_datagram: Option<usize>,
+    /// Whether the sink takes many datagrams at once, and cuts them where they end.
+    pub sink_joins: bool,
     /// Whether the reader of the sink may leave without that being a failure (stdout, as in `| head`).
     pub reader_may_leave: bool,
     /// Whether the end of the source is passed on (`--no-shutdown` clears it).
@@ -25,7 +27,7 @@ impl Shape {
     /// Bytes of the datagrams that may go to the sink many at once: nothing has to see them one by one.
     pub fn segment(&self) -> Option<usize> {
         match self.cut {
-            Cut::Chunks(size) if self.sink_datagram.is_some() && !self.is_watched() => Some(size),
+            Cut::Chunks(size) if self.sink_joins && !self.is_watched() => Some(size),
             Cut::AsRead | Cut::Chunks(_) | Cut::Lines(_) => None,
         }
     }
@@ -54,6 +56,7 @@ impl Shape {
             stages: Stages::default(),
             source_datagram: None,
             sink_datagram: None,
+            sink_joins: false,
             reader_may_leave: false,
             pass_eof: true,
             limit: None,
