@@ -7,7 +7,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::bench::{Dir, Hosts, Remote, Terminal, eventually, noise, on_linux, udp};
+use crate::bench::{Dir, Hosts, Remote, Terminal, eventually, noise, on_linux, run, udp};
 
 /// The next datagram, and where it is from.
 fn receive(socket: &UdpSocket) -> (Vec<u8>, std::net::SocketAddr) {
@@ -98,6 +98,55 @@ fn files_are_cut_so_that_nothing_fragments() {
     let sizes: Vec<usize> = (0..4).map(|_| receive(&server).0.len()).collect();
     assert_eq!(sizes, [1400, 1400, 200, 0]);
     remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn files_are_cut_the_same_for_unix_sockets() {
+    let dir = Dir::new();
+    let bytes = noise(10_000);
+    let (file, path) = (dir.file("f", &bytes), dir.join("socket"));
+    let server = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let args = ["--json", "-uU", "-s", file.to_str().unwrap(), path.to_str().unwrap()];
+    let remote = Remote::new(args).start();
+    let (mut sizes, mut received, mut buf) = (Vec::new(), Vec::new(), vec![0; 1 << 16]);
+    while sizes.last() != Some(&0) {
+        let n = server.recv(&mut buf).unwrap();
+        sizes.push(n);
+        received.extend_from_slice(&buf[..n]);
+    }
+    assert_eq!(sizes, [1400, 1400, 1400, 1400, 1400, 1400, 1400, 200, 0]);
+    assert!(received == bytes);
+    assert!(remote.wait().stderr.contains("\"datagrams\":8"));
+}
+
+#[test]
+fn a_listener_that_has_sent_its_file_ends() {
+    let dir = Dir::new();
+    let path = dir.file("f", &noise(3000));
+    let remote = Remote::new(["-luv", "-s", path.to_str().unwrap()]).start();
+    let peer = udp();
+    peer.send_to(b"go", ("127.0.0.1", remote.port())).unwrap();
+    let sizes: Vec<usize> = (0..4).map(|_| receive(&peer).0.len()).collect();
+    assert_eq!(sizes, [1400, 1400, 200, 0]);
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn a_fifo_whose_reader_comes_late_gets_it_all() {
+    let dir = Dir::new();
+    let path = dir.join("fifo");
+    run("mkfifo", &[path.to_str().unwrap()]).unwrap();
+    let mut remote = Remote::new(["-lu", "--json", "-r", path.to_str().unwrap()]).start();
+    let peer = udp();
+    let to = ("127.0.0.1", remote.port());
+    peer.send_to(&noise(5000), to).unwrap();
+    peer.send_to(b"", to).unwrap();
+    // The peer has said all; our reader comes when more silence has passed than ends a session.
+    std::thread::park_timeout(Duration::from_millis(2500));
+    assert!(remote.is_running(), "it waits for the reader");
+    assert!(std::fs::read(&path).unwrap() == noise(5000));
+    let ended = remote.wait();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
 }
 
 #[test]

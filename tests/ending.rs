@@ -318,3 +318,93 @@ fn our_own_pace_is_no_idleness() {
     drop(peer);
     remote.wait().expect_quiet_success();
 }
+
+#[test]
+fn a_reset_is_no_end_of_file_though_our_reader_is_slow() {
+    let bytes = noise(24_000_000);
+    for flags in [&[][..], &["--digest"], &["-l"]] {
+        let server = Server::new();
+        let (mut read, write) = pipe();
+        let port = server.port();
+        let (remote, mut peer) = if flags == ["-l"] {
+            let remote = Remote::new(["-lv"]).stdin_open().stdout_to(write).start();
+            let peer = client(remote.port());
+            (remote, peer)
+        } else {
+            let args = flags.iter().copied().chain(["127.0.0.1", &port]);
+            let remote = Remote::new(args).stdin_open().stdout_to(write).start();
+            (remote, server.accept())
+        };
+        // Nobody reads what comes, until the peer has reset.
+        peer.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        let mut stuck = 0;
+        while stuck < 20 && sent < bytes.len() {
+            if let Ok(n) = peer.write(&bytes[sent..]) {
+                (sent, stuck) = (sent + n, 0);
+            } else {
+                stuck += 1;
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+        reset(peer);
+        let mut received = Vec::new();
+        read.read_to_end(&mut received).unwrap();
+        let ended = remote.wait();
+        assert_eq!(ended.code, 1, "{flags:?}: {} of {sent} bytes, {}", received.len(), ended.stderr);
+        assert!(ended.stderr.contains("connection reset by peer"), "{flags:?}: {}", ended.stderr);
+        assert!(bytes.starts_with(&received));
+    }
+}
+
+#[test]
+fn a_reset_after_both_ends_is_noticed_at_once() {
+    if !on_linux("what is not acknowledged") {
+        return;
+    }
+    let (dir, server) = (Dir::new(), Server::new());
+    socket2::SockRef::from(&server.0).set_recv_buffer_size(4096).unwrap();
+    let path = dir.file("f", &noise(600_000));
+    let remote = Remote::new(["--json", "-s", path.to_str().unwrap(), "127.0.0.1", &server.port()]).start();
+    let mut peer = server.accept();
+    peer.write_all(b"hi").unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    remote.printed(2);
+    reset(peer);
+    let ended = remote.wait();
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("does not answer any more"), "{}", ended.stderr);
+}
+
+#[test]
+fn who_has_left_our_output_does_not_mind_a_reset() {
+    let server = Server::new();
+    let (read, write) = pipe();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(write).start();
+    let mut peer = server.accept();
+    drop(read);
+    peer.write_all(b"nobody reads this").unwrap();
+    // It goes on: its stdin may still bring something.
+    peer.write_all(&noise(1_000_000)).unwrap();
+    reset(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn quit_does_not_count_while_the_last_bytes_are_under_way() {
+    if !on_linux("what is not acknowledged") {
+        return;
+    }
+    let server = Server::new();
+    socket2::SockRef::from(&server.0).set_recv_buffer_size(4096).unwrap();
+    let bytes = noise(300_000);
+    let remote = Remote::new(["-q", "0", "127.0.0.1", &server.port()]).stdin(bytes.clone()).start();
+    let mut peer = server.accept();
+    let mut received = vec![0; bytes.len()];
+    for chunk in received.chunks_mut(30_000) {
+        peer.read_exact(chunk).unwrap();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(received == bytes);
+    remote.wait().expect_quiet_success();
+}

@@ -480,3 +480,28 @@ fn the_kernel_moves_what_it_can() {
         assert!(ok, "{sink:?}: {splice} by splice, {copied} copied");
     }
 }
+
+#[test]
+fn urgent_data_stops_nothing() {
+    for sink in Sink::ALL {
+        let dir = Dir::new();
+        let (ended, received) = sink.remote(dir.path(), &["--recv-only"]).run(|mut peer| {
+            peer.write_all(&vec![b'a'; 200_000]).unwrap();
+            socket2::SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+            peer.write_all(&[b'b'; 1000]).unwrap();
+        });
+        assert_eq!(ended.code, 0, "{sink:?}: {}", ended.stderr);
+        // The urgent byte itself is not in the stream (tcp(7), SO_OOBINLINE).
+        let wanted = [&vec![b'a'; 200_000][..], &[b'b'; 1000]].concat();
+        assert!(received == wanted, "{sink:?}: {} bytes", received.len());
+    }
+    let remote = Remote::new(["-lv"]).start();
+    let mut peer = client(remote.port());
+    peer.write_all(b"abc").unwrap();
+    socket2::SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+    peer.write_all(b"def").unwrap();
+    // And it need not close to be heard.
+    assert_eq!(remote.printed(6), b"abcdef");
+    peer.write_all(b"ghi").unwrap();
+    assert_eq!(remote.printed(9), b"abcdefghi");
+}

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::{fs::OFlags, process::Signal};
 
-use crate::bench::{Dir, Remote, Server, Terminal, client, eventually, noise, pipe, read_all};
+use crate::bench::{Dir, Remote, Server, Terminal, client, eventually, has, noise, pipe, read_all};
 
 fn is_non_blocking(fd: impl AsFd) -> bool {
     rustix::fs::fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK)
@@ -438,4 +438,48 @@ fn a_stopped_terminal_does_not_stop_a_transfer() {
     drop(peer);
     assert_eq!(remote.wait().code, 0);
     drop(controller);
+}
+
+#[test]
+fn a_reader_that_leaves_a_socket_is_head_too() {
+    let server = Server::new();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let remote = Remote::new(["127.0.0.1", &server.port()]).stdout_to(OwnedFd::from(theirs)).start();
+    let mut peer = server.accept();
+    peer.write_all(&noise(5000)).unwrap();
+    (&ours).read_exact(&mut [0; 100]).unwrap();
+    drop(ours);
+    // What nobody reads goes nowhere.
+    let _ = peer.write_all(&noise(100_000));
+    drop(peer);
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
+fn a_pipe_of_somebody_else_that_does_not_block() {
+    if !rustix::process::getuid().is_root() || !has("setpriv") {
+        println!("skipped: only root can be somebody else");
+        return;
+    }
+    let bytes = noise(300_000);
+    let server = Server::new();
+    let ((read, mut write), (mut out, theirs)) = (pipe(), pipe());
+    for end in [&read, &theirs] {
+        rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK).unwrap();
+    }
+    // Who may not open it again has to take it as it is.
+    let other = ["setpriv", "--reuid=65534", "--clear-groups"];
+    let remote =
+        Remote::through(&other, ["127.0.0.1", &server.port()]).stdin_from(read).stdout_to(theirs).start();
+    let mut peer = server.accept();
+    let sent = bytes.clone();
+    let writer = std::thread::spawn(move || write.write_all(&sent).unwrap());
+    let mut received = vec![0; bytes.len()];
+    peer.read_exact(&mut received).unwrap();
+    writer.join().unwrap();
+    assert!(received == bytes);
+    peer.write_all(&bytes).unwrap();
+    drop(peer);
+    assert!(read_all(&mut out) == bytes);
+    remote.wait().expect_quiet_success();
 }
