@@ -2,3 +2,5 @@
 //! of ours imported.
 
 pub mod hexdump;
+#[allow(dead_code, unused_imports)]
+pub mod relay;

@@ -1,0 +1,98 @@
+//! Who may register: anybody, whoever knows the token, or whoever has the key of a name.
+
+use std::collections::HashMap;
+
+/// A SHA-256 (FIPS 180-4), which comes from outside: this folder has no cryptography.
+pub type Hash = fn(&[u8]) -> [u8; 32];
+
+/// What a registration has to show. Secrets are compared by their hashes, so that the time it takes tells nothing
+/// about them.
+#[derive(Debug)]
+pub enum Gate {
+    /// `key:name|` registers `name`; the key has to have the hash that stands beside the name.
+    Keys {
+        hashes: HashMap<Box<[u8]>, [u8; 32]>,
+        hash: Hash,
+    },
+    Open,
+    /// Names are `token:name`, wherever one is written.
+    Token {
+        length: usize,
+        token: [u8; 32],
+        hash: Hash,
+    },
+}
+
+impl Gate {
+    /// For those who know this token.
+    pub fn token(token: &[u8], hash: Hash) -> Self {
+        Self::Token { length: token.len(), token: hash(token), hash }
+    }
+
+    /// The name that a registration is for, if it shows what it has to.
+    pub fn name<'a>(&self, registration: &'a [u8]) -> Option<&'a [u8]> {
+        let named = match self {
+            Self::Open => return Some(registration),
+            Self::Token { length, token, hash } => {
+                let (shown, rest) = registration.split_at_checked(*length)?;
+                // The token is a part of the name: it is written to with it, too.
+                (hash(shown) == *token && rest.len() > 1 && rest[0] == b':').then_some(registration)
+            }
+            Self::Keys { hashes, hash } => {
+                let colon = registration.iter().position(|byte| *byte == b':')?;
+                let (key, name) = (&registration[..colon], &registration[colon + 1..]);
+                let shown = hash(key);
+                hashes.get(name).is_some_and(|wanted| *wanted == shown).then_some(name)
+            }
+        };
+        named.filter(|name| !name.is_empty())
+    }
+
+    /// A name as it may be shown to others: without the token.
+    pub fn shown<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Token { length, .. } => name.get(length + 1..).unwrap_or_default(),
+            Self::Keys { .. } | Self::Open => name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No hash that keeps anything secret, but one that differs.
+    fn hash(bytes: &[u8]) -> [u8; 32] {
+        let mut sum = [0; 32];
+        for (at, byte) in bytes.iter().enumerate() {
+            sum[at % 32] = byte.wrapping_mul(3).wrapping_add(sum[at % 32]);
+        }
+        sum
+    }
+
+    #[test]
+    fn who_may_register() {
+        let keys = Gate::Keys { hashes: HashMap::from([(b"web:1"[..].into(), hash(b"secret"))]), hash };
+        let token = Gate::token(b"T:t", hash);
+        type Row<'a> = (&'a Gate, &'a [u8], Option<&'a [u8]>);
+        let table: [Row; 12] = [
+            (&Gate::Open, b"device_a", Some(b"device_a")),
+            (&Gate::Open, b"a:b", Some(b"a:b")),
+            (&token, b"T:t:device_a", Some(b"T:t:device_a")),
+            (&token, b"device_a", None),
+            (&token, b"T:x:device_a", None),
+            (&token, b"T:t:", None),
+            (&token, b"T:t", None),
+            (&token, b"", None),
+            (&keys, b"secret:web:1", Some(b"web:1")),
+            (&keys, b"secret:web:2", None),
+            (&keys, b"wrong:web:1", None),
+            (&keys, b"web:1", None),
+        ];
+        for (gate, registration, name) in table {
+            assert_eq!(gate.name(registration), name, "{}", registration.escape_ascii());
+        }
+        assert_eq!(token.shown(b"T:t:device_a"), b"device_a");
+        assert_eq!(keys.shown(b"web:1"), b"web:1");
+    }
+}

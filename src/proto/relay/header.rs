@@ -1,0 +1,141 @@
+//! What the relay reads: `name|`, then `dest|len|payload` again and again.
+
+/// A header that is whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header<'a> {
+    pub dest: &'a [u8],
+    /// Bytes of the payload that follows.
+    pub len: u64,
+    /// Bytes of the header itself.
+    pub size: usize,
+}
+
+/// What no client may send; it is disconnected for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Violation {
+    BadLength,
+    BadName,
+}
+
+/// The name at the front of `bytes`; `None` while its `|` has not come.
+pub fn name(bytes: &[u8]) -> Result<Option<&[u8]>, Violation> {
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'|' if at == 0 => return Err(Violation::BadName),
+            b'|' => return Ok(Some(&bytes[..at])),
+            byte if is_control(*byte) || at == LONGEST_NAME => return Err(Violation::BadName),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The header at the front of `bytes`; `None` while its second `|` has not come.
+pub fn header(bytes: &[u8]) -> Result<Option<Header<'_>>, Violation> {
+    match name(bytes)? {
+        Some(dest) => header_to(dest, bytes),
+        None => Ok(None),
+    }
+}
+
+/// The header at the front of `bytes`, whose name is known to be `dest`.
+pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>, Violation> {
+    let start = dest.len() + 1;
+    let mut len: u64 = 0;
+    for (at, byte) in bytes.get(start..).unwrap_or_default().iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if at < MOST_DIGITS => {
+                let digit = u64::from(byte - b'0');
+                let longer = len.checked_mul(10).and_then(|len| len.checked_add(digit));
+                len = longer.filter(|len| *len <= LONGEST).ok_or(Violation::BadLength)?;
+            }
+            b'|' if at > 0 => return Ok(Some(Header { dest, len, size: start + at + 1 })),
+            _ => return Err(Violation::BadLength),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a name may be registered or written to.
+pub fn is_name(name: &[u8]) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.iter().any(|byte| is_control(*byte) || *byte == b'|')
+}
+
+/// How many line ends stand at the front: they are skipped there, so that a hand can type what follows.
+pub fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < 0x20 || byte == 0x7f
+}
+
+/// Bytes of a name at most.
+pub const LONGEST_NAME: usize = 255;
+
+/// Bytes of a header at most, both `|` included.
+pub const LONGEST_HEADER: usize = LONGEST_NAME + MOST_DIGITS + 2;
+
+/// Digits of a length at most.
+const MOST_DIGITS: usize = 20;
+
+/// The greatest length.
+const LONGEST: u64 = i64::MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        let long = [b'a'; LONGEST_NAME];
+        let longest = [&long[..], b"|00000000000000000001|"].concat();
+        let too_long = [&long[..], b"a"].concat();
+        type Row<'a> = (&'a [u8], Result<Option<(u64, usize)>, Violation>);
+        let table: [Row; 22] = [
+            (b"", Ok(None)),
+            (b"b", Ok(None)),
+            (b"b|", Ok(None)),
+            (b"b|5", Ok(None)),
+            (b"b|5|hello", Ok(Some((5, 4)))),
+            (b"b|0|", Ok(Some((0, 4)))),
+            (b"b|007|", Ok(Some((7, 6)))),
+            (b"b|9223372036854775807|", Ok(Some((LONGEST, 22)))),
+            (b"b|9223372036854775808", Err(Violation::BadLength)),
+            (b"b|99999999999999999999", Err(Violation::BadLength)),
+            (b"b|000000000000000000000", Err(Violation::BadLength)),
+            (b"b||", Err(Violation::BadLength)),
+            (b"b|-5|", Err(Violation::BadLength)),
+            (b"b|+5|", Err(Violation::BadLength)),
+            (b"b| 5|", Err(Violation::BadLength)),
+            (b"b|5 |", Err(Violation::BadLength)),
+            (b"b|0x5|", Err(Violation::BadLength)),
+            (b"|5|", Err(Violation::BadName)),
+            (b"GET / HTTP/1.1\r\n", Err(Violation::BadName)),
+            (b"a\x7f", Err(Violation::BadName)),
+            (&longest, Ok(Some((1, LONGEST_HEADER)))),
+            (&too_long, Err(Violation::BadName)),
+        ];
+        for (bytes, wanted) in table {
+            let found = header(bytes).map(|header| header.map(|header| (header.len, header.size)));
+            assert_eq!(found, wanted, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn names_are_octets() {
+        let name = "ähm \u{202e}".as_bytes();
+        assert!(is_name(name));
+        let bytes = [name, b"|3|"].concat();
+        assert_eq!(header(&bytes), Ok(Some(Header { dest: name, len: 3, size: name.len() + 3 })));
+        for name in [&b""[..], b"a|b", b"a\nb", &[b'a'; 256]] {
+            assert!(!is_name(name), "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_line_ends_are_skipped() {
+        assert_eq!(line_ends(b"\r\n\n\rb|"), 4);
+        assert_eq!(line_ends(b" \n"), 0);
+    }
+}
