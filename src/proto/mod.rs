@@ -2,5 +2,4 @@
 //! of ours imported.
 
 pub mod hexdump;
-#[allow(dead_code, unused_imports)]
 pub mod relay;

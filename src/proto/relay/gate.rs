@@ -61,6 +61,9 @@ impl Gate {
 mod tests {
     use super::*;
 
+    /// The gate, what is shown to it, and the name.
+    type Row<'a> = (&'a Gate, &'a [u8], Option<&'a [u8]>);
+
     /// No hash that keeps anything secret, but one that differs.
     fn hash(bytes: &[u8]) -> [u8; 32] {
         let mut sum = [0; 32];
@@ -74,7 +77,6 @@ mod tests {
     fn who_may_register() {
         let keys = Gate::Keys { hashes: HashMap::from([(b"web:1"[..].into(), hash(b"secret"))]), hash };
         let token = Gate::token(b"T:t", hash);
-        type Row<'a> = (&'a Gate, &'a [u8], Option<&'a [u8]>);
         let table: [Row; 12] = [
             (&Gate::Open, b"device_a", Some(b"device_a")),
             (&Gate::Open, b"a:b", Some(b"a:b")),

@@ -86,12 +86,14 @@ const LONGEST: u64 = i64::MAX as u64;
 mod tests {
     use super::*;
 
+    /// The bytes, and the length and size of the header.
+    type Row<'a> = (&'a [u8], Result<Option<(u64, usize)>, Violation>);
+
     #[test]
     fn headers() {
         let long = [b'a'; LONGEST_NAME];
         let longest = [&long[..], b"|00000000000000000001|"].concat();
         let too_long = [&long[..], b"a"].concat();
-        type Row<'a> = (&'a [u8], Result<Option<(u64, usize)>, Violation>);
         let table: [Row; 22] = [
             (b"", Ok(None)),
             (b"b", Ok(None)),

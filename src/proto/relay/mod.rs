@@ -3,6 +3,7 @@
 //! A client registers with `name|`, and sends with `dest|len|payload`; what it receives is payload, and nothing else.
 //! [`Router`] is the server, [`Client`] the other side. Neither knows a socket or asks a clock.
 
+mod client;
 mod gate;
 mod header;
 mod inbox;
@@ -11,11 +12,14 @@ mod roster;
 mod router;
 
 pub use self::{
-    gate::{Gate, Hash},
-    header::{Violation, is_name},
+    client::{Client, Nonce},
+    gate::Gate,
+    header::is_name,
     roster::Id,
-    router::{Admission, Event, Figures, Passage, READ, Router, Rules, STORED, Why},
+    router::{Admission, Event, Figures, READ, Router, Rules, STORED, Why},
 };
+
+use self::header::Violation;
 
 #[cfg(test)]
 mod model;

@@ -66,11 +66,14 @@ impl Origin {
 /// What counts as one address: an IPv4 address, or the /64 that an IPv6 host can choose from (RFC 4291, 2.5.1).
 /// `None` for loopback.
 fn key(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        ip if ip.is_loopback() => None,
-        IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()),
-        v4 @ IpAddr::V4(_) => Some(v4),
+    let address = address.to_canonical();
+    if address.is_loopback() {
+        return None;
     }
+    Some(match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    })
 }
 
 /// Clients a second from one address.

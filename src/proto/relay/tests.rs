@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{router::FLUSH, *};
+use super::{
+    router::{FLUSH, Passage},
+    *,
+};
 
 /// A relay and those who have connected to it.
 pub(super) struct World {
