@@ -68,7 +68,7 @@ impl Route {
                 *pipe = Some(Pipe::new().map_err(|_| refused())?);
             }
             if let Some(pipe) = pipe {
-                return pipe.fill(source);
+                return pipe.fill(source, usize::MAX);
             }
         }
         buffer.fill(from, most)

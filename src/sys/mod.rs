@@ -10,19 +10,19 @@
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
 //! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`has_room`], [`wait_to_read`],
 //!   [`wait_to_write`]: files and devices;
-//! * [`LineMode`], [`Keys`]: the terminal's line editing, taken over and given back;
-//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`]: signals;
+//! * [`LineMode`], [`Keys`], [`width`]: the terminal's line editing, taken over and given back;
+//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`]: signals and limits;
 //! * [`reason`], [`same`], and the predicates that tell one error from another.
 //!
 //! And, in `linux/`, or in `portable.rs` where there is no such thing:
 //!
 //! * [`accept`]: a connection that never makes us wait;
-//! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`]: bytes that the kernel moves by itself;
+//! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`], [`discard`]: bytes that the kernel moves by itself;
 //! * [`send_segments`], [`SEGMENTS`], [`Batch`], [`MESSAGES`]: many datagrams in one call;
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
-//! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
+//! * [`force_receive_buffer`], [`set_user_timeout`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
 //! * [`want_destination`], [`destination`]: the address a datagram was sent to.
 
 #![allow(unsafe_code)]

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -51,6 +52,20 @@ pub fn splice(_from: impl AsFd, _to: impl AsFd, _most: usize) -> io::Result<usiz
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Throws away up to `most` bytes that have come to a socket; 0 is the end.
+pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
+    let mut bytes = [0; 4096];
+    let most = most.min(bytes.len());
+    let (n, _) =
+        super::retry(|| rustix::net::recv(socket, &mut bytes[..most], rustix::net::RecvFlags::DONTWAIT))?;
+    Ok(n)
+}
+
+/// The kernel's own patience has an end too.
+pub fn set_user_timeout(_socket: &Socket, _time: Duration) -> io::Result<()> {
+    Ok(())
+}
+
 /// A pipe is as large as it is.
 pub fn enlarge(_pipe: impl AsFd) {}
 
@@ -70,7 +85,7 @@ impl Pipe {
     }
 
     /// See `linux/`.
-    pub fn fill(&mut self, _from: Raw<'_>) -> io::Result<usize> {
+    pub fn fill(&mut self, _from: Raw<'_>, _most: usize) -> io::Result<usize> {
         match *self {}
     }
 

@@ -68,6 +68,12 @@ impl Drop for LineMode {
     }
 }
 
+/// Columns of a terminal; 80 where it does not know.
+pub fn width(terminal: impl AsFd) -> usize {
+    let size = rustix::termios::tcgetwinsize(terminal).map_or(0, |size| size.ws_col.into());
+    if size == 0 { 80 } else { size }
+}
+
 /// Whether we are the terminal's foreground job, or it is no job's terminal at all.
 pub(super) fn is_foreground(terminal: impl AsFd) -> bool {
     match rustix::termios::tcgetpgrp(terminal) {

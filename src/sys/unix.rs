@@ -20,6 +20,7 @@ use rustix::{
     fs::{Access, FileType, OFlags},
     io::Errno,
     net::{RecvFlags, SendFlags},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
@@ -283,6 +284,16 @@ pub fn is_background_read(error: &io::Error, terminal: impl AsFd) -> bool {
 /// Whether this is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
+}
+
+/// Raises our limit of descriptors to what we may have, and tells it (getrlimit(2), RLIMIT_NOFILE).
+pub fn raise_descriptor_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        limit = raised;
+    }
+    limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Whether we may make files in `folder`.

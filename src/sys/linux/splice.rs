@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, Read},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
-use crate::sys::{Raw, retry};
+use crate::sys::{Descriptor, Raw, retry};
 
 /// Moves up to `most` bytes of a file to a socket; 0 is the end of the file (sendfile(2)).
 pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
@@ -17,6 +17,15 @@ pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
 /// Moves up to `most` bytes, one of both being a pipe; 0 is the end of the source (splice(2)).
 pub fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     retry(|| rustix::pipe::splice(&from, None, &to, None, most, SpliceFlags::NONBLOCK))
+}
+
+/// Throws away up to `most` bytes that have come to a TCP socket, without copying them (tcp(7), MSG_TRUNC); 0 is the
+/// end.
+pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
+    let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    // SAFETY: with MSG_TRUNC, TCP writes nothing to the buffer, which may be null.
+    let n = unsafe { libc::recv(socket.as_fd().as_raw_fd(), std::ptr::null_mut(), most, flags) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 /// Lets a pipe hold as much as one of ours does, if we may (fcntl(2), F_SETPIPE_SZ). What is no pipe stays
@@ -53,9 +62,9 @@ impl Pipe {
         self.held
     }
 
-    /// Moves in what the source has; 0 is its end.
-    pub fn fill(&mut self, from: Raw<'_>) -> io::Result<usize> {
-        let n = splice(from, &self.writer, PIPE_SIZE)?;
+    /// Moves in what the source has, up to `most` bytes; 0 is its end.
+    pub fn fill(&mut self, from: Raw<'_>, most: usize) -> io::Result<usize> {
+        let n = splice(from, &self.writer, most.min(PIPE_SIZE))?;
         self.held += n;
         Ok(n)
     }
