@@ -27,15 +27,15 @@ mod sys;
 use std::process::ExitCode;
 
 use crate::{
-    cli::Args,
+    cli::Command,
     mode::Interrupted,
     plan::{Plan, Usage},
     report::{Progress, Report},
 };
 
 fn main() -> ExitCode {
-    let args = match Args::read(std::env::args_os()) {
-        Ok(args) => args,
+    let command = match Command::read(std::env::args_os()) {
+        Ok(command) => command,
         Err(error) if !error.use_stderr() => {
             // Help and version were asked for; a reader that leaves early has seen enough.
             let _ = error.print();
@@ -46,17 +46,16 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let report = Report {
-        verbose: args.verbose,
-        quiet: args.quiet,
-        json: args.json,
-        progress: match (args.progress, args.no_progress) {
-            (true, _) => Progress::Always,
-            (_, true) => Progress::Never,
-            _ => Progress::Auto,
-        },
+    let (report, plan) = match command {
+        Command::Relay(args) => (
+            report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
+            Plan::relay(args),
+        ),
+        Command::Remote(args) => {
+            (report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)), Plan::new(args))
+        }
     };
-    match Plan::new(args).and_then(|plan| mode::run(&plan, &report)) {
+    match plan.and_then(|plan| mode::run(&plan, &report)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILURE),
         Err(error) => {
@@ -70,6 +69,15 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+fn report(verbose: u8, quiet: bool, json: bool, progress: (bool, bool)) -> Report {
+    let progress = match progress {
+        (true, _) => Progress::Always,
+        (_, true) => Progress::Never,
+        _ => Progress::Auto,
+    };
+    Report { verbose, quiet, json, progress }
 }
 
 const FAILURE: u8 = 1;

@@ -1,16 +1,38 @@
 //! The flags as they are typed, and their help; what is meant by them is settled in `plan`.
 
 mod hints;
+mod relay;
 mod units;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser};
 
-pub use self::hints::one_line;
+pub use self::{
+    hints::one_line,
+    relay::{Deliver, Relay},
+};
+
+/// What was typed: the netcat, or one of its other trades.
+#[derive(Debug)]
+pub enum Command {
+    Relay(Relay),
+    Remote(Args),
+}
+
+impl Command {
+    /// Reads the command line. Behind `--`, a host may be called like a command.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let args: Vec<OsString> = args.into_iter().collect();
+        match args.get(1).and_then(|first| first.to_str()) {
+            Some("relay") => Relay::try_parse_from(&args[1..]).map(Self::Relay),
+            _ => Args::try_parse_from(args).map(Self::Remote),
+        }
+    }
+}
 
 /// The command line, as it was typed. What is said of it is said to whoever asks for `--help`.
-#[derive(Debug, Parser)]
+#[derive(Debug, Default, Parser)]
 #[command(name = "remote", version, about, max_term_width = 100, override_usage = USAGE)]
 #[command(after_help = UNITS)]
 pub struct Args {
@@ -223,13 +245,6 @@ pub struct Args {
     pub mptcp: bool,
 }
 
-impl Args {
-    /// Reads the command line.
-    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        Self::try_parse_from(args)
-    }
-}
-
 fn retries(text: &str) -> Result<u64, String> {
     if text == "forever" {
         return Ok(u64::MAX);
@@ -266,9 +281,10 @@ const HOST: &str =
     "Name or address to connect to, with -l to bind; also HOST:PORT, [v6]:PORT, tcp://…, udp://…, unix:PATH";
 
 const USAGE: &str = "remote [OPTIONS] [HOST] [PORT]\n       remote -l [OPTIONS] [HOST] [PORT]\n       \
-                     remote -z [OPTIONS] HOST PORT…";
+                     remote -z [OPTIONS] HOST PORT…\n       remote relay …";
 
 const UNITS: &str = "\
+remote relay --help tells of the relay: clients with names behind one port.
 Times take decimals and ms, s, m or h; a bare number is seconds. Sizes take k, M, G (1000) and Ki, Mi, Gi (1024).
 Exit status: 0 done (with -z: a port is open), 1 network or file failure, timeout, incomplete transfer,
 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM.";
@@ -280,7 +296,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Args, clap::Error> {
-        Args::read(std::iter::once("remote").chain(line.split_whitespace()).map(OsString::from))
+        Args::try_parse_from(std::iter::once("remote").chain(line.split_whitespace()).map(OsString::from))
     }
 
     #[test]

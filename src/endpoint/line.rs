@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::sys::Keys;
 
@@ -22,9 +22,45 @@ pub struct Line {
     /// What the screen is to show.
     echo: Vec<u8>,
     ended: bool,
+    /// What stands before each line.
+    prompt: String,
 }
 
 impl Line {
+    /// From now on, this stands before each line.
+    pub fn set_prompt(&mut self, prompt: String) {
+        self.prompt = prompt;
+        self.echo.extend_from_slice(self.prompt.as_bytes());
+    }
+
+    /// Whether something stands before each line.
+    pub fn has_prompt(&self) -> bool {
+        !self.prompt.is_empty()
+    }
+
+    /// Shows something above the line that is being typed, on a screen of so many columns.
+    pub fn show_above(&mut self, bytes: &[u8], width: usize) {
+        let columns = self.prompt.width() + self.columns.iter().sum::<usize>();
+        // The cursor stays in the last column until there is more.
+        let rows = columns.saturating_sub(1) / width;
+        self.echo.push(b'\r');
+        if rows > 0 {
+            self.echo.extend_from_slice(format!("\x1b[{rows}A").as_bytes());
+        }
+        self.echo.extend_from_slice(b"\x1b[J");
+        self.echo.extend_from_slice(bytes);
+        if !bytes.ends_with(b"\n") {
+            self.echo.push(b'\n');
+        }
+        self.show_line();
+    }
+
+    /// Shows the prompt, and what was typed behind it.
+    fn show_line(&mut self) {
+        self.echo.extend_from_slice(self.prompt.as_bytes());
+        self.echo.extend(self.text.iter().flat_map(|byte| shown(*byte)));
+    }
+
     /// From now on the line is edited with these keys; what was typed stays.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
@@ -62,6 +98,7 @@ impl Line {
             self.echo.push(b'\n');
             self.text.push(b'\n');
             self.release();
+            self.show_line();
         } else if is(keys.end_of_file) {
             if self.text.is_empty() { self.ended = true } else { self.release() }
         } else if is(keys.erase) {
@@ -81,7 +118,7 @@ impl Line {
             self.literal = true;
         } else if is(keys.reprint) {
             self.echo.extend_from_slice(b"^R\n");
-            self.echo.extend(self.text.iter().flat_map(|byte| shown(*byte)));
+            self.show_line();
         } else {
             self.insert(byte);
         }
@@ -195,6 +232,27 @@ mod tests {
         ];
         for (what, text, done, echo, ended) in table {
             assert_eq!(typed(text), (done.to_owned(), echo.to_owned(), ended), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_comes_is_shown_above_the_line_being_typed() {
+        let table = [
+            ("hel", "hi", 80, "\r\x1b[Jhi\nme> hel"),
+            ("hel", "hi\n", 80, "\r\x1b[Jhi\nme> hel"),
+            ("", "hi", 80, "\r\x1b[Jhi\nme> "),
+            ("123456", "hi", 10, "\r\x1b[Jhi\nme> 123456"),
+            ("1234567", "hi", 10, "\r\x1b[1A\x1b[Jhi\nme> 1234567"),
+            ("あああああああああ", "hi", 10, "\r\x1b[2A\x1b[Jhi\nme> あああああああああ"),
+        ];
+        for (typed, comes, width, shown) in table {
+            let mut line = Line::default();
+            line.set_keys(KEYS);
+            line.set_prompt("me> ".into());
+            line.type_in(typed.as_bytes());
+            line.echo().clear();
+            line.show_above(comes.as_bytes(), width);
+            assert_eq!(String::from_utf8_lossy(line.echo()), shown, "{typed:?} {comes:?}");
         }
     }
 

@@ -4,6 +4,7 @@ mod datagram;
 mod download;
 mod ferry;
 mod line;
+mod mailbox;
 mod standard;
 mod stream;
 mod table;
@@ -12,12 +13,16 @@ mod terminal;
 pub use self::{
     datagram::{Datagram, Ends, Together, Whom},
     download::{Download, Name},
+    mailbox::{Mailbox, Post},
     standard::{Input, Output, Standard},
     stream::Stream,
     table::{Shared, Table},
 };
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    time::Instant,
+};
 
 use crate::sys::{Descriptor, Raw};
 
@@ -29,6 +34,11 @@ pub trait Endpoint: Read + Write {
 
     /// Why what is written here can no longer be read by anybody, if that is so.
     fn broken(&mut self) -> Option<io::Error>;
+
+    /// Does what the clock asks for, before anything else in a turn; tells when to be called again.
+    fn tick(&mut self, _now: Instant) -> Option<Instant> {
+        None
+    }
 
     /// Why nothing more came from here, if that was no end of file: an error that was learnt of another way.
     fn lost(&self) -> Option<io::Error> {
@@ -55,6 +65,8 @@ pub trait Endpoint: Read + Write {
 #[derive(Debug)]
 pub enum Peer {
     Datagram(Box<Datagram>),
+    /// The clients of a relay.
+    Mailbox(Box<Mailbox>),
     Stream(Stream),
 }
 
@@ -63,6 +75,7 @@ impl Peer {
     pub fn socket(&self) -> &Descriptor {
         match self {
             Self::Datagram(datagram) => datagram.socket(),
+            Self::Mailbox(mailbox) => mailbox.stream().socket(),
             Self::Stream(stream) => stream.socket(),
         }
     }
@@ -71,6 +84,7 @@ impl Peer {
     pub fn socket_mut(&mut self) -> &mut Descriptor {
         match self {
             Self::Datagram(datagram) => datagram.socket_mut(),
+            Self::Mailbox(mailbox) => mailbox.stream_mut().socket_mut(),
             Self::Stream(stream) => stream.socket_mut(),
         }
     }
@@ -79,7 +93,7 @@ impl Peer {
     pub fn received(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.received(),
-            Self::Stream(_) => 0,
+            Self::Mailbox(_) | Self::Stream(_) => 0,
         }
     }
 
@@ -87,13 +101,14 @@ impl Peer {
     pub fn dropped(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.dropped(),
-            Self::Stream(_) => 0,
+            Self::Mailbox(_) | Self::Stream(_) => 0,
         }
     }
 
     fn endpoint(&mut self) -> &mut dyn Endpoint {
         match self {
             Self::Datagram(datagram) => &mut **datagram,
+            Self::Mailbox(mailbox) => &mut **mailbox,
             Self::Stream(stream) => stream,
         }
     }
@@ -130,9 +145,21 @@ impl Endpoint for Peer {
         self.endpoint().broken()
     }
 
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        self.endpoint().tick(now)
+    }
+
+    fn held(&self) -> usize {
+        match self {
+            Self::Mailbox(mailbox) => mailbox.held(),
+            Self::Datagram(_) | Self::Stream(_) => 0,
+        }
+    }
+
     fn lost(&self) -> Option<io::Error> {
         match self {
             Self::Datagram(datagram) => datagram.lost(),
+            Self::Mailbox(mailbox) => mailbox.lost(),
             Self::Stream(stream) => stream.lost(),
         }
     }
@@ -140,6 +167,7 @@ impl Endpoint for Peer {
     fn source(&self) -> Option<Raw<'_>> {
         match self {
             Self::Datagram(datagram) => datagram.source(),
+            Self::Mailbox(_) => None,
             Self::Stream(stream) => stream.source(),
         }
     }
@@ -147,6 +175,7 @@ impl Endpoint for Peer {
     fn sink(&self) -> Option<Raw<'_>> {
         match self {
             Self::Datagram(datagram) => datagram.sink(),
+            Self::Mailbox(_) => None,
             Self::Stream(stream) => stream.sink(),
         }
     }

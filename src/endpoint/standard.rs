@@ -147,6 +147,16 @@ impl Standard {
         Ok(())
     }
 
+    /// Puts a prompt before each line that is typed, where both streams are a terminal: what comes is then shown
+    /// above it.
+    pub fn set_prompt(&mut self, prompt: String) {
+        if let (Input::Terminal(terminal), Output::Descriptor(output)) = (&mut self.input, &self.output)
+            && output.kind() == Kind::Terminal
+        {
+            terminal.set_prompt(prompt);
+        }
+    }
+
     /// Gives a terminal back as it was, until the next read.
     pub fn release_terminal(&mut self) {
         if let Input::Terminal(terminal) = &mut self.input {
@@ -185,6 +195,11 @@ impl Read for Standard {
 
 impl Write for Standard {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if let (Input::Terminal(terminal), Output::Descriptor(_)) = (&mut self.input, &self.output)
+            && terminal.shows()
+        {
+            return terminal.write(buf);
+        }
         let file: &mut dyn Write = match &mut self.output {
             Output::Closed => return Err(io::ErrorKind::BrokenPipe.into()),
             Output::Descriptor(descriptor) => return descriptor.write(buf),

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::line::Line;
-use crate::sys::{Descriptor, LineMode};
+use crate::sys::{self, Descriptor, LineMode};
 
 /// The terminal. While we are in the foreground its lines are edited here, because its own editing cuts
 /// them at 4,095 bytes; a terminal that was set to raw is left as it is.
@@ -28,6 +28,16 @@ impl Terminal {
     /// Gives the terminal back as it was; the next read takes it again.
     pub fn release(&mut self) {
         self.mode = None;
+    }
+
+    /// Puts this before each line, and shows what comes above it.
+    pub fn set_prompt(&mut self, prompt: String) {
+        self.line.set_prompt(prompt);
+    }
+
+    /// Whether what comes has to be shown through here, so that it does not break the line being typed.
+    pub fn shows(&self) -> bool {
+        self.line.has_prompt()
     }
 
     fn take(&mut self) -> io::Result<()> {
@@ -75,6 +85,26 @@ impl Read for Terminal {
                 n => self.line.type_in(&buf[..n]),
             }
         }
+    }
+}
+
+impl Write for Terminal {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.show()?;
+        if self.line.echo().len() > MOST_ECHO {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.mode.is_none() {
+            return self.descriptor.write(buf);
+        }
+        let width = sys::width(&self.descriptor);
+        self.line.show_above(buf, width);
+        self.show()?;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

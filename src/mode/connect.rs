@@ -54,7 +54,7 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
 }
 
 /// Connects, and tries again as often as the plan says.
-fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result<(Descriptor, Address)> {
+pub fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result<(Descriptor, Address)> {
     let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
     let mut left = plan.retry;
     loop {

@@ -135,7 +135,8 @@ pub fn shown(address: &Address) -> String {
     }
 }
 
-fn announce(listener: &Listener, random: bool, report: &Report) {
+/// Says where we listen: always where a random port has to be told, else with `-v`.
+pub fn announce(listener: &Listener, random: bool, report: &Report) {
     for address in listener.addresses() {
         let line = format!("Listening on {}", shown(&address));
         // A port that nobody chose has to be told, or nobody can connect.

@@ -83,7 +83,8 @@ pub enum Status {
 }
 
 impl Session {
-    fn new(peer: Peer, pump: Pump, ending: Ending, names: Names, now: Instant) -> Self {
+    /// A session that has not begun.
+    pub fn new(peer: Peer, pump: Pump, ending: Ending, names: Names, now: Instant) -> Self {
         let sends_file = ending.source == Source::File && pump.outbound.is_some();
         Self {
             peer,
@@ -115,6 +116,7 @@ impl Session {
 
     /// Moves what can be moved, and finds out whether that was all.
     pub fn advance(&mut self, local: &mut dyn Endpoint, now: Instant) -> Status {
+        let tick = self.peer.tick(now);
         let mut turn = self.pump.advance(local, &mut self.peer, now);
         // What could still be read has been: now it matters who has gone.
         if self.hung_up && matches!(turn, Turn::Blocked(_)) {
@@ -149,7 +151,9 @@ impl Session {
                 self.held = local.held() as u64;
                 self.finish(End::Over(why), now)
             }
-            (Verdict::Continue(until), Turn::Blocked(wake)) => Status::Waiting(earlier(until, wake)),
+            (Verdict::Continue(until), Turn::Blocked(wake)) => {
+                Status::Waiting(earlier(earlier(until, wake), tick))
+            }
             (Verdict::Continue(_), Turn::Yielded) => Status::Yielded,
         }
     }
@@ -277,6 +281,7 @@ impl Session {
             transport: match &self.peer {
                 _ if matches!(self.names.peer, Address::Unix(_)) => "unix",
                 Peer::Datagram(_) => Transport::Datagram.name(),
+                Peer::Mailbox(_) => "relay",
                 Peer::Stream(_) => Transport::Stream.name(),
             },
             peer: Place(self.names.peer.clone()),
@@ -389,6 +394,18 @@ pub fn run(
     local: &mut Standard,
     report: &Report,
 ) -> Result<bool> {
+    run_with(reactor, token, session, local, report, |_, _| Ok(()))
+}
+
+/// The same, with something to be seen to after each turn that is not the last.
+pub fn run_with(
+    reactor: &mut Reactor,
+    token: Token,
+    session: &mut Session,
+    local: &mut Standard,
+    report: &Report,
+    mut after: impl FnMut(&mut Session, &mut Reactor) -> Result<()>,
+) -> Result<bool> {
     let interactive = local::source(&local.input) == Source::Terminal;
     let length = local.input.length().filter(|_| session.sends_file);
     let transfer = length.is_some() || matches!(local.output, crate::endpoint::Output::Download(_));
@@ -414,6 +431,7 @@ pub fn run(
         let (sent, received) = session.moved();
         meter.show(if length.is_some() { sent } else { received.max(sent) }, now);
         reactor.wake_at(token, earlier(until, meter.deadline()));
+        after(session, reactor)?;
     };
     local.release_terminal();
     let (sent, received) = session.moved();

@@ -2,6 +2,7 @@
 
 mod place;
 mod refusal;
+pub mod relay;
 
 use std::{
     fmt,
@@ -37,6 +38,8 @@ impl std::error::Error for Usage {}
 pub enum Plan {
     Connect(Connect),
     Listen(Listen),
+    Relay(relay::Server),
+    RelayClient(relay::Client),
     Scan(Scan),
 }
 
@@ -228,6 +231,7 @@ fn recipe(args: &Args, place: &Place) -> Result<Recipe> {
             sndbuf: size(args.sndbuf),
             tos: args.tos,
             ttl: args.ttl,
+            user_timeout: None,
         },
     })
 }

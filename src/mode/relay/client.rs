@@ -1,0 +1,153 @@
+//! A client of the relay: our side, and a mailbox.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::secrets::first_line;
+use crate::{
+    endpoint::{Input, Mailbox, Peer, Post},
+    event::{Reactor, Token},
+    mode::{
+        connect::{self, keep_trying},
+        local,
+        session::{self, Names, Session},
+    },
+    net::Address,
+    plan::{self, Connect, relay::Client},
+    proto::relay::{STORED, is_name},
+    pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
+    report::Report,
+};
+
+/// Registers, and sends and receives.
+pub fn run(plan: &Client, report: &Report) -> Result<bool> {
+    let connect = &plan.connect;
+    local::check(&connect.session)?;
+    let mut post = post(plan)?;
+    let mut reactor = Reactor::new().context("set up the event loop")?;
+    let (socket, address) = keep_trying(connect, &mut reactor, report)?;
+    let local_address = Address::from(&socket.socket().local_addr()?);
+    report.detail(format!("from {local_address}"));
+
+    let host = address.host();
+    let mut local = local::open(&connect.session, (&host, address.port()), &reactor.waker(SESSION))?;
+    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
+    let source = local::source(&local.input);
+    let typed = source == Source::Terminal;
+    if typed {
+        local.set_prompt(format!("{}> ", plan.name));
+    }
+    post.strips = (typed || plan.to.is_none()) && !connect.session.lines;
+    post.forgives = typed;
+    let whole_lines = typed || plan.to.is_none() || connect.session.lines;
+
+    let now = Instant::now();
+    let mut mailbox = Mailbox::new(socket, post, connect.retry > 0, now);
+    reactor.watch(SESSION, mailbox.stream_mut().socket_mut()).context("watch the socket")?;
+    let inbound = local::inbound(&connect.session, &address, None)?;
+    let outbound = match local.input {
+        Input::Nothing => None,
+        _ => Some(outbound(&connect.session, whole_lines, source)?),
+    };
+    let pump =
+        Pump { inbound: Flow::new(inbound, now), outbound: outbound.map(|shape| Flow::new(shape, now)) };
+    let names = Names::new(&connect.session, address, local_address);
+    let peer = Peer::Mailbox(Box::new(mailbox));
+    let mut session = Session::new(peer, pump, ending(&connect.session, source), names, now);
+
+    let mut attempts = Attempts { connect, name: &plan.name, left: connect.retry, registered: false, report };
+    session::run_with(&mut reactor, SESSION, &mut session, &mut local, report, |session, reactor| {
+        match session.peer() {
+            Peer::Mailbox(mailbox) => attempts.look_after(mailbox, reactor),
+            Peer::Datagram(_) | Peer::Stream(_) => Ok(()),
+        }
+    })
+}
+
+/// How often we have tried, and may still try, to be registered.
+struct Attempts<'a> {
+    connect: &'a Connect,
+    name: &'a str,
+    left: u64,
+    registered: bool,
+    report: &'a Report,
+}
+
+impl Attempts<'_> {
+    /// Says what there is to say of a mailbox, and finds it another relay if it has lost its own.
+    fn look_after(&mut self, mailbox: &mut Mailbox, reactor: &mut Reactor) -> Result<()> {
+        if let Some(complaint) = mailbox.complaint() {
+            self.report.error(complaint);
+        }
+        if mailbox.is_registered() && !self.registered {
+            self.registered = true;
+            self.report.verbose(format!("registered as {}", self.name));
+            self.left = self.connect.retry;
+            mailbox.set_waits(self.left > 0);
+        }
+        let Some(why) = mailbox.gone() else { return Ok(()) };
+        if self.left == 0 {
+            return Ok(());
+        }
+        self.report.note(format!("{why}; trying again"));
+        self.left -= 1;
+        self.registered = false;
+        connect::sleep(reactor, Instant::now() + connect::RETRY)?;
+        let (socket, _) = keep_trying(self.connect, reactor, self.report)?;
+        mailbox.renew(socket, Instant::now());
+        mailbox.set_waits(self.left > 0);
+        reactor.watch(SESSION, mailbox.stream_mut().socket_mut()).context("watch the socket")?;
+        reactor.again(SESSION);
+        Ok(())
+    }
+}
+
+/// Names as they are written on the wire.
+fn post(plan: &Client) -> Result<Post> {
+    let prefix = match &plan.token {
+        Some(path) => [&first_line(path)?[..], b":"].concat(),
+        None => Vec::new(),
+    };
+    let name = [&prefix[..], plan.name.as_bytes()].concat();
+    let registration = match &plan.key {
+        Some(path) => [&first_line(path)?[..], b":", &name].concat(),
+        None => name.clone(),
+    };
+    let to = plan.to.as_ref().map(|to| [&prefix[..], to.as_bytes()].concat());
+    if !is_name(&registration) || to.as_ref().is_some_and(|to| !is_name(to)) {
+        bail!("a name is 255 bytes at most, with the token or the key");
+    }
+    let confirms = plan.connect.session.send_only;
+    Ok(Post { registration, name, prefix, to, strips: false, forgives: false, confirms })
+}
+
+/// How our side becomes messages.
+fn outbound(plan: &plan::Session, whole_lines: bool, source: Source) -> Result<Shape> {
+    let shape = local::outbound(plan, source, None)?;
+    Ok(Shape {
+        // The relay keeps no more than that together.
+        cut: if whole_lines { Cut::Lines(STORED) } else { Cut::AsRead },
+        pace: Pace::new(plan.rate, None),
+        sink_datagram: Some(STORED),
+        ..shape
+    })
+}
+
+/// The relay's clients have no end of file, as datagrams have none.
+fn ending(plan: &plan::Session, source: Source) -> Ending {
+    Ending {
+        datagrams: true,
+        source,
+        listening: true,
+        half_open: false,
+        send_only: plan.send_only,
+        quiet: plan.quiet,
+        idle: plan.idle,
+        silence: plan.idle,
+        marks_end: false,
+        met: false,
+    }
+}
+
+const SESSION: Token = Token(0);

@@ -1,0 +1,9 @@
+//! The relay and its clients: sockets around `proto::relay`.
+
+mod client;
+mod journal;
+mod metrics;
+mod secrets;
+mod server;
+
+pub use self::{client::run as connect, server::run as serve};

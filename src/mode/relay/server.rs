@@ -1,0 +1,524 @@
+//! The relay: moves bytes between sockets and the router, and decides nothing.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{journal, metrics::Metrics, secrets};
+use crate::{
+    event::{Event, Reactor, Token},
+    mode::{Interrupted, connect, listen},
+    net::{Accepted, Address, Arrival, Listener},
+    plan::{Bind, relay as plan},
+    proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
+    report::Report,
+    sys::{self, Descriptor, Pipe, Signal, Storage},
+};
+
+/// Serves until a signal comes.
+pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
+    let gate = secrets::gate(plan.token.as_ref(), plan.names.as_ref())?;
+    let descriptors = sys::raise_descriptor_limit();
+    let most_clients =
+        plan.most_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
+    let mut reactor = Reactor::new().context("set up the event loop")?;
+    let addresses = match &plan.at {
+        Bind::Addresses(addresses) => addresses.clone(),
+        Bind::Name { host, port } => connect::look_up(host, *port, &plan.recipe, &mut reactor, None)?,
+    };
+    let random = addresses.iter().any(|address| address.port() == Some(0));
+    let mut recipe = plan.recipe.clone();
+    // Whom nothing reaches any more is not there.
+    recipe.options.user_timeout = Some(UNREACHABLE);
+    let mut listener = Listener::bind(recipe, &addresses, true)?;
+    listen::announce(&listener, random, report);
+    for socket in listener.sockets() {
+        reactor.watch(LISTENER, socket)?;
+    }
+    let metrics = match plan.metrics {
+        Some(at) => Some(Metrics::listen(at, plan.recipe.clone(), &reactor, METRICS)?),
+        None => None,
+    };
+    for address in metrics.iter().flat_map(Metrics::addresses) {
+        let line = format!("Figures at {}", listen::shown(&address));
+        if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
+    }
+    report.note(format!("up to {most_clients} clients"));
+    let rules = Rules {
+        most_clients,
+        most_per_address: plan.most_per_address,
+        longest_message: plan.longest_message,
+        register: plan.register,
+        header: HEADER,
+        idle: plan.idle,
+        stall: plan.stall,
+        framed: plan.framed,
+        memory: plan.memory,
+        gate,
+    };
+    let server = Server {
+        router: Router::new(rules),
+        connections: Vec::new(),
+        parked: VecDeque::new(),
+        listener: Some(listener),
+        metrics,
+        reactor,
+        report,
+        buffer: Storage::new(READ),
+        pipes: Vec::new(),
+        lent: 0,
+        again: VecDeque::new(),
+        paused: false,
+        leaving: None,
+        now: Instant::now(),
+    };
+    server.run()
+}
+
+struct Server<'a> {
+    router: Router,
+    /// By the index of their ids.
+    connections: Vec<Option<Connection>>,
+    /// Clients whose address has sent too many of late, and when they may come in.
+    parked: VecDeque<(Instant, Accepted)>,
+    /// `None` once a signal has come.
+    listener: Option<Listener>,
+    metrics: Option<Metrics>,
+    reactor: Reactor,
+    report: &'a Report,
+    buffer: Storage,
+    /// Pipes that nobody uses; they are empty.
+    pipes: Vec<Pipe>,
+    /// Pipes that somebody uses.
+    lent: usize,
+    /// Who may have more to say.
+    again: VecDeque<Id>,
+    /// There were no descriptors left: nobody is accepted for a while.
+    paused: bool,
+    /// A signal ends it.
+    leaving: Option<Signal>,
+    now: Instant,
+}
+
+struct Connection {
+    id: Id,
+    socket: Descriptor,
+    peer: Address,
+    /// It stands in `again`.
+    queued: bool,
+    /// The kernel does not move its bytes by itself.
+    copies: bool,
+    load: Option<Box<Load>>,
+}
+
+/// Bytes of a large message that have left their sender, past the router.
+struct Load {
+    pipe: Pipe,
+    to: Id,
+}
+
+impl Server<'_> {
+    fn run(mut self) -> Result<bool> {
+        loop {
+            let events = self.reactor.wait()?;
+            self.now = Instant::now();
+            let mut accepts = false;
+            for event in events {
+                if let Some(metrics) = &mut self.metrics
+                    && metrics.advance(event, &mut self.reactor, &self.router, self.now)
+                {
+                    continue;
+                }
+                match event {
+                    Event::Due(PAUSE) => {
+                        self.paused = false;
+                        accepts = true;
+                    }
+                    Event::Due(LISTENER) | Event::Ready(LISTENER) => accepts = true,
+                    Event::Ready(METRICS) => {
+                        if let Some(metrics) = &mut self.metrics {
+                            metrics.accept(&mut self.reactor, &self.router, self.now);
+                        }
+                    }
+                    Event::Ready(token) if token.0 >= FIRST.0 => self.advance(token.0 - FIRST.0),
+                    Event::Signal(signal) => self.heed(signal)?,
+                    Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
+                }
+            }
+            self.router.tick(self.now);
+            for _ in 0..self.again.len() {
+                if let Some(id) = self.again.pop_front() {
+                    if let Some(connection) = self.connection(id) {
+                        connection.queued = false;
+                    }
+                    self.read(id);
+                }
+            }
+            if accepts {
+                self.accept();
+            }
+            self.settle();
+            if let (Some(signal), 0) = (self.leaving, self.router.clients()) {
+                return Err(Interrupted(signal).into());
+            }
+            self.reactor.wake_at(TIMER, self.router.deadline());
+            if !self.again.is_empty() {
+                self.reactor.again(TIMER);
+            }
+        }
+    }
+
+    // ---- coming ----
+
+    fn accept(&mut self) {
+        while let Some((when, _)) = self.parked.front() {
+            if *when > self.now {
+                self.reactor.wake_at(LISTENER, Some(*when));
+                break;
+            }
+            if let Some((_, accepted)) = self.parked.pop_front() {
+                self.admit(accepted);
+            }
+        }
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Some(listener) = self.listener.as_mut().filter(|_| !self.paused) else { return };
+            match listener.accept(&|_| false) {
+                Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
+                Ok(Some(Arrival::Datagram { .. } | Arrival::Unreachable { .. })) => {}
+                Ok(None) => return,
+                Err(error) => {
+                    self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
+                    self.paused = true;
+                    self.reactor.wake_at(PAUSE, Some(self.now + PAUSE_TIME));
+                }
+            }
+        }
+        self.reactor.again(LISTENER);
+    }
+
+    fn admit(&mut self, mut accepted: Accepted) {
+        let ip = match &accepted.peer {
+            Address::Inet(inet) => inet.ip(),
+            Address::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let id = match self.router.admit(ip, self.now) {
+            Admission::Joined(id) => id,
+            Admission::Refused(why) => return self.refuse(&accepted.peer, why),
+            Admission::Later(_) if self.parked.len() >= MOST_PARKED => {
+                return self.refuse(&accepted.peer, Why::Crowded);
+            }
+            Admission::Later(when) => {
+                self.reactor.wake_at(LISTENER, Some(self.parked.front().map_or(when, |(when, _)| *when)));
+                return self.parked.push_back((when, accepted));
+            }
+        };
+        if let Err(error) = self.reactor.watch(Token(FIRST.0 + id.index()), &mut accepted.socket) {
+            self.report.verbose(format!("remote: serve {}: {}", accepted.peer, sys::reason(&error)));
+            self.router.lost(id, self.now);
+            return;
+        }
+        if self.connections.len() <= id.index() {
+            self.connections.resize_with(id.index() + 1, || None);
+        }
+        let (socket, peer) = (accepted.socket, accepted.peer);
+        let connection = Connection { id, socket, peer, queued: false, copies: false, load: None };
+        self.connections[id.index()] = Some(connection);
+        self.read(id);
+    }
+
+    fn refuse(&self, peer: &Address, why: Why) {
+        journal::left(self.report, &self.router, None, peer, why.name());
+    }
+
+    // ---- bytes ----
+
+    fn connection(&mut self, id: Id) -> Option<&mut Connection> {
+        self.connections.get_mut(id.index())?.as_mut().filter(|connection| connection.id == id)
+    }
+
+    /// Something has changed for a client.
+    fn advance(&mut self, index: usize) {
+        let Some(Some(connection)) = self.connections.get(index) else { return };
+        let id = connection.id;
+        self.write(id);
+        self.read(id);
+    }
+
+    /// Reads from a client until there is nothing more, or it has had its share.
+    fn read(&mut self, id: Id) {
+        let mut share = SHARE;
+        while share > 0 {
+            match self.take(id) {
+                0 => return,
+                n => share = share.saturating_sub(n),
+            }
+        }
+        self.read_again(id);
+    }
+
+    fn read_again(&mut self, id: Id) {
+        if let Some(connection) = self.connection(id)
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.again.push_back(id);
+        }
+    }
+
+    /// Takes once what a client has sent, in the cheapest way. Tells how many bytes; 0 if there is nothing to be done.
+    fn take(&mut self, id: Id) -> usize {
+        let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+            return 0;
+        };
+        if connection.id != id {
+            return 0;
+        }
+        let passes =
+            !connection.copies && self.router.passage(id).is_some_and(|passage| passage.left >= LARGE);
+        if (passes || connection.load.is_some())
+            && let Some(n) = self.pass(id)
+        {
+            return n;
+        }
+        let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+            return 0;
+        };
+        let nobodys = self.router.to_discard(id);
+        let read = if nobodys >= LARGE {
+            sys::discard(&connection.socket, usize::try_from(nobodys).unwrap_or(usize::MAX).min(DISCARDED))
+                .inspect(|n| self.router.discarded(id, *n as u64, self.now))
+        } else {
+            match self.router.appetite(id) {
+                0 => return 0,
+                most => connection.socket.read(&mut self.buffer[..most]).inspect(|n| {
+                    if *n > 0 {
+                        self.router.receive(id, &self.buffer[..*n], self.now);
+                    }
+                }),
+            }
+        };
+        match read {
+            Ok(0) => self.router.ended(id, self.now),
+            Ok(n) => return n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.lose(id),
+        }
+        0
+    }
+
+    /// Moves bytes of a large message through a pipe, so that nobody has to copy them. Tells how many moved; `None` if
+    /// they have to be copied.
+    fn pass(&mut self, id: Id) -> Option<usize> {
+        let passage = self.router.passage(id);
+        let mut load = match self.connection(id)?.load.take() {
+            Some(load) => load,
+            None => Box::new(Load { to: passage?.to, pipe: self.lend_pipe()? }),
+        };
+        let connection = self.connections.get_mut(id.index()).and_then(Option::as_mut)?;
+        let mut taken = 0;
+        let mut failed = false;
+        if let (Some(passage), Some(raw), false) = (passage, connection.socket.raw(), connection.copies) {
+            let filled = load.pipe.fill(raw, usize::try_from(passage.left).unwrap_or(usize::MAX));
+            let nothing =
+                filled.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |n| *n == 0);
+            match filled {
+                // Urgent data (tcp(7)): only a read gets past it.
+                _ if nothing && sys::at_mark(raw) => connection.copies = true,
+                Ok(0) => self.router.ended(id, self.now),
+                Ok(n) => {
+                    taken = n;
+                    self.router.loaded(id, n as u64, self.now);
+                }
+                // There is nothing, or the pipe is full.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if sys::is_refusal(&error) => connection.copies = true,
+                Err(_) => failed = true,
+            }
+        }
+        let given = self.unload(&mut load);
+        let (held, reachable) = (load.pipe.held(), self.connection(load.to).is_some());
+        if held == 0 || !reachable {
+            // Nobody is to find what somebody else was to get.
+            self.give_back((held == 0).then_some(load.pipe));
+        } else if let Some(connection) = self.connection(id) {
+            connection.load = Some(load);
+        }
+        if failed {
+            self.lose(id);
+        }
+        let copies = self.connection(id)?.copies;
+        if copies && held == 0 { None } else { Some(taken.max(given)) }
+    }
+
+    /// Moves what a pipe holds to where it is to go. Tells how many bytes went.
+    fn unload(&mut self, load: &mut Load) -> usize {
+        let mut moved = 0;
+        // What came through the router comes first.
+        while load.pipe.held() > 0 && self.router.output(load.to).is_empty() {
+            let there = self.connections.get(load.to.index()).and_then(Option::as_ref);
+            let sink = there.filter(|there| there.id == load.to).and_then(|there| there.socket.raw());
+            let Some(sink) = sink else { break };
+            match load.pipe.drain(sink, usize::MAX) {
+                Ok(n) => {
+                    moved += n;
+                    self.router.unloaded(load.to, n as u64, self.now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.lose(load.to);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    fn lend_pipe(&mut self) -> Option<Pipe> {
+        let pipe = match self.pipes.pop() {
+            Some(pipe) => Some(pipe),
+            None if self.lent < MOST_PIPES => Pipe::new().ok(),
+            None => None,
+        };
+        self.lent += usize::from(pipe.is_some());
+        pipe
+    }
+
+    fn give_back(&mut self, pipe: Option<Pipe>) {
+        self.lent -= 1;
+        self.pipes.extend(pipe);
+    }
+
+    /// Writes what there is for a client, until it takes no more.
+    fn write(&mut self, id: Id) {
+        loop {
+            let output = self.router.output(id);
+            if output.is_empty() {
+                break;
+            }
+            let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+                return;
+            };
+            match connection.socket.write(output) {
+                Ok(n) => self.router.written(id, n, self.now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.lose(id),
+            }
+        }
+        if let Some(holder) = self.router.holder(id)
+            && self.connection(holder).is_some_and(|connection| connection.load.is_some())
+        {
+            self.read_again(holder);
+        }
+    }
+
+    // ---- what follows ----
+
+    /// Does what the router wants done, until it wants nothing more.
+    fn settle(&mut self) {
+        loop {
+            while let Some(id) = self.router.next_output() {
+                self.write(id);
+            }
+            let Some(event) = self.router.next_event() else { return };
+            match event {
+                relay::Event::Joined { id, name } => {
+                    if let Some(Some(connection)) = self.connections.get(id.index())
+                        && connection.id == id
+                    {
+                        journal::joined(self.report, &self.router, &name, &connection.peer);
+                    }
+                }
+                relay::Event::Left { id, name, why } => self.part(id, name.as_deref(), why),
+                relay::Event::Resumed(id) => self.read_again(id),
+            }
+        }
+    }
+
+    /// The connection of a client is no more.
+    fn lose(&mut self, id: Id) {
+        self.router.lost(id, self.now);
+    }
+
+    /// Closes the connection of a client that is gone.
+    fn part(&mut self, id: Id, name: Option<&[u8]>, why: Why) {
+        if self.connection(id).is_none() {
+            return;
+        }
+        let Some(mut connection) = self.connections[id.index()].take() else { return };
+        if let Some(mut load) = connection.load.take() {
+            // What has left it still arrives.
+            let (mut bytes, mut piece) = (Vec::with_capacity(load.pipe.held()), [0; 4096]);
+            while load.pipe.held() > 0
+                && let Ok(n @ 1..) = load.pipe.read(&mut piece)
+            {
+                bytes.extend_from_slice(&piece[..n]);
+            }
+            self.router.poured(load.to, &bytes, self.now);
+            self.give_back((load.pipe.held() == 0).then_some(load.pipe));
+        }
+        journal::left(self.report, &self.router, name, &connection.peer, why.name());
+        if self.paused {
+            // There is a descriptor again.
+            self.paused = false;
+            self.reactor.again(LISTENER);
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) -> Result<()> {
+        match signal {
+            Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
+                if self.leaving.replace(signal).is_some() {
+                    return Err(Interrupted(signal).into());
+                }
+                self.listener = None;
+                self.parked.clear();
+                self.router.close_down(self.now);
+            }
+            Signal::Info => self.report.result(journal::summary(&self.router)),
+            Signal::Stop => sys::stop_self(),
+            Signal::Continue => {}
+        }
+        Ok(())
+    }
+}
+
+/// From a header's first byte to its second `|`.
+const HEADER: Duration = Duration::from_secs(10);
+
+/// How long nothing that was sent to a client may be acknowledged.
+const UNREACHABLE: Duration = Duration::from_secs(30);
+
+/// Bytes of one client before others have their turn.
+const SHARE: usize = 512 << 10;
+
+/// Bytes of a message that are worth a pipe, or not to be looked at.
+const LARGE: u64 = 128 << 10;
+
+/// Bytes that are thrown away at once at most.
+const DISCARDED: usize = 1 << 20;
+
+/// Pipes at most.
+const MOST_PIPES: usize = 64;
+
+/// Descriptors for other things than clients: pipes, the listeners, those who ask for figures.
+const RESERVED: usize = 2 * MOST_PIPES + 32;
+
+/// Clients that may have to wait because their address has sent too many.
+const MOST_PARKED: usize = 256;
+
+/// Arrivals before other events have their turn.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// How long accepting pauses when there are no descriptors left.
+const PAUSE_TIME: Duration = Duration::from_millis(100);
+
+const LISTENER: Token = Token(3);
+const TIMER: Token = Token(4);
+const PAUSE: Token = Token(5);
+const METRICS: Token = Token(6);
+/// Those who ask for figures have tokens of their own, each a new one; they cannot reach this.
+const FIRST: Token = Token(1 << 32);
