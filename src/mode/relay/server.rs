@@ -217,6 +217,8 @@ impl Server<'_> {
                 return self.parked.push_back((when, accepted));
             }
         };
+        // Who has given way is to be gone before somebody else has the place.
+        self.settle();
         if let Err(error) = self.reactor.watch(Token(FIRST.0 + id.index()), &mut accepted.socket) {
             self.report.verbose(format!("remote: serve {}: {}", accepted.peer, sys::reason(&error)));
             self.router.lost(id, self.now);
@@ -340,8 +342,9 @@ impl Server<'_> {
             }
         }
         let given = self.unload(&mut load);
-        let (held, reachable) = (load.pipe.held(), self.connection(load.to).is_some());
-        if held == 0 || !reachable {
+        let held = load.pipe.held();
+        let over = held == 0 || self.connection(load.to).is_none();
+        if over {
             // Nobody is to find what somebody else was to get.
             self.give_back((held == 0).then_some(load.pipe));
         } else if let Some(connection) = self.connection(id) {
@@ -350,8 +353,8 @@ impl Server<'_> {
         if failed {
             self.lose(id);
         }
-        let copies = self.connection(id)?.copies;
-        if copies && held == 0 { None } else { Some(taken.max(given)) }
+        let ends = over && (passage.is_none() || self.connection(id)?.copies);
+        if ends && taken.max(given) == 0 { None } else { Some(taken.max(given)) }
     }
 
     /// Moves what a pipe holds to where it is to go. Tells how many bytes went.

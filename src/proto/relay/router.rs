@@ -216,6 +216,8 @@ pub struct Router {
     /// Those who have not registered, the oldest first; some of these have meanwhile.
     newcomers: VecDeque<Id>,
     unregistered: usize,
+    /// Those who will say nothing more, the first one first; some of these are gone meanwhile.
+    silent: VecDeque<Id>,
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
     /// Those who have waited and may go on, and for whom they have waited.
     runnable: VecDeque<(Id, Id)>,
@@ -237,6 +239,7 @@ impl Router {
             clients: Roster::new(),
             newcomers: VecDeque::new(),
             unregistered: 0,
+            silent: VecDeque::new(),
             timers: BinaryHeap::new(),
             runnable: VecDeque::new(),
             fresh: VecDeque::new(),
@@ -249,6 +252,15 @@ impl Router {
 
     /// Somebody has connected.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Admission {
+        if self.clients.len() >= self.rules.most_clients {
+            // Who only listens gives way to who may have something to say.
+            while let Some(silent) = self.silent.pop_front() {
+                if self.clients.get(silent).is_some() {
+                    self.close(silent, Why::Ended, now);
+                    break;
+                }
+            }
+        }
         if self.clients.len() >= self.rules.most_clients {
             self.figures.refused += 1;
             return Admission::Refused(Why::TooMany);
@@ -352,6 +364,11 @@ impl Router {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.ended = true;
         client.heard = now;
+        while self.silent.front().is_some_and(|first| self.clients.get(*first).is_none()) {
+            self.silent.pop_front();
+        }
+        self.silent.push_back(id);
+        let Some(client) = self.clients.get(id) else { return };
         match client.phase {
             Phase::Registering => self.close(id, Why::Ended, now),
             Phase::Assembling { .. } | Phase::Discarding { .. } | Phase::Header => self.forget_partial(id),

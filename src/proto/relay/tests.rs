@@ -634,6 +634,11 @@ fn more_than_may_come_are_refused() {
     let (now, ip) = (Instant::now(), "192.0.2.1".parse().unwrap());
     assert!(matches!(router.admit(ip, now), Admission::Joined(_)));
     assert_eq!(router.admit(ip, now), Admission::Refused(Why::TooMany));
+    // But one that only listens makes room.
+    let mut world = World::with(&["a", "b"], Rules { most_clients: 2, ..rules() });
+    world.end(1);
+    world.connect();
+    assert_eq!((world.people[0].gone, world.people[1].gone), (None, Some(Why::Ended)));
 }
 
 #[test]
