@@ -273,6 +273,9 @@ impl Server<'_> {
 
     /// Takes once what a client has sent, in the cheapest way. Tells how many bytes; 0 if there is nothing to be done.
     fn take(&mut self, id: Id) -> usize {
+        if let Some(to) = self.router.clogged(id) {
+            self.write(to);
+        }
         let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
             return 0;
         };

@@ -410,6 +410,12 @@ impl Router {
         (left > 0 && inbox.len() == 0 && client.pending.is_empty()).then_some(Passage { to, left })
     }
 
+    /// Who has to take what is there for it before more of a large message from this client can go past us.
+    pub fn clogged(&self, from: Id) -> Option<Id> {
+        let Phase::Passing { to, .. } = self.clients.get(from)?.phase else { return None };
+        (!self.output(to).is_empty()).then_some(to)
+    }
+
     /// So many bytes of its passage were taken from a client. They have to be reported again when they arrive
     /// ([`Router::unloaded`]), or be handed over ([`Router::poured`]).
     pub fn loaded(&mut self, from: Id, bytes: u64, now: Instant) {
