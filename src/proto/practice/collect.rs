@@ -1,0 +1,83 @@
+//! A request over TCP, which has no end of its own: what comes until a line ends, or there is enough, or silence.
+
+use std::time::{Duration, Instant};
+
+use super::{LONGEST_REQUEST, Request};
+
+/// The bytes of a request, as they come.
+#[derive(Debug, Default)]
+pub struct Collector {
+    bytes: Vec<u8>,
+    /// When the last of them came.
+    last: Option<Instant>,
+}
+
+impl Collector {
+    /// These bytes have come: the request, if that is all of it.
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Option<Request> {
+        let room = LONGEST_REQUEST - self.bytes.len();
+        let line = bytes.iter().position(|byte| *byte == b'\n');
+        let taken = line.map_or(bytes.len(), |end| end + 1).min(room);
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        self.last = Some(now);
+        (line.is_some() || taken == room).then(|| self.request())
+    }
+
+    /// Nothing more will come; `None` if nothing ever has.
+    pub fn ended(&mut self) -> Option<Request> {
+        self.last.map(|_| self.request())
+    }
+
+    /// When silence will have made a request of what has come.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.last.map(|last| last + SILENCE)
+    }
+
+    /// The request, if there was silence for long enough.
+    pub fn tick(&mut self, now: Instant) -> Option<Request> {
+        self.deadline().is_some_and(|deadline| deadline <= now).then(|| self.request())
+    }
+
+    fn request(&mut self) -> Request {
+        self.last = None;
+        Request::parse(&std::mem::take(&mut self.bytes))
+    }
+}
+
+/// Silence that ends a request.
+const SILENCE: Duration = Duration::from_millis(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_an_end_or_silence_makes_a_request() {
+        let (now, hello) = (Instant::now(), Some(Request::Text(b"hello".to_vec())));
+        let mut collector = Collector::default();
+        assert_eq!(collector.receive(b"hel", now), None);
+        assert_eq!(collector.receive(b"lo\nignored", now), hello);
+        assert_eq!(collector.receive(b"hello", now), None);
+        assert_eq!(collector.ended(), hello);
+        assert_eq!((collector.ended(), collector.deadline()), (None, None));
+        assert_eq!(collector.receive(b"hel", now), None);
+        let later = now + Duration::from_millis(29);
+        assert_eq!(collector.tick(later), None);
+        assert_eq!(collector.receive(b"lo", later), None);
+        assert_eq!(collector.tick(now + Duration::from_millis(58)), None);
+        assert_eq!(collector.tick(now + Duration::from_millis(59)), hello);
+    }
+
+    #[test]
+    fn however_it_is_cut_it_is_the_same_request() {
+        let (now, long) = (Instant::now(), "x".repeat(3000));
+        for sent in ["10\n", "stream-5-5\r\nmore", &long] {
+            for piece in [1, 2, 7, 1000, 5000] {
+                let mut collector = Collector::default();
+                let found = sent.as_bytes().chunks(piece).find_map(|part| collector.receive(part, now));
+                let wanted = Request::parse(sent.lines().next().unwrap().as_bytes());
+                assert_eq!(found, Some(wanted), "{sent:.20} by {piece}");
+            }
+        }
+    }
+}

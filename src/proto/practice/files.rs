@@ -1,0 +1,200 @@
+//! The file conversation: keys, then commands and replies that end in `929Z`.
+
+use std::collections::VecDeque;
+
+/// What the server says at once.
+pub const SERVER_KEY: &[u8; 19] = b"bthDataComServerKey";
+
+/// What a client of ours answers; any 19 bytes would do.
+pub const CLIENT_KEY: &[u8; 19] = b"bthDataComClientKey";
+
+/// The end of a command, and of a reply.
+pub const END: &[u8] = b"929Z";
+
+/// What a client wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    ChangeFolder(Vec<u8>),
+    Download(Vec<u8>),
+    /// Anything else: it comes back as it is.
+    Echo(Vec<u8>),
+    List,
+    Quit,
+}
+
+/// The server's side of what a client says.
+#[derive(Debug, Default)]
+pub struct Listener {
+    bytes: VecDeque<u8>,
+    /// Bytes at the front that are known not to end a command.
+    looked: usize,
+    keyed: bool,
+}
+
+/// A command is longer than it may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLong;
+
+impl Listener {
+    /// These bytes have come.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    /// Whether enough has come for now: what follows can wait.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= 2 * LONGEST_COMMAND
+    }
+
+    /// The next command that is whole.
+    pub fn next_command(&mut self) -> Result<Option<Command>, TooLong> {
+        if !self.keyed {
+            if self.bytes.len() < CLIENT_KEY.len() {
+                return Ok(None);
+            }
+            self.bytes.drain(..CLIENT_KEY.len());
+            self.keyed = true;
+        }
+        let bytes = self.bytes.make_contiguous();
+        let from = self.looked;
+        let Some(end) = bytes[from..].windows(END.len()).position(|end| end == END).map(|at| from + at)
+        else {
+            self.looked = bytes.len().saturating_sub(END.len() - 1);
+            return if bytes.len() > LONGEST_COMMAND { Err(TooLong) } else { Ok(None) };
+        };
+        if end > LONGEST_COMMAND {
+            return Err(TooLong);
+        }
+        let command = parse(&bytes[..end]);
+        self.bytes.drain(..end + END.len());
+        self.looked = 0;
+        Ok(Some(command))
+    }
+}
+
+fn parse(text: &[u8]) -> Command {
+    let argument = |word: &[u8]| text.strip_prefix(word).map(<[u8]>::trim_ascii).map(<[u8]>::to_vec);
+    match text.trim_ascii() {
+        b"ls" => Command::List,
+        b"quit" => Command::Quit,
+        _ => match (argument(b"chdir "), argument(b"dl ")) {
+            (Some(folder), _) => Command::ChangeFolder(folder),
+            (_, Some(file)) => Command::Download(file),
+            _ => Command::Echo(text.to_vec()),
+        },
+    }
+}
+
+/// The reply to `ls`.
+pub fn listing(path: &[u8], folders: &[Vec<u8>], files: &[Vec<u8>]) -> Vec<u8> {
+    let lines = |names: &[Vec<u8>]| {
+        let listed = names.iter().filter(|name| is_listed(name));
+        listed.flat_map(|name| [&name[..], b"\n"].concat()).collect::<Vec<u8>>()
+    };
+    let (folders, files) = (lines(folders), lines(files));
+    ended(
+        [b"Current Working Directory: ", path, b"\n\nFolders: \n\n", &folders, b"Files: \n\n", &files]
+            .concat(),
+    )
+}
+
+/// The reply to `chdir`, where it has worked.
+pub fn changed(path: &[u8]) -> Vec<u8> {
+    ended([b"The new current working directory on the server is: ", path].concat())
+}
+
+/// What comes before the bytes of a file.
+pub fn sending(name: &[u8], size: u64) -> Vec<u8> {
+    ended([b"Sending ", name, format!(" size: {SPLIT}{size}").as_bytes()].concat())
+}
+
+/// Any other reply.
+pub fn ended(mut text: Vec<u8>) -> Vec<u8> {
+    text.extend_from_slice(END);
+    text
+}
+
+/// The size that a reply to `dl` announces, in the words of any server: `Sending F size: SpLiTN` or `Sending FSpLiTN`.
+pub fn announced(reply: &[u8]) -> Option<u64> {
+    let rest = reply.strip_prefix(b"Sending ")?;
+    let at = rest.windows(SPLIT.len()).rposition(|part| part == SPLIT.as_bytes())?;
+    std::str::from_utf8(&rest[at + SPLIT.len()..]).ok()?.trim().parse().ok()
+}
+
+/// Whether a name can be listed without being taken for something else.
+fn is_listed(name: &[u8]) -> bool {
+    let holds = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
+    !holds(END) && !holds(SPLIT.as_bytes()) && !name.iter().any(u8::is_ascii_control)
+}
+
+const SPLIT: &str = "SpLiT";
+
+/// Bytes of a command at most.
+pub const LONGEST_COMMAND: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_however_they_are_cut() {
+        let sent = b"any nineteen bytes.ls929Zchdir a b929Zdl x.txt929Zhello 929929Zquit929Z929Z";
+        for piece in 1..sent.len() {
+            let (mut listener, mut commands) = (Listener::default(), Vec::new());
+            for part in sent.chunks(piece) {
+                listener.receive(part);
+                while let Some(command) = listener.next_command().unwrap() {
+                    commands.push(command);
+                }
+            }
+            let wanted = [
+                Command::List,
+                Command::ChangeFolder(b"a b".to_vec()),
+                Command::Download(b"x.txt".to_vec()),
+                Command::Echo(b"hello 929".to_vec()),
+                Command::Quit,
+                Command::Echo(Vec::new()),
+            ];
+            assert_eq!(commands, wanted, "by {piece}");
+        }
+    }
+
+    #[test]
+    fn a_command_has_an_end() {
+        for ends in [true, false] {
+            let mut listener = Listener::default();
+            listener.receive(CLIENT_KEY);
+            listener.receive(&vec![b'x'; LONGEST_COMMAND]);
+            assert_eq!(listener.next_command(), Ok(None));
+            listener.receive(if ends { b"x929Z" } else { b"x" });
+            assert_eq!(listener.next_command(), Err(TooLong));
+        }
+    }
+
+    #[test]
+    fn replies() {
+        let names = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
+        let listing = listing(b"/a", &names(&["x", "a929Zb"]), &names(&["y", "SpLiT", "new\nline"]));
+        assert_eq!(
+            String::from_utf8(listing).unwrap(),
+            "Current Working Directory: /a\n\nFolders: \n\nx\nFiles: \n\ny\n929Z"
+        );
+        assert_eq!(sending(b"f", 5), b"Sending f size: SpLiT5929Z");
+        assert_eq!(changed(b"/"), b"The new current working directory on the server is: /929Z");
+    }
+
+    #[test]
+    fn sizes_are_announced_in_both_dialects() {
+        let table: [(&[u8], Option<u64>); 6] = [
+            (b"Sending f size: SpLiT5", Some(5)),
+            (b"Sending fSpLiT5", Some(5)),
+            (b"Sending SpLiTSpLiT123456789", Some(123_456_789)),
+            (b"Invalid File!", None),
+            (b"Sending f size: SpLiT-5", None),
+            (b"Sending f size: SpLiT99999999999999999999999", None),
+        ];
+        for (reply, size) in table {
+            assert_eq!(announced(reply), size, "{}", reply.escape_ascii());
+        }
+    }
+}

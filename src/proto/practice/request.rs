@@ -1,0 +1,176 @@
+//! What a client asks for.
+
+use std::time::Duration;
+
+/// A request, as it was meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// So many bytes are to be made: 1 to [`LARGEST_FILE`].
+    File(u64),
+    /// A refusal, in the protocol's own words.
+    Refused(String),
+    Stream(Stream),
+    /// To be sent back in upper case.
+    Text(Vec<u8>),
+}
+
+/// Packets that are to come in time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stream {
+    /// Between two packets, and before the first one.
+    pub interval: Duration,
+    /// 1 to [`MOST_PACKETS`].
+    pub count: u32,
+    pub packet: Vec<u8>,
+}
+
+impl Request {
+    /// Reads a request.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let bytes = bytes[..bytes.len().min(LONGEST_REQUEST)].trim_ascii();
+        let Ok(text) = std::str::from_utf8(bytes) else { return Self::Text(bytes.to_vec()) };
+        if let Some(fields) = text.strip_prefix("stream-") {
+            return stream(text, fields);
+        }
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Self::Text(bytes.to_vec());
+        }
+        let number = digits.trim_start_matches('0');
+        match number.parse() {
+            _ if number.is_empty() => Self::Text(bytes.to_vec()),
+            Ok(size) if size <= LARGEST_FILE => Self::File(size),
+            _ => Self::Refused(format!(
+                "Request for file of {number} chars. Server limit is: {LARGEST_FILE} chars."
+            )),
+        }
+    }
+
+    /// Bytes that a client gets for it, all together.
+    pub fn answer_size(&self) -> u64 {
+        match self {
+            Self::File(size) => super::MARKER.len() as u64 + size,
+            Self::Refused(text) => text.len() as u64,
+            Self::Stream(stream) => u64::from(stream.count) * stream.packet.len() as u64,
+            Self::Text(text) => text.len() as u64,
+        }
+    }
+}
+
+/// `MS-COUNT`, with packets that are the request itself, or `MS-COUNT-SIZE`.
+fn stream(text: &str, fields: &str) -> Request {
+    let fields: Vec<&str> = fields.split('-').collect();
+    let asked = match fields[..] {
+        [ms, count] => whole(ms).filter(|ms| *ms > 0).and_then(|ms| {
+            let packet = text.as_bytes().to_vec();
+            Some(Stream { interval: Duration::from_millis(ms.into()), count: whole(count)?, packet })
+        }),
+        [ms, count, size] => decimal(ms).and_then(|interval| {
+            let size = usize::try_from(whole(size)?).ok()?.min(LARGEST_PACKET);
+            Some(Stream { interval, count: whole(count)?, packet: vec![b'A'; size] })
+        }),
+        _ => None,
+    };
+    match asked {
+        Some(stream) if stream.count > 0 && !stream.packet.is_empty() => {
+            Request::Stream(Stream { count: stream.count.min(MOST_PACKETS), ..stream })
+        }
+        _ => {
+            let (ms, count) = (fields[0], fields.get(1).copied().unwrap_or_default());
+            Request::Refused(format!("Request for transfer of {count} pakets at: {ms} has errors."))
+        }
+    }
+}
+
+fn whole(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Milliseconds, perhaps with a part.
+fn decimal(text: &str) -> Option<Duration> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let ms: f64 = plain.then(|| text.parse().ok())??;
+    (ms <= f64::from(u32::MAX)).then(|| Duration::from_secs_f64(ms / 1000.0))
+}
+
+/// Bytes of a request at most; what follows is ignored.
+pub const LONGEST_REQUEST: usize = 1024;
+
+/// Bytes that are made at most.
+pub const LARGEST_FILE: u64 = 123_456_789;
+
+/// Packets of a stream at most.
+pub const MOST_PACKETS: u32 = 10_000;
+
+/// Bytes of a packet at most: a datagram holds no more.
+const LARGEST_PACKET: usize = 65_507;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn echo(text: &str) -> Request {
+        Request::Text(text.as_bytes().to_vec())
+    }
+
+    fn made(ms: f64, count: u32, size: usize) -> Request {
+        let interval = Duration::from_secs_f64(ms / 1000.0);
+        Request::Stream(Stream { interval, count, packet: vec![b'A'; size] })
+    }
+
+    fn same(ms: u64, count: u32, text: &str) -> Request {
+        let packet = text.as_bytes().to_vec();
+        Request::Stream(Stream { interval: Duration::from_millis(ms), count, packet })
+    }
+
+    #[test]
+    fn requests() {
+        let refused = |number: &str| {
+            Request::Refused(format!("Request for file of {number} chars. Server limit is: 123456789 chars."))
+        };
+        let fault = |count: &str, ms: &str| {
+            Request::Refused(format!("Request for transfer of {count} pakets at: {ms} has errors."))
+        };
+        let huge = "9".repeat(100);
+        let table = [
+            ("hello", echo("hello")),
+            ("  hello you\r\n", echo("hello you")),
+            ("", echo("")),
+            ("10", Request::File(10)),
+            ("+10", Request::File(10)),
+            ("0010", Request::File(10)),
+            ("123456789", Request::File(123_456_789)),
+            ("123456790", refused("123456790")),
+            ("000123456790", refused("123456790")),
+            (&huge, refused(&huge)),
+            ("0", echo("0")),
+            ("+0", echo("+0")),
+            ("+", echo("+")),
+            ("-5", echo("-5")),
+            ("3.5", echo("3.5")),
+            ("1 000", echo("1 000")),
+            ("stream", echo("stream")),
+            ("streaming-5-5", echo("streaming-5-5")),
+            ("stream-10-3", same(10, 3, "stream-10-3")),
+            ("stream-10-20000", same(10, 10_000, "stream-10-20000")),
+            ("stream-10-3-100", made(10.0, 3, 100)),
+            ("stream-0.5-3-100", made(0.5, 3, 100)),
+            ("stream-0-3-100", made(0.0, 3, 100)),
+            ("stream-1-3-99999", made(1.0, 3, 65_507)),
+            ("stream-0-3", fault("3", "0")),
+            ("stream-0.5-3", fault("3", "0.5")),
+            ("stream-10-0", fault("0", "10")),
+            ("stream-10-3-0", fault("3", "10")),
+            ("stream-x-3", fault("3", "x")),
+            ("stream-10", fault("", "10")),
+            ("stream--", fault("", "")),
+            ("stream-1-2-3-4", fault("2", "1")),
+            ("stream-1e3-2-3", fault("2", "1e3")),
+            ("stream-9999999999-2", fault("2", "9999999999")),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(Request::parse(text.as_bytes()), wanted, "{text:?}");
+        }
+        assert_eq!(Request::parse(b"\xff\xfe "), Request::Text(b"\xff\xfe".to_vec()));
+    }
+}
