@@ -429,6 +429,12 @@ fn figures_for_prometheus() {
         stream.write_all(request.as_bytes()).unwrap();
         String::from_utf8(read_all(&mut stream)).unwrap()
     };
+    // Many who ask nothing, all at once: each has its turn, and none is a level of the stack.
+    relay.0.signal(Signal::STOP);
+    for _ in 0..3000 {
+        drop(TcpStream::connect(("127.0.0.1", port)));
+    }
+    relay.0.signal(Signal::CONT);
     let answer = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     for row in ["remote_relay_names 1\n", "remote_relay_messages_total 1\n", "remote_relay_bytes_total 5\n"] {
@@ -480,6 +486,17 @@ fn lines_choose_whom_they_are_for() {
         .run()
         .expect_quiet_success();
     assert_eq!(exactly(&mut a, 4), b"one\n");
+    // What is too long is refused before any of it is sent; what is just short enough is whole.
+    let text = "x".repeat(65_536);
+    Remote::new(["relay", "127.0.0.1", &port, "me", "--send-only"])
+        .stdin(format!("\n\na|{text}\n"))
+        .run()
+        .expect_quiet_success();
+    assert!(exactly(&mut a, 65_536) == text.as_bytes());
+    for longer in [format!("a|x{text}\nb|no"), format!("a|{text}b|no\n"), format!("a|{text}{text}\n")] {
+        let remote = Remote::new(["relay", "127.0.0.1", &port, "me", "--send-only"]).stdin(longer);
+        remote.run().expect_failure(1, &["longer than a message may be"]);
+    }
     for (line, complaint) in [("nobody", "'name|text'"), ("|x", "is not a name"), ("a\tb|x", "is not a name")]
     {
         let remote = Remote::new(["relay", "127.0.0.1", &port, "me", "--send-only"]).stdin(line);

@@ -7,8 +7,8 @@ use std::{
 
 use super::{Endpoint, Stream};
 use crate::{
-    proto::relay::{Client, Nonce, STORED, is_name},
-    sys::{Descriptor, Storage},
+    proto::relay::{Client, LONGEST_NAME, Nonce, STORED, is_name},
+    sys::{self, Descriptor, Storage},
 };
 
 /// A registration with a relay. A write is a message; what is read is what others have sent, one behind the other.
@@ -28,7 +28,9 @@ pub struct Mailbox {
     /// That is not to end anything: there will be another one.
     waits: bool,
     /// What is wrong with what was typed.
-    complaint: Option<String>,
+    complaints: Vec<String>,
+    /// Messages that a relay may have taken with it.
+    doubtful: u64,
     now: Instant,
 }
 
@@ -65,7 +67,8 @@ impl Mailbox {
             confirming: false,
             gone: None,
             waits,
-            complaint: None,
+            complaints: Vec::new(),
+            doubtful: 0,
             now,
         }
     }
@@ -73,6 +76,7 @@ impl Mailbox {
     /// Goes on with another connection, `waits` saying whether there would be one more.
     pub fn renew(&mut self, socket: Descriptor, now: Instant) {
         self.stream = Stream::new(socket);
+        self.doubtful += self.client.unheard();
         self.client.renew(&self.post.registration, nonce(), now);
         (self.gone, self.confirming, self.now) = (None, false, now);
     }
@@ -102,9 +106,14 @@ impl Mailbox {
         self.gone.as_deref()
     }
 
-    /// What is wrong with what was typed last, once.
-    pub fn complaint(&mut self) -> Option<String> {
-        self.complaint.take()
+    /// What is wrong with what was typed, once.
+    pub fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Messages that nobody knows to have been heard.
+    pub fn unheard(&self) -> u64 {
+        self.client.unheard()
     }
 
     /// Writes what there is to write.
@@ -113,7 +122,7 @@ impl Mailbox {
             match self.stream.write(self.client.output()) {
                 Ok(n) => self.client.written(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => self.lose(&error.to_string()),
+                Err(error) => self.lose(&sys::reason(&error)),
             }
         }
         self.check()
@@ -142,12 +151,16 @@ impl Mailbox {
     /// Whom a write is for, and what.
     fn address<'a>(&self, buf: &'a [u8]) -> Result<(Vec<u8>, &'a [u8]), String> {
         let mut text = buf;
+        let is_line = self.post.strips || self.post.to.is_none();
+        if is_line && buf.len() >= LONGEST_LINE && !buf.ends_with(b"\n") {
+            return Err(TOO_LONG.into());
+        }
         if self.post.strips {
             text = text.strip_suffix(b"\n").unwrap_or(text);
             text = text.strip_suffix(b"\r").unwrap_or(text);
         }
         if let Some(to) = &self.post.to {
-            return Ok((to.clone(), text));
+            return if text.len() > STORED { Err(TOO_LONG.into()) } else { Ok((to.clone(), text)) };
         }
         let bar = text.iter().position(|byte| *byte == b'|');
         let (name, text) = match bar {
@@ -157,6 +170,9 @@ impl Mailbox {
         let to = [&self.post.prefix[..], name].concat();
         if name.is_empty() || !is_name(&to) {
             return Err(format!("'{}' is not a name", name.escape_ascii()));
+        }
+        if text.len() > STORED {
+            return Err(TOO_LONG.into());
         }
         Ok((to, text))
     }
@@ -177,7 +193,7 @@ impl Read for Mailbox {
                 Ok(0) => self.lose("the relay has closed the connection"),
                 Ok(n) => self.client.receive(&self.room[..n], &mut self.inbox),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                Err(error) => self.lose(&error.to_string()),
+                Err(error) => self.lose(&sys::reason(&error)),
             }
         }
     }
@@ -187,6 +203,9 @@ impl Write for Mailbox {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         // One message after the other: what is not sent is not taken from the source.
         self.push()?;
+        if self.post.to.is_none() && buf.trim_ascii().is_empty() {
+            return Ok(buf.len());
+        }
         match self.address(buf) {
             Ok((to, text)) => {
                 self.client.send(&to, text, self.now);
@@ -195,7 +214,7 @@ impl Write for Mailbox {
                     _ => {}
                 }
             }
-            Err(why) if self.post.forgives => self.complaint = Some(why),
+            Err(why) if self.post.forgives => self.complaints.push(why),
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidInput, why)),
         }
         Ok(buf.len())
@@ -218,6 +237,10 @@ impl Endpoint for Mailbox {
             self.push()?;
         }
         match self.client.is_heard() {
+            true if self.doubtful > 0 => {
+                let why = format!("{} messages may have gone with the relay that was lost", self.doubtful);
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+            }
             true => Ok(()),
             false => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -239,6 +262,11 @@ impl Endpoint for Mailbox {
         Some(self.client.deadline())
     }
 }
+
+/// Bytes of a line at most: a name, the bar, what the relay keeps whole, and the end.
+pub const LONGEST_LINE: usize = LONGEST_NAME + 1 + STORED + 2;
+
+const TOO_LONG: &str = "a line is longer than a message may be, 64 KiB";
 
 fn nonce() -> Nonce {
     std::array::from_fn(|_| fastrand::alphanumeric() as u8)

@@ -13,7 +13,7 @@ mod terminal;
 pub use self::{
     datagram::{Datagram, Ends, Together, Whom},
     download::{Download, Name},
-    mailbox::{Mailbox, Post},
+    mailbox::{LONGEST_LINE, Mailbox, Post},
     standard::{Input, Output, Standard},
     stream::Stream,
     table::{Shared, Table},

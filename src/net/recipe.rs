@@ -50,8 +50,6 @@ pub struct Options {
     pub tos: Option<u8>,
     /// 1–255; for IPv6 the hop limit.
     pub ttl: Option<u8>,
-    /// How long TCP waits for an acknowledgement.
-    pub user_timeout: Option<Duration>,
 }
 
 impl Recipe {
@@ -214,10 +212,6 @@ impl Recipe {
             }
             if let Some(time) = options.keepalive {
                 sys::keep_alive(&SockRef::from(&socket), time, KEEPALIVE_PROBES)?;
-            }
-            if let Some(time) = options.user_timeout {
-                // Where it cannot be set, the kernel's own patience has an end too.
-                let _ = sys::set_user_timeout(&socket, time);
             }
             if let Some(name) = &options.congestion {
                 sys::set_congestion(&socket, name).map_err(|error| named("--congestion", name, &error))?;

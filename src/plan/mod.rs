@@ -231,7 +231,6 @@ fn recipe(args: &Args, place: &Place) -> Result<Recipe> {
             sndbuf: size(args.sndbuf),
             tos: args.tos,
             ttl: args.ttl,
-            user_timeout: None,
         },
     })
 }

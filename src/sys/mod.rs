@@ -22,7 +22,7 @@
 //! * [`rename_new`]: a rename that replaces nothing;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
-//! * [`force_receive_buffer`], [`set_user_timeout`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
+//! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
 //! * [`want_destination`], [`destination`]: the address a datagram was sent to.
 
 #![allow(unsafe_code)]

@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
-    time::Duration,
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -59,11 +58,6 @@ pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
     let (n, _) =
         super::retry(|| rustix::net::recv(socket, &mut bytes[..most], rustix::net::RecvFlags::DONTWAIT))?;
     Ok(n)
-}
-
-/// The kernel's own patience has an end too.
-pub fn set_user_timeout(_socket: &Socket, _time: Duration) -> io::Result<()> {
-    Ok(())
 }
 
 /// A pipe is as large as it is.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::secrets::first_line;
 use crate::{
-    endpoint::{Input, Mailbox, Peer, Post},
+    endpoint::{Input, LONGEST_LINE, Mailbox, Peer, Post},
     event::{Reactor, Token},
     mode::{
         connect::{self, keep_trying},
@@ -40,7 +40,11 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     }
     post.strips = (typed || plan.to.is_none()) && !connect.session.lines;
     post.forgives = typed;
-    let whole_lines = typed || plan.to.is_none() || connect.session.lines;
+    let lines = match (post.strips || plan.to.is_none(), connect.session.lines) {
+        (true, _) => Some(LONGEST_LINE),
+        (false, true) => Some(STORED),
+        (false, false) => None,
+    };
 
     let now = Instant::now();
     let mut mailbox = Mailbox::new(socket, post, connect.retry > 0, now);
@@ -48,7 +52,7 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     let inbound = local::inbound(&connect.session, &address, None)?;
     let outbound = match local.input {
         Input::Nothing => None,
-        _ => Some(outbound(&connect.session, whole_lines, source)?),
+        _ => Some(outbound(&connect.session, lines, source)?),
     };
     let pump =
         Pump { inbound: Flow::new(inbound, now), outbound: outbound.map(|shape| Flow::new(shape, now)) };
@@ -77,7 +81,7 @@ struct Attempts<'a> {
 impl Attempts<'_> {
     /// Says what there is to say of a mailbox, and finds it another relay if it has lost its own.
     fn look_after(&mut self, mailbox: &mut Mailbox, reactor: &mut Reactor) -> Result<()> {
-        if let Some(complaint) = mailbox.complaint() {
+        for complaint in mailbox.complaints() {
             self.report.error(complaint);
         }
         if mailbox.is_registered() && !self.registered {
@@ -90,7 +94,11 @@ impl Attempts<'_> {
         if self.left == 0 {
             return Ok(());
         }
-        self.report.note(format!("{why}; trying again"));
+        let lost = match mailbox.unheard() {
+            0 => String::new(),
+            n => format!(" ({n} messages may be lost)"),
+        };
+        self.report.note(format!("{why}; trying again{lost}"));
         self.left -= 1;
         self.registered = false;
         connect::sleep(reactor, Instant::now() + connect::RETRY)?;
@@ -123,13 +131,13 @@ fn post(plan: &Client) -> Result<Post> {
 }
 
 /// How our side becomes messages.
-fn outbound(plan: &plan::Session, whole_lines: bool, source: Source) -> Result<Shape> {
+fn outbound(plan: &plan::Session, lines: Option<usize>, source: Source) -> Result<Shape> {
     let shape = local::outbound(plan, source, None)?;
     Ok(Shape {
         // The relay keeps no more than that together.
-        cut: if whole_lines { Cut::Lines(STORED) } else { Cut::AsRead },
+        cut: lines.map_or(Cut::AsRead, Cut::Lines),
         pace: Pace::new(plan.rate, None),
-        sink_datagram: Some(STORED),
+        sink_datagram: Some(lines.unwrap_or(STORED)),
         ..shape
     })
 }

@@ -18,6 +18,7 @@ use crate::{
 
 /// The port of its own, and who asks there.
 pub struct Metrics {
+    token: Token,
     listener: Listener,
     visitors: Slots<Visitor>,
 }
@@ -36,7 +37,7 @@ impl Metrics {
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }
-        Ok(Self { listener, visitors: Slots::new(Token(token.0 + 1)) })
+        Ok(Self { token, listener, visitors: Slots::new(Token(token.0 + 1)) })
     }
 
     /// Where it listens.
@@ -46,19 +47,25 @@ impl Metrics {
 
     /// Lets in who asks, but not many at once.
     pub fn accept(&mut self, reactor: &mut Reactor, router: &Router, now: Instant) {
-        while self.visitors.len() < MOST
-            && let Ok(Some(Arrival::Peer(mut accepted))) = self.listener.accept(&|_| false)
-        {
+        for _ in 0..MOST {
+            if self.visitors.len() >= MOST {
+                return;
+            }
+            let mut socket = match self.listener.accept(&|_| false) {
+                Ok(Some(Arrival::Peer(accepted))) => accepted.socket,
+                Ok(Some(Arrival::Datagram { .. } | Arrival::Unreachable { .. })) => continue,
+                Ok(None) => return,
+                Err(_) => return reactor.wake_at(self.token, Some(now + PAUSE)),
+            };
             let token = self.visitors.token();
-            if reactor.watch(token, &mut accepted.socket).is_ok() {
+            if reactor.watch(token, &mut socket).is_ok() {
                 let until = now + PATIENCE;
                 reactor.wake_at(token, Some(until));
-                let visitor =
-                    Visitor { socket: accepted.socket, asked: Vec::new(), answer: Vec::new(), until };
-                self.visitors.insert(token, visitor);
+                self.visitors.insert(token, Visitor { socket, asked: Vec::new(), answer: Vec::new(), until });
                 self.advance(Event::Ready(token), reactor, router, now);
             }
         }
+        reactor.again(self.token);
     }
 
     /// Goes on with whom an event is about. Tells whether that was one of its own.
@@ -68,7 +75,8 @@ impl Metrics {
         if visitor.is_done(router) || now >= visitor.until {
             self.visitors.remove(token);
             reactor.wake_at(token, None);
-            self.accept(reactor, router, now);
+            // Somebody may be waiting for the place.
+            reactor.again(self.token);
         }
         true
     }
@@ -147,6 +155,9 @@ const MOST: usize = 16;
 
 /// How long a visitor may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long accepting pauses when there are no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of a request at most.
 const LONGEST: usize = 8192;

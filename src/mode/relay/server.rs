@@ -32,10 +32,7 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
         Bind::Name { host, port } => connect::look_up(host, *port, &plan.recipe, &mut reactor, None)?,
     };
     let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut recipe = plan.recipe.clone();
-    // Whom nothing reaches any more is not there.
-    recipe.options.user_timeout = Some(UNREACHABLE);
-    let mut listener = Listener::bind(recipe, &addresses, true)?;
+    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
     listen::announce(&listener, random, report);
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
@@ -140,7 +137,7 @@ impl Server<'_> {
                         accepts = true;
                     }
                     Event::Due(LISTENER) | Event::Ready(LISTENER) => accepts = true,
-                    Event::Ready(METRICS) => {
+                    Event::Due(METRICS) | Event::Ready(METRICS) => {
                         if let Some(metrics) = &mut self.metrics {
                             metrics.accept(&mut self.reactor, &self.router, self.now);
                         }
@@ -326,8 +323,12 @@ impl Server<'_> {
         let connection = self.connections.get_mut(id.index()).and_then(Option::as_mut)?;
         let mut taken = 0;
         let mut failed = false;
-        if let (Some(passage), Some(raw), false) = (passage, connection.socket.raw(), connection.copies) {
-            let filled = load.pipe.fill(raw, usize::try_from(passage.left).unwrap_or(usize::MAX));
+        // A pipe that takes pages as they come may hold far more than its size.
+        let room = PIPED.saturating_sub(load.pipe.held());
+        if let (Some(passage), Some(raw), false) =
+            (passage, connection.socket.raw(), connection.copies || room == 0)
+        {
+            let filled = load.pipe.fill(raw, usize::try_from(passage.left).unwrap_or(usize::MAX).min(room));
             let nothing =
                 filled.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |n| *n == 0);
             match filled {
@@ -352,6 +353,9 @@ impl Server<'_> {
             self.give_back((held == 0).then_some(load.pipe));
         } else if let Some(connection) = self.connection(id) {
             connection.load = Some(load);
+            if given == 0 {
+                self.router.blocked(id);
+            }
         }
         if failed {
             self.lose(id);
@@ -495,9 +499,6 @@ impl Server<'_> {
 /// From a header's first byte to its second `|`.
 const HEADER: Duration = Duration::from_secs(10);
 
-/// How long nothing that was sent to a client may be acknowledged.
-const UNREACHABLE: Duration = Duration::from_secs(30);
-
 /// Bytes of one client before others have their turn.
 const SHARE: usize = 512 << 10;
 
@@ -506,6 +507,9 @@ const LARGE: u64 = 128 << 10;
 
 /// Bytes that are thrown away at once at most.
 const DISCARDED: usize = 1 << 20;
+
+/// Bytes in a pipe at most.
+const PIPED: usize = 1 << 20;
 
 /// Pipes at most.
 const MOST_PIPES: usize = 64;

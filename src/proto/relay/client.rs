@@ -25,8 +25,11 @@ pub struct Client {
     last: Range<usize>,
     /// Bytes of its payload.
     payload: usize,
-    /// The messages to itself that have not come back, in their order.
-    probes: VecDeque<Nonce>,
+    /// The messages to itself that have not come back, in their order, and how many others went before each.
+    probes: VecDeque<(Nonce, u64)>,
+    /// Messages that were to be sent, and how many of them are known to have been heard.
+    sent: u64,
+    heard: u64,
     /// What has come, and may be the beginning of the probe.
     doubtful: Vec<u8>,
     registered: bool,
@@ -44,6 +47,8 @@ impl Client {
             last: 0..0,
             payload: 0,
             probes: VecDeque::new(),
+            sent: 0,
+            heard: 0,
             doubtful: Vec::new(),
             registered: false,
             spoke: now,
@@ -59,6 +64,7 @@ impl Client {
         let rest = if unsaid { self.out[self.last.clone()].to_vec() } else { Vec::new() };
         *self = Self::new(registration, &std::mem::take(&mut self.name), nonce, now);
         (self.last, self.payload) = (self.out.len()..self.out.len() + rest.len(), payload);
+        self.sent = u64::from(unsaid);
         self.out.extend(rest);
     }
 
@@ -66,6 +72,12 @@ impl Client {
     pub fn send(&mut self, dest: &[u8], payload: &[u8], now: Instant) {
         let start = self.push(dest, payload, now);
         (self.last, self.payload) = (start..self.out.len(), payload.len());
+        self.sent += 1;
+    }
+
+    /// Messages that were written and are not known to have been heard: they are lost if the relay is.
+    pub fn unheard(&self) -> u64 {
+        self.sent - self.heard - u64::from(self.start < self.last.end)
     }
 
     /// Bytes of the last message that was to be sent, if it was not written whole.
@@ -93,7 +105,7 @@ impl Client {
         let name = std::mem::take(&mut self.name);
         self.push(&name, &nonce, now);
         self.name = name;
-        self.probes.push_back(nonce);
+        self.probes.push_back((nonce, self.sent));
     }
 
     /// What is to be written.
@@ -109,7 +121,7 @@ impl Client {
     /// These bytes have come: puts the payload among them into `payload`.
     pub fn receive(&mut self, bytes: &[u8], payload: &mut Vec<u8>) {
         self.doubtful.extend_from_slice(bytes);
-        while let Some(nonce) = self.probes.front() {
+        while let Some((nonce, sent)) = self.probes.front() {
             let Some(at) = self.doubtful.windows(nonce.len()).position(|window| window == nonce) else {
                 let kept = self.beginning(nonce);
                 payload.extend(self.doubtful.drain(..self.doubtful.len() - kept));
@@ -121,6 +133,7 @@ impl Client {
             payload.extend_from_slice(&self.doubtful[..before]);
             let end = at + nonce.len();
             self.doubtful.drain(..end);
+            self.heard = *sent;
             self.probes.pop_front();
             self.registered = true;
         }

@@ -22,6 +22,8 @@ pub(super) struct Inbox {
     /// Since when less than `PROGRESS` bytes were accepted, and how many were.
     slow_since: Instant,
     accepted: u64,
+    /// When it was last tried to write to it.
+    looked: Instant,
     /// It is known that there is something to write.
     pub flagged: bool,
 }
@@ -44,6 +46,7 @@ impl Inbox {
             waiters: VecDeque::new(),
             slow_since: now,
             accepted: 0,
+            looked: now,
             flagged: false,
         }
     }
@@ -117,8 +120,23 @@ impl Inbox {
         self.is_pressing().then(|| self.slow_since + stall)
     }
 
+    /// When to look at a client that has something to accept: until it is too slow, it is tried again.
+    pub fn look_at(&self, stall: Duration) -> Option<Instant> {
+        self.deadline(stall).map(|deadline| deadline.min(self.looked + stall / TRIES))
+    }
+
+    /// Whether it is time to try again.
+    pub fn look(&mut self, stall: Duration, now: Instant) -> bool {
+        let due = self.is_pressing() && self.looked + stall / TRIES <= now;
+        if due {
+            self.looked = now;
+        }
+        due
+    }
+
     fn begin(&mut self, now: Instant) {
         self.slow_since = now;
+        self.looked = now;
         self.accepted = 0;
     }
 
@@ -129,6 +147,9 @@ impl Inbox {
         }
     }
 }
+
+/// How often a client that accepts nothing is tried in the time that it may stall.
+const TRIES: u32 = 4;
 
 /// Bytes of a queue; a single message may be larger than what is left of them.
 pub(super) const LIMIT: usize = 256 << 10;

@@ -14,7 +14,7 @@ mod router;
 pub use self::{
     client::{Client, Nonce},
     gate::Gate,
-    header::is_name,
+    header::{LONGEST_NAME, is_name},
     roster::Id,
     router::{Admission, Event, Figures, READ, Router, Rules, STORED, Why},
 };

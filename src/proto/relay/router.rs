@@ -223,7 +223,8 @@ pub struct Router {
     runnable: VecDeque<(Id, Id)>,
     /// Those for whom there is something new.
     fresh: VecDeque<Id>,
-    hungry: Vec<Id>,
+    /// Those for whom there was no memory, in their order.
+    hungry: VecDeque<Id>,
     events: VecDeque<Event>,
     /// Bytes that are kept for somebody.
     used: usize,
@@ -243,7 +244,7 @@ impl Router {
             timers: BinaryHeap::new(),
             runnable: VecDeque::new(),
             fresh: VecDeque::new(),
-            hungry: Vec::new(),
+            hungry: VecDeque::new(),
             events: VecDeque::new(),
             used: 0,
             figures: Figures::default(),
@@ -257,6 +258,7 @@ impl Router {
             while let Some(silent) = self.silent.pop_front() {
                 if self.clients.get(silent).is_some() {
                     self.close(silent, Why::Ended, now);
+                    self.run(now);
                     break;
                 }
             }
@@ -282,6 +284,7 @@ impl Router {
             self.newcomers.pop_front();
             if registering {
                 self.close(oldest, Why::Evicted, now);
+                self.run(now);
             }
         }
         let id = self.clients.insert(Client {
@@ -317,10 +320,16 @@ impl Router {
         if idle || matches!(client.phase, Phase::Leaving(_)) {
             return 0;
         }
-        if starved && !matches!(client.phase, Phase::Discarding { .. }) {
-            client.hungry = true;
-            self.hungry.push(id);
-            return 0;
+        match client.phase {
+            // It is not the newcomer's fault.
+            Phase::Registering if starved => return header::LONGEST_NAME + 1,
+            Phase::Discarding { .. } => {}
+            _ if starved => {
+                client.hungry = true;
+                self.hungry.push_back(id);
+                return 0;
+            }
+            _ => {}
         }
         let (phase, large, last) = (client.phase, client.large, client.last);
         let to = match phase {
@@ -353,9 +362,11 @@ impl Router {
         }
         self.settle(id);
         self.run(now);
-        while self.used >= self.rules.memory {
+        let adds = self.clients.get(id).is_some_and(|client| client.kept > 0);
+        while adds && self.used >= self.rules.memory {
             let Some(oldest) = self.oldest_assembly() else { break };
             self.close(oldest, Why::Memory, now);
+            self.run(now);
         }
     }
 
@@ -407,7 +418,8 @@ impl Router {
         let client = self.clients.get(from)?;
         let Phase::Passing { to, left } = client.phase else { return None };
         let inbox = self.clients.get(to)?.inbox.as_ref()?;
-        (left > 0 && inbox.len() == 0 && client.pending.is_empty()).then_some(Passage { to, left })
+        let free = inbox.len() == 0 && client.pending.is_empty() && self.used < self.rules.memory;
+        (left > 0 && free).then_some(Passage { to, left })
     }
 
     /// Who has to take what is there for it before more of a large message from this client can go past us.
@@ -424,6 +436,8 @@ impl Router {
         client.heard = now;
         *left -= bytes;
         let (to, whole) = (*to, *left == 0);
+        client.waiting = None;
+        self.used += bytes as usize;
         let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut()) else { return };
         inbox.load(bytes, now);
         if let Some(lock) = &mut inbox.lock {
@@ -440,8 +454,16 @@ impl Router {
     pub fn unloaded(&mut self, to: Id, bytes: u64, now: Instant) {
         let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut()) else { return };
         inbox.unload(bytes, now);
+        self.used -= bytes as usize;
         self.release(to, now);
         self.moved(to, now);
+    }
+
+    /// What has left a client waits in a pipe until its destination takes it.
+    pub fn blocked(&mut self, from: Id) {
+        if let Some(Client { phase: Phase::Passing { to, .. }, .. }) = self.clients.get(from) {
+            self.wait_for(from, *to);
+        }
     }
 
     /// Bytes of a passage that will not go past us after all.
@@ -449,7 +471,6 @@ impl Router {
         let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut()) else { return };
         inbox.push(bytes, now);
         inbox.unload(bytes.len() as u64, now);
-        self.used += bytes.len();
         self.flag(to);
         self.release(to, now);
         self.moved(to, now);
@@ -458,7 +479,9 @@ impl Router {
     /// Bytes of a message to nobody that are still to come from a client.
     pub fn to_discard(&self, id: Id) -> u64 {
         match self.clients.get(id) {
-            Some(Client { phase: Phase::Discarding { left }, ended: false, .. }) => *left,
+            Some(Client {
+                phase: Phase::Discarding { left }, ended: false, waiting: None, pending, ..
+            }) if pending.is_empty() => *left,
             _ => 0,
         }
     }
@@ -985,15 +1008,22 @@ impl Router {
             self.wake(to);
             self.tidy(to, now);
         }
-        if !self.hungry.is_empty() && self.used < self.rules.memory - self.rules.memory / 8 {
-            for id in std::mem::take(&mut self.hungry) {
-                if let Some(client) = self.clients.get_mut(id)
-                    && std::mem::take(&mut client.hungry)
-                {
-                    client.heard = now;
-                    self.events.push_back(Event::Resumed(id));
-                    self.schedule(id);
-                }
+        self.feed(now);
+    }
+
+    /// Lets as many be read again as there is memory for.
+    fn feed(&mut self, now: Instant) {
+        let mut promised = self.used;
+        while promised < self.rules.memory
+            && let Some(id) = self.hungry.pop_front()
+        {
+            if let Some(client) = self.clients.get_mut(id)
+                && std::mem::take(&mut client.hungry)
+            {
+                client.heard = now;
+                promised += STORED;
+                self.events.push_back(Event::Resumed(id));
+                self.schedule(id);
             }
         }
     }
@@ -1021,7 +1051,10 @@ impl Router {
         let Some(mut client) = self.clients.remove(id) else { return };
         self.origins.leave(client.address);
         self.unregistered -= usize::from(client.phase == Phase::Registering);
-        self.used -= client.kept + client.inbox.as_ref().map_or(0, |inbox| inbox.len());
+        let inbox = client.inbox.as_ref();
+        self.used -= client.kept + inbox.map_or(0, |inbox| inbox.len() + inbox.piped as usize);
+        // What was under way to it is nobody's now, and its sender may go on.
+        self.events.extend(inbox.and_then(|inbox| inbox.lock).map(|lock| Event::Resumed(lock.holder)));
         self.figures.evicted += u64::from(!matches!(why, Why::Ended | Why::Lost | Why::Shutdown));
         let name = client.name.take();
         self.events.push_back(Event::Left { id, name, why });
@@ -1168,7 +1201,7 @@ impl Router {
             _ => Some(client.heard + rules.idle),
         };
         let inbox = client.inbox.as_ref();
-        let slow = inbox.and_then(|inbox| inbox.deadline(rules.stall));
+        let slow = inbox.and_then(|inbox| inbox.look_at(rules.stall));
         let stuck = inbox.filter(|inbox| !inbox.is_pressing() && !inbox.waiters.is_empty());
         let stuck = stuck.and_then(|inbox| inbox.lock).map(|lock| lock.moved + STUCK);
         [own, slow, stuck].into_iter().flatten().min()
@@ -1176,6 +1209,13 @@ impl Router {
 
     /// Ends a client, or the one that holds it up, if its time has come.
     fn judge(&mut self, id: Id, now: Instant) {
+        let stall = self.rules.stall;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let nudged = client.inbox.as_mut().is_some_and(|inbox| inbox.look(stall, now));
+        if nudged {
+            // A kernel may take a little long before it says that it takes much.
+            self.flag(id);
+        }
         let Some(client) = self.clients.get(id) else { return };
         if let Some(inbox) = &client.inbox {
             if inbox.deadline(self.rules.stall).is_some_and(|when| when <= now) {

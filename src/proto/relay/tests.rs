@@ -31,6 +31,8 @@ pub(super) struct Person {
     /// Bytes that it still reads.
     pub reads: usize,
     pub gone: Option<Why>,
+    /// How often it was said that it may be read again.
+    resumed: usize,
 }
 
 pub(super) fn rules() -> Rules {
@@ -74,6 +76,7 @@ impl World {
             got: Vec::new(),
             reads: usize::MAX,
             gone: None,
+            resumed: 0,
         });
         self.pump();
         self.people.len() - 1
@@ -140,10 +143,18 @@ impl World {
         let mut heard = false;
         while let Some(event) = self.router.next_event() {
             heard = true;
-            if let Event::Left { id, why, .. } = event {
-                let who = self.who(id);
-                self.people[who].id = None;
-                self.people[who].gone = Some(why);
+            match event {
+                Event::Joined { .. } => {}
+                Event::Left { id, why, .. } => {
+                    let who = self.who(id);
+                    self.people[who].id = None;
+                    self.people[who].gone = Some(why);
+                }
+                Event::Resumed(id) => {
+                    if let Some(person) = self.people.iter_mut().find(|person| person.id == Some(id)) {
+                        person.resumed += 1;
+                    }
+                }
             }
         }
         heard
@@ -616,6 +627,99 @@ fn a_sender_that_dies_leaves_what_is_under_way() {
     world.pump();
     assert_eq!(world.people[1].got.len(), 101_005);
     world.assert_clean();
+}
+
+#[test]
+fn a_destination_that_leaves_with_bytes_under_way_frees_their_sender() {
+    let mut world = World::with(&["a", "b"], rules());
+    world.send(0, &large("b", 1 << 20)[..100_010]);
+    let a = world.people[0].id.unwrap();
+    world.router.loaded(a, 1000, world.now);
+    world.router.blocked(a);
+    world.end(1);
+    let heir = world.connect();
+    world.send(heir, b"b|");
+    let before = world.people[0].resumed;
+    world.pass(FLUSH);
+    assert_eq!(world.people[1].gone, Some(Why::Ended));
+    assert!(world.people[0].resumed > before, "nobody else would read it again");
+    assert_eq!(world.router.to_discard(a), (1 << 20) - 101_000);
+    world.assert_clean();
+}
+
+#[test]
+fn who_waits_for_a_pipe_is_not_idle() {
+    let mut world = World::with(&["a", "b"], Rules { stall: Duration::from_secs(1000), ..rules() });
+    world.send(0, &large("b", 1 << 20)[..100_010]);
+    let (a, b) = (world.people[0].id.unwrap(), world.people[1].id.unwrap());
+    world.router.loaded(a, 1000, world.now);
+    world.router.blocked(a);
+    for _ in 0..3 {
+        world.pass_seconds(29);
+        world.send(1, b"b|0|");
+    }
+    assert_eq!(world.people[0].gone, None);
+    world.router.unloaded(b, 1000, world.now);
+    world.pump();
+    world.pass_seconds(30);
+    assert_eq!(world.people[0].gone, Some(Why::Idle));
+}
+
+#[test]
+fn what_waits_with_a_client_is_not_thrown_away_twice() {
+    let mut world = World::with(&["a", "b", "c"], Rules { most_clients: 3, ..rules() });
+    world.read_only(1, 0);
+    world.end(1);
+    for _ in 0..5 {
+        world.send(0, &large("b", 50_000));
+    }
+    // A part of the large one waits with its sender; then its destination has to make room.
+    world.send(0, &large("b", 300_000)[..240_000]);
+    let a = world.people[0].id.unwrap();
+    assert_eq!((world.router.appetite(a), world.router.to_discard(a)), (0, 0));
+    world.connect();
+    assert_eq!(world.people[1].gone, Some(Why::Ended));
+    world.send(0, &large("b", 300_000)[240_000..]);
+    world.send(0, b"c|5|hello");
+    assert_eq!((world.got(2).as_str(), world.people[0].gone), ("hello", None));
+}
+
+#[test]
+fn those_who_were_starved_are_fed_again() {
+    let mut world = World::with(&["a", "b", "c", "d", "e"], Rules { memory: 200_000, ..rules() });
+    // Half messages, and bytes that are under way.
+    world.send(0, &large("c", 60_000)[..47_000]);
+    world.send(1, &large("c", 60_000)[..45_000]);
+    world.send(4, &large("d", 1 << 20)[..10]);
+    let (e, d) = (world.people[4].id.unwrap(), world.people[3].id.unwrap());
+    world.router.loaded(e, 150_000, world.now);
+    world.send(0, &large("c", 60_000)[47_000..]);
+    world.send(1, &large("c", 60_000)[45_000..]);
+    assert_eq!(world.people[2].got.len(), 0, "there is no memory");
+    // A newcomer is let in all the same.
+    let new = world.connect();
+    world.send(new, b"new|");
+    assert_eq!(world.router.names(), 6);
+    world.router.unloaded(d, 150_000, world.now);
+    world.pump();
+    assert_eq!(world.people[2].got.len(), 120_000);
+}
+
+#[test]
+fn who_takes_a_little_now_and_then_is_tried_now_and_then() {
+    let mut world = World::with(&["a", "slow"], rules());
+    world.read_only(1, 0);
+    world.send(0, &large("slow", 60_000));
+    let id = world.people[1].id.unwrap();
+    while world.router.next_output().is_some() {}
+    for second in [2.5, 5.0, 7.5] {
+        world.now += Duration::from_millis(2500);
+        world.router.tick(world.now);
+        assert_eq!(world.router.next_output(), Some(id), "at {second} s");
+    }
+    assert_eq!(world.people[1].gone, None);
+    world.pass_seconds(3);
+    assert_eq!(world.people[1].gone, Some(Why::Slow));
 }
 
 #[test]

@@ -13,7 +13,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     path::Path,
-    time::Duration,
 };
 
 use rustix::{
@@ -119,12 +118,6 @@ pub fn figures(socket: &Descriptor) -> Option<Figures> {
 pub fn force_receive_buffer(socket: &SockRef<'_>, bytes: usize) -> io::Result<()> {
     let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
     set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
-}
-
-/// How long TCP may wait for an acknowledgement of what was sent before the connection is given up (tcp(7),
-/// `TCP_USER_TIMEOUT`).
-pub fn set_user_timeout(socket: &Socket, time: Duration) -> io::Result<()> {
-    socket.set_tcp_user_timeout(Some(time))
 }
 
 /// Lets traffic use no other device (socket(7), `SO_BINDTODEVICE`).
