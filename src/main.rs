@@ -47,6 +47,9 @@ fn main() -> ExitCode {
         }
     };
     let (report, plan) = match command {
+        Command::Practice(args) => {
+            (report(args.verbose, args.quiet, false, (false, true)), Plan::practice(args))
+        }
         Command::Relay(args) => (
             report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
             Plan::relay(args),

@@ -12,6 +12,7 @@ mod interop; // with other netcats, curl, bash and Python, in both roles
 mod layout; // who may import whom
 mod listen; // one client or many
 mod load; // much at once, in little memory
+mod practice; // the servers to learn networks with
 mod readme; // its examples run, its table is the program's own
 mod relay; // named clients on one port, and the program as one of them
 mod routes; // sendfile, splice, a buffer: the same whatever carries the bytes

@@ -1,6 +1,7 @@
 //! The flags as they are typed, and their help; what is meant by them is settled in `plan`.
 
 mod hints;
+mod practice;
 mod relay;
 mod units;
 
@@ -10,12 +11,14 @@ use clap::{ArgAction, Parser};
 
 pub use self::{
     hints::one_line,
+    practice::Practice,
     relay::{Deliver, Relay},
 };
 
 /// What was typed: the netcat, or one of its other trades.
 #[derive(Debug)]
 pub enum Command {
+    Practice(Practice),
     Relay(Relay),
     Remote(Args),
 }
@@ -25,6 +28,7 @@ impl Command {
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let args: Vec<OsString> = args.into_iter().collect();
         match args.get(1).and_then(|first| first.to_str()) {
+            Some("practice") => Practice::try_parse_from(&args[1..]).map(Self::Practice),
             Some("relay") => Relay::try_parse_from(&args[1..]).map(Self::Relay),
             _ => Args::try_parse_from(args).map(Self::Remote),
         }
@@ -281,10 +285,10 @@ const HOST: &str =
     "Name or address to connect to, with -l to bind; also HOST:PORT, [v6]:PORT, tcp://…, udp://…, unix:PATH";
 
 const USAGE: &str = "remote [OPTIONS] [HOST] [PORT]\n       remote -l [OPTIONS] [HOST] [PORT]\n       \
-                     remote -z [OPTIONS] HOST PORT…\n       remote relay …";
+                     remote -z [OPTIONS] HOST PORT…\n       remote relay …\n       remote practice …";
 
 const UNITS: &str = "\
-remote relay --help tells of the relay: clients with names behind one port.
+remote relay --help tells of the relay: clients with names behind one port; remote practice --help of servers to learn with.
 Times take decimals and ms, s, m or h; a bare number is seconds. Sizes take k, M, G (1000) and Ki, Mi, Gi (1024).
 Exit status: 0 done (with -z: a port is open), 1 network or file failure, timeout, incomplete transfer,
 2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM.";

@@ -142,7 +142,7 @@ pub struct Relay {
     #[arg(long, value_name = "FILE")]
     pub names: Option<PathBuf>,
 
-    /// Serve figures for Prometheus at [ADDR:]PORT (default ADDR: 127.0.0.1)
+    /// Serve figures for Prometheus at this port (default ADDR: 127.0.0.1)
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<String>,
 

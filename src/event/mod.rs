@@ -43,6 +43,8 @@ pub struct Reactor {
     /// Every deadline that was ever set; those that `deadlines` no longer agrees with are stale.
     queue: BinaryHeap<Reverse<(Instant, Token)>>,
     happened: Vec<Event>,
+    /// Wakes the poll where milliseconds are too coarse.
+    timer: Option<sys::Timer>,
 }
 
 impl Reactor {
@@ -61,7 +63,21 @@ impl Reactor {
             deadlines: HashMap::new(),
             queue: BinaryHeap::new(),
             happened: Vec::new(),
+            timer: None,
         })
+    }
+
+    /// From now on, deadlines are kept to less than a millisecond, where the system has a clock for that.
+    pub fn be_precise(&mut self) -> io::Result<()> {
+        match sys::Timer::new() {
+            Ok(mut timer) => {
+                self.poll.registry().register(&mut timer, TIMER, Interest::READABLE)?;
+                self.timer = Some(timer);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Tells `token` from now on when `descriptor` changes, and nobody else who was told before. It is
@@ -104,11 +120,15 @@ impl Reactor {
 
     /// Waits until something happens. May come back with nothing.
     pub fn wait(&mut self) -> io::Result<Vec<Event>> {
-        let timeout = if self.again.is_empty() {
+        let mut timeout = if self.again.is_empty() {
             self.next_deadline().map(|when| when.saturating_duration_since(Instant::now()))
         } else {
             Some(Duration::ZERO)
         };
+        if let (Some(timer), Some(time)) = (&self.timer, timeout.filter(|time| !time.is_zero())) {
+            timer.set(time)?;
+            timeout = None;
+        }
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
@@ -121,6 +141,8 @@ impl Reactor {
                     let pending = self.signals.pending();
                     self.happened.extend(pending.into_iter().map(Event::Signal));
                 }
+                // What is due is looked for anyway.
+                TIMER => {}
                 WAKER => self.happened.extend(self.wakes.take().into_iter().map(Event::Ready)),
                 token => {
                     if event.is_error() || event.is_write_closed() {
@@ -193,4 +215,5 @@ impl Wakes {
 }
 
 const SIGNALS: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
 const WAKER: Token = Token(usize::MAX);

@@ -4,6 +4,7 @@ mod connect;
 mod crowd;
 mod listen;
 mod local;
+mod practice;
 mod relay;
 mod scan;
 mod session;
@@ -25,6 +26,7 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
     match plan {
         Plan::Connect(plan) => connect::run(plan, report),
         Plan::Listen(plan) => listen::run(plan, report),
+        Plan::Practice(plan) => practice::serve(plan, report),
         Plan::Relay(plan) => relay::serve(plan, report),
         Plan::RelayClient(plan) => relay::connect(plan, report),
         Plan::Scan(plan) => scan::run(plan, report),

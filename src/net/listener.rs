@@ -131,6 +131,11 @@ impl Listener {
         self.sockets.iter().filter_map(|socket| local_address(socket).ok()).collect()
     }
 
+    /// Gives up its sockets, for datagrams of peers that need none of their own.
+    pub fn into_sockets(self) -> Vec<Descriptor> {
+        self.sockets
+    }
+
     /// Gives up its socket, and the file that is the socket's name: for datagrams of a group, or of
     /// peers that cannot be told apart.
     pub fn into_socket(mut self) -> (Descriptor, Option<SocketFile>) {

@@ -1,6 +1,7 @@
 //! What was meant: every default, conflict and unit of the command line, settled once.
 
 mod place;
+pub mod practice;
 mod refusal;
 pub mod relay;
 
@@ -38,6 +39,7 @@ impl std::error::Error for Usage {}
 pub enum Plan {
     Connect(Connect),
     Listen(Listen),
+    Practice(practice::Server),
     Relay(relay::Server),
     RelayClient(relay::Client),
     Scan(Scan),

@@ -2,12 +2,15 @@
 //! already know from kernels that lack something.
 
 use std::{
+    fs::File,
     io::{self, Read},
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
+use mio::{Interest, Registry, Token, event::Source};
 use rustix::fs::{Mode, OFlags};
 use socket2::{SockAddr, SockRef, Socket};
 
@@ -32,6 +35,41 @@ pub fn never_blocks(fd: impl AsFd) -> bool {
 /// Renames a file, but never onto another one: `AlreadyExists`.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     super::link_new(from, to)
+}
+
+/// There is none.
+#[derive(Debug)]
+pub enum Timer {}
+
+impl Timer {
+    /// A poll counts milliseconds.
+    pub fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// See `linux/`.
+    pub fn set(&self, _time: Duration) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+impl Source for Timer {
+    fn register(&mut self, _registry: &Registry, _token: Token, _on: Interest) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn reregister(&mut self, _registry: &Registry, _token: Token, _on: Interest) -> io::Result<()> {
+        match *self {}
+    }
+
+    fn deregister(&mut self, _registry: &Registry) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+/// Opens something beneath a folder, for reading.
+pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
+    super::walk_beneath(root, place, folder)
 }
 
 /// Accepts a connection, as a socket that never makes us wait.

@@ -17,7 +17,7 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    fs::{Access, FileType, OFlags},
+    fs::{Access, Dir, FileType, Mode, OFlags},
     io::Errno,
     net::{RecvFlags, SendFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -294,6 +294,31 @@ pub fn raise_descriptor_limit() -> usize {
         limit = raised;
     }
     limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Opens something beneath a folder, for reading, name by name; links are not followed at all, because nothing else
+/// keeps them from leading out.
+pub(super) fn walk_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut here = rustix::fs::openat(root, ".", flags | OFlags::DIRECTORY, Mode::empty())?;
+    for (name, left) in place.iter().zip((0..place.len()).rev()) {
+        let kind = if left > 0 || folder { OFlags::DIRECTORY } else { OFlags::empty() };
+        here = rustix::fs::openat(&here, &name[..], flags | kind, Mode::empty())?;
+    }
+    Ok(here.into())
+}
+
+/// The names in a folder, but for itself and its parent (readdir(3)).
+pub fn names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
 }
 
 /// Whether we may make files in `folder`.

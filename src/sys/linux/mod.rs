@@ -9,16 +9,20 @@ pub use self::{datagram::*, splice::*};
 
 use std::{
     ffi::c_int,
+    fs::File,
     io, mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
+use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use rustix::{
     event::epoll,
-    fs::{CWD, Mode, OFlags, RenameFlags},
+    fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags},
     io::Errno,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec},
 };
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
@@ -36,6 +40,43 @@ pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// A clock that wakes a poll at a time finer than the milliseconds a poll counts in (timerfd_create(2)).
+#[derive(Debug)]
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// One that is not set.
+    pub fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        Ok(Self(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?))
+    }
+
+    /// Wakes once, after so long; what it was set to before is forgotten.
+    pub fn set(&self, time: Duration) -> io::Result<()> {
+        // All zeroes would mean never.
+        let time = time.max(Duration::from_nanos(1));
+        let it_value = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = Itimerspec { it_interval, it_value };
+        rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &spec)?;
+        Ok(())
+    }
+}
+
+impl Source for Timer {
+    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).register(registry, token, on)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).reregister(registry, token, on)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).deregister(registry)
+    }
+}
+
 /// Whether a device has no notion of waiting, as `/dev/null` (`epoll_ctl(2)`, EPERM).
 pub fn never_blocks(fd: impl AsFd) -> bool {
     let Ok(poll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return false };
@@ -49,6 +90,23 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         // A file system that cannot.
         Err(Errno::INVAL | Errno::NOSYS) => super::link_new(from, to),
         result => Ok(result?),
+    }
+}
+
+/// Opens something beneath a folder, for reading: no name and no link in the path leads out of it, not even for a moment
+/// (openat2(2), RESOLVE_BENEATH). It never waits, as a FIFO would.
+pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
+    let mut path = place.join(&b'/');
+    if path.is_empty() {
+        path.push(b'.');
+    }
+    let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    flags.set(OFlags::DIRECTORY, folder);
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        // A kernel older than 5.6, or a sandbox that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => super::walk_beneath(root, place, folder),
+        result => Ok(result?.into()),
     }
 }
 

@@ -1,0 +1,158 @@
+//! The practice server over UDP: each request is a datagram, and so is each piece of an answer.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use socket2::SockAddr;
+
+use super::basic::tell;
+use crate::{
+    net::{Address, address::canonical},
+    proto::practice::{Answer, LONGEST_REQUEST, Next, Request, Style},
+    pump::{Pace, earlier},
+    report::Report,
+    sys::{self, Descriptor},
+};
+
+/// A socket, and all who ask there.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: Descriptor,
+    style: Style,
+    /// Whether strangers get more than they have sent.
+    open: bool,
+    peers: HashMap<SocketAddr, Peer>,
+}
+
+/// Somebody who has asked of late.
+#[derive(Debug)]
+struct Peer {
+    address: SockAddr,
+    answers: VecDeque<Answer>,
+    pace: Pace,
+    /// Requests that may come at `since`.
+    tokens: f64,
+    since: Instant,
+}
+
+impl Datagrams {
+    /// Takes a socket that is bound.
+    pub fn new(socket: Descriptor, style: Style, open: bool) -> Self {
+        Self { socket, style: Style { datagrams: true, ..style }, open, peers: HashMap::new() }
+    }
+
+    /// The socket, to be watched.
+    pub fn socket_mut(&mut self) -> &mut Descriptor {
+        &mut self.socket
+    }
+
+    /// Hears who asks, and goes on with the answers. Tells when to go on.
+    pub fn advance(&mut self, report: &Report, now: Instant) -> Option<Instant> {
+        let mut bytes = [0; LONGEST_REQUEST];
+        let mut heard = 0;
+        // A datagram that is too long is a request all the same; what is behind its end is ignored.
+        while heard < AT_ONCE
+            && let Ok(datagram) = sys::receive_from(&self.socket, &mut bytes)
+        {
+            heard += 1;
+            self.hear(&bytes[..datagram.size], datagram.from, report, now);
+        }
+        let mut next = (heard == AT_ONCE).then_some(now);
+        for peer in self.peers.values_mut() {
+            next = earlier(next, peer.answer(&self.socket, now));
+        }
+        if self.peers.len() > MOST_PEERS {
+            self.peers.retain(|_, peer| !peer.answers.is_empty());
+        }
+        next
+    }
+
+    fn hear(&mut self, bytes: &[u8], from: SockAddr, report: &Report, now: Instant) {
+        let Some(inet) = from.as_socket().map(canonical) else { return };
+        let address = Address::Inet(inet);
+        let request = Request::parse(bytes);
+        if !self.open && !inet.ip().is_loopback() && request.answer_size() > bytes.len() as u64 {
+            // Whoever forges an address would have its owner flooded.
+            report.verbose(format!(
+                "{address} udp: not answered: that would be more than was sent (see --open)"
+            ));
+            return;
+        }
+        if self.peers.len() > MOST_PEERS && !self.peers.contains_key(&inet) {
+            return;
+        }
+        let new = || Peer {
+            address: from,
+            answers: VecDeque::new(),
+            pace: Pace::for_datagrams(PIECE, None),
+            tokens: RATE,
+            since: now,
+        };
+        let peer = self.peers.entry(inet).or_insert_with(new);
+        if peer.may_ask(now) && peer.answers.len() < MOST_WAITING {
+            tell(report, &address, "udp", &request);
+            peer.answers.push_back(Answer::new(request, self.style, now));
+        }
+    }
+}
+
+impl Peer {
+    fn may_ask(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.since).as_secs_f64() * RATE;
+        (self.tokens, self.since) = ((self.tokens + gained).min(RATE), now);
+        let may = self.tokens >= 1.0;
+        self.tokens -= f64::from(u8::from(may));
+        may
+    }
+
+    /// Sends what can be sent now, one answer after the other; when to go on.
+    fn answer(&mut self, socket: &Descriptor, now: Instant) -> Option<Instant> {
+        while let Some(answer) = self.answers.front_mut() {
+            match answer.next(now) {
+                Next::Done => drop(self.answers.pop_front()),
+                Next::Wait(until) => return Some(until),
+                Next::Send(bytes) => {
+                    if let Err(until) = self.pace.allow(now) {
+                        return Some(until);
+                    }
+                    let n = bytes.len();
+                    match sys::send_to(socket, bytes, &self.address) {
+                        Err(error)
+                            if error.kind() == io::ErrorKind::WouldBlock || sys::is_exhausted(&error) =>
+                        {
+                            return Some(now + BUSY);
+                        }
+                        // A refusal that came back is about an earlier one: this one may still arrive.
+                        Ok(_) | Err(_) => {
+                            self.pace.spend(n, true, now);
+                            answer.sent(n, now);
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Requests a second of one peer; as many may come at once.
+const RATE: f64 = 1000.0;
+
+/// Answers that a peer may wait for; further requests are lost.
+const MOST_WAITING: usize = 16;
+
+/// Peers that are remembered at most.
+const MOST_PEERS: usize = 1024;
+
+/// Datagrams before others have their turn.
+const AT_ONCE: usize = 64;
+
+/// Bytes of most datagrams that we send.
+const PIECE: usize = 1024;
+
+/// How long a device that has no room is left alone.
+const BUSY: Duration = Duration::from_millis(1);
