@@ -47,9 +47,10 @@ fn main() -> ExitCode {
         }
     };
     let (report, plan) = match command {
-        Command::Practice(args) => {
-            (report(args.verbose, args.quiet, false, (false, true)), Plan::practice(args))
-        }
+        Command::Practice(args) => (
+            report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
+            Plan::practice(args),
+        ),
         Command::Relay(args) => (
             report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
             Plan::relay(args),

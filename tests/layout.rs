@@ -139,6 +139,8 @@ fn modes_do_not_import_each_other_but_for_what_they_share() {
         "basic",
         "datagrams",
         "folder",
+        "command",
+        "visit",
     ];
     for (path, layer) in sources() {
         if layer != "mode" {

@@ -6,13 +6,17 @@ use std::{
     net::{Shutdown, TcpStream, UdpSocket},
     os::unix::fs::symlink,
     path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
 
 use rustix::process::Signal;
 
-use crate::bench::{Dir, Hosts, Remote, Running, client, has, limited, noise, read_all, reset, run, udp};
+use crate::bench::{
+    Dir, Hosts, Remote, Running, Server, Terminal, client, eventually, has, limited, noise, read_all, reset,
+    run, udp,
+};
 
 /// All servers, on loopback, at ports of the kernel's.
 struct Servers(Running);
@@ -329,4 +333,210 @@ fn packets_leave_in_time() {
     let took = start.elapsed();
     assert!(took >= Duration::from_secs(1), "{took:?}");
     println!("200 packets, one every 5 ms, took {took:?}");
+}
+
+// ---- the client ----
+
+/// What the client prints for a command, asked of a scripted server.
+fn asked(flags: &[&str], port: u16, command: &str) -> crate::bench::Ended {
+    let port = port.to_string();
+    let mut args = vec!["practice"];
+    args.extend(flags);
+    args.extend(["127.0.0.1", &port, "--"]);
+    args.extend(command.split(' '));
+    Remote::new(args).run()
+}
+
+#[test]
+fn the_client_speaks_to_our_servers() {
+    let dir = tree();
+    let servers = Servers::with_files(&dir.join("root"));
+    let (work, files) = (Dir::new(), servers.port("files").to_string());
+    let script =
+        "help\nhello\n1000\n3000 > made\nstream 5 1ms\nls\nchdir sub\nls\ndl small\ndl ../large\nquit\nnever";
+    let args = ["practice", "127.0.0.1", &servers.port("tcp").to_string(), "--files-port", &files];
+    let ended = Remote::new(args).in_folder(work.path()).stdin(script).run();
+    let text = String::from_utf8(ended.stdout.clone()).unwrap();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{text}");
+    for part in [
+        "stream [COUNT] [INTERVAL] [SIZE]",
+        "HELLO\n",
+        "1000 bytes in ",
+        ", in made\n",
+        "5 sent, 5 received, 0 lost, unknown reordered",
+        "Folders: \n\nsub\n",
+        "Current Working Directory: /sub\n",
+        "5 bytes in ",
+        "3000000 bytes in ",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("NEVER"));
+    assert_eq!(work.names(), ["large", "made", "small"]);
+    assert!(work.read("large") == noise(3_000_000) && work.read("made") == [b'A'; 3000]);
+    // What exists is not replaced, and a refusal is a failure, but not the end of a script.
+    let ended =
+        Remote::new(args).in_folder(work.path()).stdin("dl large\ndl nothing\n123456790\nhello\n").run();
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("--force replaces it"), "{}", ended.stderr);
+    let wanted =
+        "Invalid File!\nRequest for file of 123456790 chars. Server limit is: 123456789 chars.\nHELLO\n";
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), wanted);
+}
+
+#[test]
+fn the_client_speaks_udp() {
+    let servers = Servers::new(&["--sequence"]);
+    let port = servers.port("udp");
+    assert_eq!(asked(&["-u"], port, "hello").expect_quiet_success().stdout, b"HELLO\n");
+    let ended = asked(&["-u"], port, "50000");
+    assert!(ended.stdout.starts_with(b"50000 bytes in "), "{ended:?}");
+    let ended = asked(&["-u", "--json"], port, "stream 20 2ms 30");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let object: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_eq!(
+        (&object["received"], &object["reordered"], &object["duplicated"]),
+        (&20.into(), &0.into(), &0.into())
+    );
+    assert!(ended.stdout.starts_with(b"20 sent, 20 received, 0 lost, 0 reordered, 0 duplicated; jitter "));
+}
+
+#[test]
+fn the_client_knows_the_original_servers() {
+    // All at once: the marker, and the file in the same segment, as tcpser.py may send it.
+    let server = Server::new();
+    let port = server.port().parse().unwrap();
+    let original = thread::spawn(move || {
+        let mut texts = Vec::new();
+        for answer in [&b"file_preparedAAAAA"[..], b"file_preparedAAA", b"HELLO"] {
+            let mut stream = server.accept();
+            let mut bytes = [0; 1024];
+            let n = stream.read(&mut bytes).unwrap();
+            texts.push(String::from_utf8_lossy(&bytes[..n]).into_owned());
+            stream.write_all(answer).unwrap();
+        }
+        texts
+    });
+    assert!(asked(&[], port, "5").expect_quiet_success().stdout.starts_with(b"5 bytes in "));
+    let ended = asked(&[], port, "5");
+    assert_eq!(ended.code, 1, "two bytes are missing");
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("2 bytes lost"), "{ended:?}");
+    assert_eq!(asked(&[], port, "hello").expect_quiet_success().stdout, b"HELLO\n");
+    assert_eq!(original.join().unwrap(), ["5", "5", "hello"]);
+
+    // The older reply to dl, cut anywhere.
+    let server = Server::new();
+    let port = server.port();
+    let original = thread::spawn(move || {
+        let mut stream = server.accept();
+        for part in [&b"bthDataCom"[..], b"ServerKey"] {
+            stream.write_all(part).unwrap();
+        }
+        assert_eq!(exactly(&mut stream, 19), b"bthDataComClientKey");
+        assert_eq!(reply(&mut stream), "dl a/name");
+        for part in [&b"Sending a/nameSpLi"[..], b"T5929", b"Z123", b"45"] {
+            stream.write_all(part).unwrap();
+        }
+        assert_eq!(reply(&mut stream), "quit");
+    });
+    let work = Dir::new();
+    let args = ["practice", "127.0.0.1", "--files-port", &port, "--", "dl", "a/name"];
+    Remote::new(args).in_folder(work.path()).run().expect_quiet_success();
+    original.join().unwrap();
+    assert_eq!((work.names(), work.read("name")), (vec!["name".to_owned()], b"12345".to_vec()));
+}
+
+#[test]
+fn the_client_tells_what_a_line_has_done_to_a_stream() {
+    let server = udp();
+    let port = server.local_addr().unwrap().port();
+    let bad_line = thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        let (n, from) = server.recv_from(&mut bytes).unwrap();
+        assert_eq!(&bytes[..n], b"stream-1-6-4");
+        // 4 is lost, 2 comes before 3, 2 comes twice.
+        for packet in ["6AAA", "5AAA", "2AAA", "3AAA", "2AAA", "1AAA"] {
+            server.send_to(packet.as_bytes(), from).unwrap();
+        }
+    });
+    let ended = asked(&["-u"], port, "stream 6 1ms 4");
+    assert_eq!(ended.code, 1);
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.starts_with("6 sent, 6 received, 1 lost, 1 reordered, 1 duplicated; jitter "), "{text}");
+    bad_line.join().unwrap();
+    // Nobody there.
+    let nobody = udp().local_addr().unwrap().port();
+    asked(&["-u"], nobody, "hello").expect_failure(1, &["connection refused"]);
+}
+
+#[test]
+fn one_command_shows_the_whole_thing() {
+    let dir = tree();
+    let root = dir.join("root");
+    let args = ["practice", "--root", root.to_str().unwrap()];
+    let ended = Remote::new(args).stdin("hello\nls\n").run();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let text = String::from_utf8(ended.stdout).unwrap();
+    assert!(text.starts_with("HELLO\nCurrent Working Directory: /\n"), "{text}");
+    let ended = Remote::new(["practice", "--root", "/nothing/there", "--", "ls"]).run();
+    ended.expect_failure(1, &["serve /nothing/there: no such file"]);
+
+    let terminal = Terminal::new();
+    let remote = terminal.remote(&["practice"]).start();
+    terminal.shows("practice> ");
+    terminal.type_in(b"hello\n");
+    terminal.shows("HELLO\r\npractice> ");
+    terminal.type_in(b"stream 3 1ms\n");
+    terminal.shows("3 sent, 3 received");
+    terminal.shows("#######");
+    // The history.
+    terminal.type_in(b"\x1b[A\x1b[A");
+    terminal.shows("practice> hello");
+    drop(remote);
+}
+
+#[test]
+fn mistakes_of_usage() {
+    let table: [(&[&str], &str); 7] = [
+        (&["-l", "host"], "HOST is the client's: leave out -l"),
+        (&["host", "--open"], "--open is the server's: it needs -l"),
+        (&["host", "80", "-p", "81"], "the port is given twice"),
+        (&["host", "x y"], "port"),
+        (&["host", "--root", "/"], "--root is the server's"),
+        (&["-l", "--files-port", "1"], "--files-port needs --root"),
+        (&["-p", "8120"], "a port needs HOST"),
+    ];
+    for (args, complaint) in table {
+        Remote::new([&["practice"], args].concat()).run().expect_failure(2, &[complaint]);
+    }
+    Remote::new(["practice", "-l", "--root", "/nothing/there"]).run().expect_failure(1, &["no such file"]);
+}
+
+#[test]
+fn wireshark_reads_a_stream() {
+    if !has("tshark") || !rustix::process::getuid().is_root() {
+        println!("skipped: capturing needs tshark and root");
+        return;
+    }
+    let (dir, servers) = (Dir::new(), Servers::new(&[]));
+    let (port, capture, log) = (servers.port("udp"), dir.join("capture"), dir.join("log"));
+    let mut tshark = Command::new("tshark")
+        .args(["-q", "-i", "lo", "-c", "6", "-f", &format!("udp port {port}"), "-w"])
+        .arg(&capture)
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let started = || fs::read_to_string(&log).unwrap().contains("Capture started").then_some(());
+    eventually("the capture to start", started);
+    asked(&["-u"], port, "hello").expect_quiet_success();
+    assert_eq!(asked(&["-u"], port, "stream 3 20ms 50").code, 0);
+    let status = eventually("six packets", || tshark.try_wait().unwrap());
+    assert!(status.success());
+    let filter = format!("udp.srcport == {port} && data.len == 50");
+    let path = capture.to_str().unwrap();
+    let packets =
+        run("tshark", &["-r", path, "-Y", &filter, "-T", "fields", "-e", "frame.time_delta"]).unwrap();
+    let gaps: Vec<f64> = packets.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(gaps.len(), 3, "{packets}");
+    assert!(gaps.iter().all(|gap| *gap > 0.01), "each comes 20 ms after the one before: {packets}");
 }

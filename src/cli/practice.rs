@@ -10,6 +10,14 @@ use super::units;
 #[derive(Debug, Parser)]
 #[command(name = "remote practice", about = ABOUT, max_term_width = 100, override_usage = USAGE, after_help = AFTER)]
 pub struct Practice {
+    /// Whose servers to use, and their TCP port; without HOST, servers of one's own are started
+    #[arg(value_name = "HOST PORT", num_args = 0..=2)]
+    pub places: Vec<String>,
+
+    /// One command in place of the prompt, as: -- stream 1000 10ms
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<String>,
+
     /// Be the servers, and listen
     #[arg(short, long)]
     pub listen: bool,
@@ -23,8 +31,32 @@ pub struct Practice {
     pub udp_port: Option<u16>,
 
     /// TCP port of the file conversation (default: 8122)
-    #[arg(long, value_name = "PORT", requires = "root")]
+    #[arg(long, value_name = "PORT")]
     pub files_port: Option<u16>,
+
+    /// Ask over UDP
+    #[arg(short, long)]
+    pub udp: bool,
+
+    /// Replace files that exist
+    #[arg(long)]
+    pub force: bool,
+
+    /// Time for connecting, name look-up included (default: none)
+    #[arg(short = 'T', long = "timeout", value_name = "TIME", value_parser = units::time)]
+    pub timeout: Option<Duration>,
+
+    /// Show the progress of a transfer (default: on a terminal)
+    #[arg(long, overrides_with = "no_progress")]
+    pub progress: bool,
+
+    /// Show no progress
+    #[arg(long)]
+    pub no_progress: bool,
+
+    /// Print what came of a stream as JSON, on stderr
+    #[arg(long)]
+    pub json: bool,
 
     /// Serve the files in DIR, to be listed and downloaded
     #[arg(long, value_name = "DIR")]
@@ -58,7 +90,8 @@ pub struct Practice {
 const ABOUT: &str =
     "Servers to learn networks with: echo, files made on demand, timed streams, a folder to download from";
 
-const USAGE: &str = "remote practice -l [OPTIONS]";
+const USAGE: &str =
+    "remote practice -l [OPTIONS]\n       remote practice [OPTIONS] [HOST [PORT]] [-- COMMAND]";
 
 const AFTER: &str = "\
 A request is a line, or what one datagram brings: text comes back in upper case; a number N, up to 123456789, brings

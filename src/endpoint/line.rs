@@ -24,6 +24,21 @@ pub struct Line {
     ended: bool,
     /// What stands before each line.
     prompt: String,
+    /// Lines that were typed behind a prompt, the oldest first, and which of them is shown: behind the last, what is
+    /// being typed.
+    history: Vec<Vec<u8>>,
+    shown: usize,
+    /// How far a key that sends several bytes has come.
+    escape: Escape,
+}
+
+/// A key that sends ESC [ and a letter (ECMA-48, CSI), perhaps with numbers before it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Escape {
+    Begun,
+    Inside,
+    #[default]
+    None,
 }
 
 impl Line {
@@ -94,8 +109,11 @@ impl Line {
         if self.literal {
             self.literal = false;
             self.insert(byte);
+        } else if self.escape(byte) {
+            // It is a part of a key.
         } else if byte == b'\n' {
             self.echo.push(b'\n');
+            self.remember();
             self.text.push(b'\n');
             self.release();
             self.show_line();
@@ -111,9 +129,7 @@ impl Line {
                 self.erase();
             }
         } else if is(keys.kill) {
-            while !self.text.is_empty() {
-                self.erase();
-            }
+            self.clear();
         } else if is(keys.literal_next) {
             self.literal = true;
         } else if is(keys.reprint) {
@@ -143,6 +159,48 @@ impl Line {
         }
         if self.text.len() >= LONGEST {
             self.release();
+        }
+    }
+
+    /// Takes the bytes of keys that send several. Only where there is a prompt: elsewhere they may be meant for the peer.
+    fn escape(&mut self, byte: u8) -> bool {
+        let was = std::mem::take(&mut self.escape);
+        match (was, byte) {
+            (Escape::None, 0x1b) if self.has_prompt() => self.escape = Escape::Begun,
+            (Escape::None, _) => return false,
+            (Escape::Begun, b'[' | b'O') => self.escape = Escape::Inside,
+            (Escape::Inside, b'A') => self.recall(self.shown.checked_sub(1)),
+            (Escape::Inside, b'B') => self.recall(Some(self.shown + 1)),
+            (Escape::Inside, b'0'..=b'9' | b';') => self.escape = Escape::Inside,
+            (Escape::Begun | Escape::Inside, _) => {}
+        }
+        true
+    }
+
+    /// Shows another line of the history in place of the one being typed.
+    fn recall(&mut self, which: Option<usize>) {
+        let Some(which) = which.filter(|which| *which <= self.history.len()) else { return };
+        self.shown = which;
+        let text = self.history.get(which).cloned().unwrap_or_default();
+        self.clear();
+        for byte in text {
+            self.insert(byte);
+        }
+    }
+
+    fn remember(&mut self) {
+        if self.has_prompt() && !self.text.is_empty() && self.history.last() != Some(&self.text) {
+            self.history.push(self.text.clone());
+            if self.history.len() > REMEMBERED {
+                self.history.remove(0);
+            }
+        }
+        self.shown = self.history.len();
+    }
+
+    fn clear(&mut self) {
+        while !self.text.is_empty() {
+            self.erase();
         }
     }
 
@@ -179,6 +237,9 @@ fn shown(byte: u8) -> Vec<u8> {
 
 /// Bytes after which a line is passed on without its end: the largest datagram.
 const LONGEST: usize = 65_507;
+
+/// Lines that are remembered.
+const REMEMBERED: usize = 500;
 
 /// Columns between tabulator stops.
 const TAB: usize = 8;
@@ -254,6 +315,28 @@ mod tests {
             line.show_above(comes.as_bytes(), width);
             assert_eq!(String::from_utf8_lossy(line.echo()), shown, "{typed:?} {comes:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_recalled_behind_a_prompt() {
+        let table = [
+            ("one\ntwo\n\x1b[A\n", "one\ntwo\ntwo\n"),
+            ("one\ntwo\n\x1b[A\x1b[A\n", "one\ntwo\none\n"),
+            ("one\n\x1b[A\x1b[A\x1b[A!\n", "one\none!\n"),
+            ("one\ntwo\n\x1b[A\x1b[A\x1b[B\n", "one\ntwo\ntwo\n"),
+            ("one\nhalf\x1b[A\x1b[Bnew\n", "one\nnew\n"),
+            ("one\n\x1bOA\x7f\n", "one\non\n"),
+            ("a\x1b[1;5Cb\x1b[Dc\x1bxd\n", "abcd\n"),
+        ];
+        for (typed, done) in table {
+            let mut line = Line::default();
+            line.set_keys(KEYS);
+            line.set_prompt("> ".into());
+            line.type_in(typed.as_bytes());
+            let found: Vec<u8> = line.done().drain(..).collect();
+            assert_eq!(String::from_utf8_lossy(&found), done, "{typed:?}");
+        }
+        assert_eq!(typed("a\x1b[A\n").0, "a\x1b[A\n", "without a prompt, the peer may want it");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Input {
     File(File),
     /// The session sends nothing.
     Nothing,
-    Terminal(Terminal),
+    Terminal(Box<Terminal>),
     /// A terminal where nothing but a thread can wait for it: it edits its lines itself.
     TerminalFerry(Inward),
 }
@@ -78,7 +78,7 @@ impl Input {
             }
             Inherited::Blocking(file) => Self::Ferry(Inward::start(|| Ok(file), waker)?),
             Inherited::Own(descriptor) if descriptor.kind() == Kind::Terminal => {
-                Self::Terminal(Terminal::new(descriptor))
+                Self::Terminal(Box::new(Terminal::new(descriptor)))
             }
             Inherited::Own(descriptor) => Self::Descriptor(descriptor),
             Inherited::Ready(file) => Self::File(file),

@@ -27,6 +27,7 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
         Plan::Connect(plan) => connect::run(plan, report),
         Plan::Listen(plan) => listen::run(plan, report),
         Plan::Practice(plan) => practice::serve(plan, report),
+        Plan::PracticeClient(plan) => practice::ask(plan, report),
         Plan::Relay(plan) => relay::serve(plan, report),
         Plan::RelayClient(plan) => relay::connect(plan, report),
         Plan::Scan(plan) => scan::run(plan, report),

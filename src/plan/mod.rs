@@ -40,6 +40,7 @@ pub enum Plan {
     Connect(Connect),
     Listen(Listen),
     Practice(practice::Server),
+    PracticeClient(practice::Client),
     Relay(relay::Server),
     RelayClient(relay::Client),
     Scan(Scan),

@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Plan, usage};
+use super::{Plan, to_usage, usage};
 use crate::{
     cli::Practice,
-    net::{Address, Recipe, Transport, address::literal, recipe::Options},
+    net::{Address, Location, Recipe, Transport, address::literal, port, recipe::Options},
 };
 
 /// Be the practice servers.
@@ -30,13 +30,31 @@ pub struct Server {
     pub marker_pause: Duration,
 }
 
+/// Use the servers of somebody.
+#[derive(Debug)]
+pub struct Client {
+    /// `None`: servers of one's own are started.
+    pub host: Option<String>,
+    pub port: u16,
+    pub udp_port: u16,
+    pub files_port: u16,
+    /// What one's own servers serve.
+    pub root: Option<PathBuf>,
+    pub udp: bool,
+    pub force: bool,
+    /// `-T`.
+    pub timeout: Option<Duration>,
+    /// What to do in place of a prompt.
+    pub command: Option<String>,
+}
+
 impl Server {
     /// The addresses with a port.
     pub fn at(&self, port: u16) -> Vec<Address> {
         self.addresses.iter().map(|ip| Address::Inet(SocketAddr::new(*ip, port))).collect()
     }
 
-    /// How its sockets are made.
+    /// How its sockets are made, and those of its clients.
     pub fn recipe(transport: Transport) -> Recipe {
         Recipe {
             transport,
@@ -54,11 +72,12 @@ impl Server {
 impl Plan {
     /// Settles what was typed behind `remote practice`.
     pub fn practice(args: Practice) -> Result<Self> {
-        if !args.listen {
-            return usage("the client is not there yet: -l serves, and any netcat is a client");
-        }
         if args.quiet && args.verbose > 0 {
             return usage("-Q and -v exclude each other");
+        }
+        refuse(&args)?;
+        if !args.listen {
+            return client(args);
         }
         let addresses = match &args.source {
             None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
@@ -77,6 +96,77 @@ impl Plan {
             sequence: args.sequence,
             marker_pause: args.marker_pause.unwrap_or(MARKER_PAUSE),
         }))
+    }
+}
+
+fn client(args: Practice) -> Result<Plan> {
+    let mut places = args.places.into_iter();
+    let (host, port) = (places.next(), places.next());
+    if host.is_some() && args.root.is_some() {
+        return usage("--root is the server's");
+    }
+    let (host, mut tcp_port) = match host {
+        None => (None, None),
+        Some(text) => match Location::parse(&text).map_err(to_usage)? {
+            Location::Inet { host, port, .. } if !host.is_empty() => (Some(host), port),
+            _ => return usage(format!("'{text}' is not a host")),
+        },
+    };
+    if let Some(port) = port
+        && tcp_port.replace(port).is_some()
+    {
+        return usage("the port is given twice");
+    }
+    let (given, named) = match (tcp_port, args.port) {
+        (Some(_), Some(_)) => return usage("the port is given twice"),
+        (Some(text), None) => (Some(port::parse(&text, Transport::Stream).map_err(to_usage)?), None),
+        (None, port) => (None, port),
+    };
+    let port = given.or(named);
+    if host.is_none() && (port.is_some() || args.udp_port.is_some() || args.files_port.is_some()) {
+        return usage("a port needs HOST; without it, servers of one's own have random ports");
+    }
+    Ok(Plan::PracticeClient(Client {
+        host,
+        port: port.unwrap_or(PORT),
+        // One port that is given is the one that is meant.
+        udp_port: args.udp_port.or(port.filter(|_| args.udp)).unwrap_or(UDP_PORT),
+        files_port: args.files_port.unwrap_or(FILES_PORT),
+        root: args.root,
+        udp: args.udp,
+        force: args.force,
+        timeout: args.timeout,
+        command: (!args.command.is_empty()).then(|| args.command.join(" ")),
+    }))
+}
+
+/// What does not go with the side that was asked for.
+fn refuse(args: &Practice) -> Result<()> {
+    let serving = [
+        (args.source.is_some(), "-a"),
+        (args.open, "--open"),
+        (args.sequence, "--sequence"),
+        (args.marker_pause.is_some(), "--marker-pause"),
+    ];
+    let asking = [
+        (!args.places.is_empty(), "HOST"),
+        (!args.command.is_empty(), "a command"),
+        (args.udp, "-u"),
+        (args.force, "--force"),
+        (args.timeout.is_some(), "-T"),
+        (args.progress || args.no_progress, "--progress"),
+        (args.json, "--json"),
+    ];
+    let (misfits, whose) = match args.listen {
+        true => (&asking[..], "is the client's: leave out -l"),
+        false => (&serving[..], "is the server's: it needs -l"),
+    };
+    match misfits.iter().find(|(given, _)| *given) {
+        Some((_, what)) => usage(format!("{what} {whose}")),
+        None if args.listen && args.files_port.is_some() && args.root.is_none() => {
+            usage("--files-port needs --root")
+        }
+        None => Ok(()),
     }
 }
 

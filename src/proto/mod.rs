@@ -2,6 +2,5 @@
 //! of ours imported.
 
 pub mod hexdump;
-#[allow(dead_code, unused_imports)]
 pub mod practice;
 pub mod relay;

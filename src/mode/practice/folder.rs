@@ -128,7 +128,8 @@ mod tests {
         for (path, wanted) in [
             ("a/file", Some(5)),
             ("/a/file", Some(5)),
-            ("a/link", Some(5)),
+            // Without openat2(2), no link is followed.
+            ("a/link", (!cfg!(portable)).then_some(5)),
             ("a/out", None),
             ("../secret", None),
             ("/etc/passwd", None),
@@ -141,9 +142,7 @@ mod tests {
         assert_eq!(folder.list().unwrap(), Listing { folders: names(&["a"]), files: Vec::new() });
         let mut inner = folder.clone();
         inner.change(b"a").unwrap();
-        assert_eq!(
-            inner.list().unwrap(),
-            Listing { folders: names(&["b"]), files: names(&["file", "link"]) }
-        );
+        let files = if cfg!(portable) { names(&["file"]) } else { names(&["file", "link"]) };
+        assert_eq!(inner.list().unwrap(), Listing { folders: names(&["b"]), files });
     }
 }

@@ -1,8 +1,11 @@
 //! The practice servers: sockets and files around `proto::practice`.
 
 mod basic;
+mod client;
+mod command;
 mod datagrams;
 mod folder;
 mod server;
+mod visit;
 
-pub use self::server::run as serve;
+pub use self::{client::run as ask, server::run as serve};

@@ -41,11 +41,6 @@ impl Listener {
         self.bytes.extend(bytes);
     }
 
-    /// Whether enough has come for now: what follows can wait.
-    pub fn is_full(&self) -> bool {
-        self.bytes.len() >= 2 * LONGEST_COMMAND
-    }
-
     /// The next command that is whole.
     pub fn next_command(&mut self) -> Result<Option<Command>, TooLong> {
         if !self.keyed {

@@ -4,14 +4,16 @@
 //! packets in time. The file conversation, with a server that speaks first, is [`files`].
 
 mod answer;
+mod arrivals;
 mod collect;
 pub mod files;
 mod request;
 
 pub use self::{
     answer::{Answer, Next, Style},
+    arrivals::{Arrivals, Figures},
     collect::Collector,
-    request::{LARGEST_FILE, LONGEST_REQUEST, Request, Stream},
+    request::{LONGEST_REQUEST, Request},
 };
 
 /// What comes before a file that was made.

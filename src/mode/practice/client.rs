@@ -1,0 +1,612 @@
+//! The practice client: a prompt, a script or one command, each command after the other.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::Shutdown,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+
+use super::{
+    command::{self, HELP, Task},
+    visit::Visit,
+};
+use crate::{
+    endpoint::{Download, Input, Name, Output, Standard},
+    event::{Event, Reactor, Token},
+    mode::{connect, heed, local},
+    net::Transport,
+    plan::{
+        Target,
+        practice::{Client as Plan, Server},
+    },
+    proto::practice::{
+        Arrivals, Figures, MARKER, Request,
+        files::{self, CLIENT_KEY, SERVER_KEY},
+    },
+    pump::Source,
+    report::{self, Meter, Report},
+    sys::{self, Descriptor},
+};
+
+/// Does what it is told. `Ok(false)` if something of it went wrong.
+pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
+    let mut reactor = Reactor::new().context("set up the event loop")?;
+    let own = match &plan.host {
+        Some(_) => None,
+        None => Some(Servers::start(plan.root.as_deref())?),
+    };
+    let places = match (&own, &plan.host) {
+        (Some(own), _) => Places { host: "127.0.0.1".into(), tcp: own.tcp, udp: own.udp, files: own.files },
+        (None, host) => Places {
+            host: host.clone().unwrap_or_default(),
+            tcp: plan.port,
+            udp: plan.udp_port,
+            files: Some(plan.files_port),
+        },
+    };
+    let waker = reactor.waker(WAIT);
+    let input = match plan.command {
+        Some(_) => Input::Nothing,
+        None => Input::stdin(waker.clone()).context("open stdin")?,
+    };
+    let mut local = Standard { input, output: Output::stdout(waker).context("open stdout")? };
+    local.watch(&reactor, WAIT).context("watch stdin and stdout")?;
+    let typed = local::source(&local.input) == Source::Terminal;
+    if let (Some(own), true) = (&own, typed) {
+        let files = own.files.map_or_else(|| "none (--root DIR)".to_owned(), |port| port.to_string());
+        report.note(format!(
+            "servers on 127.0.0.1: TCP {}, UDP {}, files {files}; 'help' tells what they can do",
+            own.tcp, own.udp
+        ));
+    }
+    if typed {
+        local.set_prompt("practice> ".into());
+    }
+    reactor.be_precise().context("set up the clock")?;
+    let mut client = Client {
+        plan,
+        report,
+        places,
+        reactor,
+        local,
+        typed: Vec::new(),
+        ended: false,
+        visit: None,
+        failed: false,
+    };
+    match &plan.command {
+        Some(command) => drop(client.obey(command)?),
+        None => client.converse()?,
+    }
+    client.leave()?;
+    client.local.release_terminal();
+    Ok(!client.failed)
+}
+
+/// Where the servers are.
+struct Places {
+    host: String,
+    tcp: u16,
+    udp: u16,
+    files: Option<u16>,
+}
+
+struct Client<'a> {
+    plan: &'a Plan,
+    report: &'a Report,
+    places: Places,
+    reactor: Reactor,
+    local: Standard,
+    /// What was typed and not taken.
+    typed: Vec<u8>,
+    /// Nothing more will be typed.
+    ended: bool,
+    visit: Option<Visit>,
+    /// A command went wrong.
+    failed: bool,
+}
+
+impl Client<'_> {
+    // ---- the conversation with whoever types ----
+
+    fn converse(&mut self) -> Result<()> {
+        while let Some(line) = self.line()? {
+            match self.obey(&line) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
+                Err(error) => {
+                    self.failed = true;
+                    self.report.error(report::sentence(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next line; `None` at the end.
+    fn line(&mut self) -> Result<Option<String>> {
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(end) = self.typed.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.typed.drain(..=end).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            if self.ended {
+                let rest = std::mem::take(&mut self.typed);
+                return Ok((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
+            }
+            match self.local.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(n) if self.typed.len() < LONGEST_LINE => self.typed.extend_from_slice(&bytes[..n]),
+                Ok(_) => bail!("a command is too long"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
+                Err(error) => return Err(error).context("read stdin"),
+            }
+        }
+    }
+
+    /// Carries out a command; `Ok(false)` ends the conversation.
+    fn obey(&mut self, line: &str) -> Result<bool> {
+        let task = command::parse(line).map_err(|why| anyhow!(why))?;
+        match task {
+            None => {}
+            Some(Task::Help) => self.say(HELP.as_bytes())?,
+            Some(Task::Quit) => return Ok(false),
+            Some(Task::Echo(text)) => self.echo(&text)?,
+            Some(Task::Generate { size, into }) => self.generate(&size, into.as_deref())?,
+            Some(Task::Stream { count, interval, size }) => self.stream(count, interval, size)?,
+            Some(Task::List) => {
+                let reply = self.request(b"ls")?;
+                self.say(&reply)?;
+            }
+            Some(Task::ChangeFolder(path)) => {
+                let reply = self.request(format!("chdir {path}").as_bytes())?;
+                self.failed |= reply == b"Invalid Path!";
+                self.say(&[&reply[..], b"\n"].concat())?;
+            }
+            Some(Task::Download(path)) => self.download(&path)?,
+        }
+        Ok(true)
+    }
+
+    /// Writes to stdout.
+    fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.local.write(rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(error).context("write to stdout"),
+            }
+        }
+        Ok(())
+    }
+
+    // ---- waiting ----
+
+    /// Waits until something changes, or until then.
+    fn wait(&mut self, until: Option<Instant>) -> Result<()> {
+        self.reactor.wake_at(WAIT, until);
+        for event in self.reactor.wait()? {
+            if let Event::Signal(signal) = event {
+                self.local.release_terminal();
+                heed(signal)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, port: u16, transport: Transport) -> Result<Descriptor> {
+        let to = Target::Host { host: self.places.host.clone(), port, random: false };
+        let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
+        let recipe = Server::recipe(transport);
+        let (mut socket, _) = connect::reach(&to, &recipe, &mut self.reactor, limit, self.report)?;
+        self.reactor.watch(WAIT, &mut socket).context("watch the socket")?;
+        Ok(socket)
+    }
+
+    fn write(&mut self, socket: &mut Descriptor, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match socket.write(rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
+                Err(error) => return Err(error).context("send the request"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once; `None` if nothing came until then.
+    fn read(&mut self, socket: &mut Descriptor, bytes: &mut [u8], until: Instant) -> Result<Option<usize>> {
+        loop {
+            match socket.read(bytes) {
+                Ok(n) => return Ok(Some(n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= until {
+                        return Ok(None);
+                    }
+                    self.wait(Some(until))?;
+                }
+                Err(error) => return Err(error).context("receive the answer"),
+            }
+        }
+    }
+
+    /// Connects, and asks. The answer is to come on the socket.
+    fn ask(&mut self, request: &str) -> Result<Descriptor> {
+        let (port, transport) = match self.plan.udp {
+            true => (self.places.udp, Transport::Datagram),
+            false => (self.places.tcp, Transport::Stream),
+        };
+        let mut socket = self.dial(port, transport)?;
+        self.write(&mut socket, request.as_bytes())?;
+        if !self.plan.udp {
+            // Nothing more comes: the server need not wait to find that out.
+            socket.socket().shutdown(Shutdown::Write).context("end the request")?;
+        }
+        Ok(socket)
+    }
+
+    /// All of an answer that is text, and that had begun with `bytes`.
+    fn rest(&mut self, socket: &mut Descriptor, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let mut room = [0; 4096];
+        while !self.plan.udp && bytes.len() < LONGEST_LINE {
+            match self.read(socket, &mut room, Instant::now() + PATIENCE)? {
+                None | Some(0) => break,
+                Some(n) => bytes.extend_from_slice(&room[..n]),
+            }
+        }
+        Ok(bytes)
+    }
+
+    // ---- the basic conversation ----
+
+    fn echo(&mut self, text: &str) -> Result<()> {
+        let mut socket = self.ask(text)?;
+        let mut bytes = vec![0; 1 << 16];
+        let Some(n) = self.read(&mut socket, &mut bytes, Instant::now() + SILENCE)? else {
+            bail!("no answer within {} s", SILENCE.as_secs());
+        };
+        bytes.truncate(n);
+        let answer = if n == 0 { bytes } else { self.rest(&mut socket, bytes)? };
+        self.failed |= is_refusal(&answer);
+        self.say(&[&answer[..], b"\n"].concat())
+    }
+
+    fn generate(&mut self, size: &str, into: Option<&Path>) -> Result<()> {
+        // For any other number the server has its own words.
+        let Request::File(wanted) = Request::parse(size.as_bytes()) else { return self.echo(size) };
+        let mut file = into.map(|path| self.open(path)).transpose()?;
+        let mut socket = self.ask(size)?;
+        let start = Instant::now();
+        let mut bytes = vec![0; 1 << 17];
+        let mut marker = Vec::new();
+        // However the network cuts it, the marker is 13 bytes, and what follows is the file.
+        while marker.len() < MARKER.len() {
+            match self.read(&mut socket, &mut bytes, start + MARKER_PATIENCE)? {
+                Some(n @ 1..) => marker.extend_from_slice(&bytes[..n]),
+                Some(_) => break,
+                None => bail!("no file was prepared within {} s", MARKER_PATIENCE.as_secs()),
+            }
+        }
+        if !marker.starts_with(MARKER) {
+            let answer = self.rest(&mut socket, marker)?;
+            self.failed = true;
+            return self.say(&[&answer[..], b"\n"].concat());
+        }
+        let first = marker.split_off(MARKER.len());
+        let mut came = take(file.as_mut(), &first, wanted)?;
+        let mut meter = self.meter(wanted);
+        while came < wanted {
+            match self.read(&mut socket, &mut bytes, Instant::now() + SILENCE)? {
+                None if self.plan.udp => break,
+                // TCP may be slow, and says when it is over.
+                None => {}
+                Some(0) if !self.plan.udp => break,
+                Some(n) => came += take(file.as_mut(), &bytes[..n], wanted - came)?,
+            }
+            meter.show(came, Instant::now());
+        }
+        meter.finish(came, Instant::now());
+        let time = start.elapsed();
+        let kept = self.keep(file, came == wanted)?;
+        let lost = wanted - came;
+        self.failed |= lost > 0;
+        let lost = if lost > 0 { format!(", {lost} bytes lost") } else { String::new() };
+        self.say(format!("{came} bytes in {:.2} s{lost}{kept}\n", time.as_secs_f64()).as_bytes())
+    }
+
+    fn stream(&mut self, count: u32, interval: Duration, size: Option<u32>) -> Result<()> {
+        let ms = interval.as_secs_f64() * 1000.0;
+        let request = match size {
+            None => format!("stream-{ms}-{count}"),
+            Some(size) => format!("stream-{ms}-{count}-{size}"),
+        };
+        let Request::Stream(stream) = Request::parse(request.as_bytes()) else { return self.echo(&request) };
+        let mut socket = self.ask(&request)?;
+        let mut arrivals = Arrivals::new(stream.count, interval, Instant::now());
+        let (mut bytes, mut begun) = (vec![0; 1 << 16], Vec::new());
+        while !arrivals.is_whole() {
+            let until = Instant::now() + interval + SILENCE;
+            let Some(n @ 1..) = self.read(&mut socket, &mut bytes, until)? else { break };
+            let now = Instant::now();
+            if is_refusal(&bytes[..n]) {
+                self.failed = true;
+                return self.say(&[&bytes[..n], b"\n"].concat());
+            }
+            if self.plan.udp {
+                arrivals.packet(&bytes[..n], now);
+                continue;
+            }
+            begun.extend_from_slice(&bytes[..n]);
+            let whole = begun.len() - begun.len() % stream.packet.len();
+            for packet in begun[..whole].chunks(stream.packet.len()) {
+                arrivals.packet(packet, now);
+            }
+            begun.drain(..whole);
+        }
+        let figures = arrivals.figures();
+        self.failed |= figures.lost > 0;
+        self.report.object(&Shown::from(&figures));
+        let watched = sys::is_terminal(io::stdout());
+        self.say(text(&figures, watched).as_bytes())
+    }
+
+    // ---- the file conversation ----
+
+    /// Says something to the file server, and hears its reply.
+    fn request(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        let mut visit = match self.visit.take() {
+            Some(visit) => visit,
+            None => self.visit()?,
+        };
+        self.write(&mut visit.socket, &files::ended(command.to_vec()))?;
+        let mut bytes = vec![0; 1 << 16];
+        let reply = loop {
+            if let Some(reply) = visit.reply() {
+                break reply;
+            }
+            match self.read(&mut visit.socket, &mut bytes, Instant::now() + PATIENCE)? {
+                None => bail!("no reply within {} s", PATIENCE.as_secs()),
+                Some(0) => bail!("the file server has closed the connection"),
+                Some(_) if visit.bytes.len() > LONGEST_REPLY => bail!("a reply is too long"),
+                Some(n) => visit.bytes.extend_from_slice(&bytes[..n]),
+            }
+        };
+        self.visit = Some(visit);
+        Ok(reply)
+    }
+
+    fn visit(&mut self) -> Result<Visit> {
+        let Some(port) = self.places.files else { bail!("these servers have no folder (--root DIR)") };
+        let mut socket = self.dial(port, Transport::Stream)?;
+        let (mut key, mut came) = ([0; SERVER_KEY.len()], 0);
+        while came < key.len() {
+            match self.read(&mut socket, &mut key[came..], Instant::now() + PATIENCE)? {
+                Some(n @ 1..) => came += n,
+                _ => bail!("that is no file server: it does not say its key"),
+            }
+        }
+        if key != *SERVER_KEY {
+            bail!("that is no file server: its key is another");
+        }
+        self.write(&mut socket, CLIENT_KEY)?;
+        Ok(Visit { socket, bytes: Vec::new() })
+    }
+
+    fn download(&mut self, path: &str) -> Result<()> {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if matches!(name, "" | "." | "..") {
+            bail!("'{path}' has no name");
+        }
+        let name = Name { path: name.into(), force: self.plan.force, numbered: false };
+        name.check().with_context(|| format!("receive into {}", name.path.display()))?;
+        let reply = self.request(format!("dl {path}").as_bytes())?;
+        let Some(size) = files::announced(&reply) else {
+            self.failed = true;
+            return self.say(&[&reply[..], b"\n"].concat());
+        };
+        let mut file = Some(self.open(&name.path)?);
+        let Some(mut visit) = self.visit.take() else { bail!("the conversation has ended") };
+        let start = Instant::now();
+        let mut came = take(file.as_mut(), &visit.bytes, size)?;
+        visit.bytes.drain(..usize::try_from(came).unwrap_or(usize::MAX));
+        let mut meter = self.meter(size);
+        let mut bytes = vec![0; 1 << 17];
+        while came < size {
+            let most = usize::try_from(size - came).unwrap_or(usize::MAX).min(bytes.len());
+            match self.read(&mut visit.socket, &mut bytes[..most], Instant::now() + PATIENCE) {
+                Ok(Some(n @ 1..)) => came += take(file.as_mut(), &bytes[..n], size - came)?,
+                Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
+                Ok(_) | Err(_) => break,
+            }
+            meter.show(came, Instant::now());
+        }
+        meter.finish(came, Instant::now());
+        let whole = came == size;
+        self.failed |= !whole;
+        if whole {
+            self.visit = Some(visit);
+        }
+        let kept = self.keep(file, whole)?;
+        let lost = if whole { String::new() } else { format!(" of {size}") };
+        self.say(format!("{came} bytes{lost} in {:.2} s{kept}\n", start.elapsed().as_secs_f64()).as_bytes())
+    }
+
+    /// Takes leave of the file server.
+    fn leave(&mut self) -> Result<()> {
+        match self.visit.take() {
+            Some(mut visit) => self.write(&mut visit.socket, &files::ended(b"quit".to_vec())),
+            None => Ok(()),
+        }
+    }
+
+    // ---- files ----
+
+    fn open(&self, path: &Path) -> Result<Download> {
+        let name = Name { path: path.to_owned(), force: self.plan.force, numbered: false };
+        Download::open(name).with_context(|| format!("receive into {}", path.display()))
+    }
+
+    /// Gives a file its name if it is whole; what there is to say of that.
+    fn keep(&self, file: Option<Download>, whole: bool) -> Result<String> {
+        let Some(file) = file else { return Ok(String::new()) };
+        let part = file.part().display().to_string();
+        let kept: Option<PathBuf> = match whole {
+            true => Some(file.keep().with_context(|| format!("give {part} its name"))?),
+            false => file.leave().with_context(|| part.clone())?,
+        };
+        Ok(kept.map_or_else(String::new, |path| format!(", in {}", path.display())))
+    }
+
+    fn meter(&self, length: u64) -> Meter {
+        Meter::new(self.report.progress, self.report.quiet, true, Some(length), Instant::now())
+    }
+}
+
+/// Writes up to `most` bytes into a file, if there is one; how many that was.
+fn take(file: Option<&mut Download>, bytes: &[u8], most: u64) -> Result<u64> {
+    let n = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+    if let Some(file) = file {
+        file.write_all(&bytes[..n]).context("write the file")?;
+    }
+    Ok(n as u64)
+}
+
+fn is_refusal(answer: &[u8]) -> bool {
+    answer.starts_with(b"Request for ") && (answer.ends_with(b" chars.") || answer.ends_with(b" has errors."))
+}
+
+/// The figures of a stream, for people; with a histogram, if somebody looks.
+fn text(figures: &Figures, watched: bool) -> String {
+    let known = |count: Option<u32>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
+    let mut text = format!(
+        "{} sent, {} received, {} lost, {} reordered, {} duplicated; jitter {:.3} ms; {:.2} s\n",
+        figures.sent,
+        figures.received,
+        figures.lost,
+        known(figures.reordered),
+        known(figures.duplicated),
+        figures.jitter.as_secs_f64() * 1000.0,
+        figures.time.as_secs_f64(),
+    );
+    let most = figures.gaps.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
+    for (limit, count) in figures.gaps.iter().filter(|_| watched) {
+        let limit = limit
+            .map_or_else(|| "more".to_owned(), |limit| format!("{:.2} ms", limit.as_secs_f64() * 1000.0));
+        let bar = "#".repeat((count * BAR / most) as usize);
+        text += &format!("{limit:>12} {count:>6} {bar}\n");
+    }
+    text
+}
+
+/// The figures of a stream, for `--json`.
+#[derive(Debug, Serialize)]
+struct Shown {
+    sent: u32,
+    received: u32,
+    lost: u32,
+    reordered: Option<u32>,
+    duplicated: Option<u32>,
+    jitter_ms: f64,
+    seconds: f64,
+    gaps: Vec<Gap>,
+}
+
+#[derive(Debug, Serialize)]
+struct Gap {
+    up_to_ms: Option<f64>,
+    count: u32,
+}
+
+impl From<&Figures> for Shown {
+    fn from(figures: &Figures) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let gap = |(limit, count): &(Option<Duration>, u32)| Gap { up_to_ms: limit.map(ms), count: *count };
+        Self {
+            sent: figures.sent,
+            received: figures.received,
+            lost: figures.lost,
+            reordered: figures.reordered,
+            duplicated: figures.duplicated,
+            jitter_ms: ms(figures.jitter),
+            seconds: figures.time.as_secs_f64(),
+            gaps: figures.gaps.iter().map(gap).collect(),
+        }
+    }
+}
+
+/// Servers of our own, on loopback; they end with us.
+struct Servers {
+    child: Child,
+    tcp: u16,
+    udp: u16,
+    files: Option<u16>,
+}
+
+impl Servers {
+    fn start(root: Option<&Path>) -> Result<Self> {
+        let program = std::env::current_exe().context("find this program")?;
+        let mut command = std::process::Command::new(program);
+        command.args(["practice", "-l", "-p", "0", "--udp-port", "0"]);
+        if let Some(root) = root {
+            command.arg("--root").arg(root).args(["--files-port", "0"]);
+        }
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("start the servers")?;
+        let stderr = child.stderr.take().context("hear the servers")?;
+        let mut servers = Self { child, tcp: 0, udp: 0, files: None };
+        // They say their ports, or what is wrong.
+        for line in BufReader::new(stderr).lines() {
+            let line = line.context("hear the servers")?;
+            let words: Vec<&str> = line.split(' ').collect();
+            match (&words[..], words.get(3).and_then(|port| port.parse().ok())) {
+                (["Listening", "on", "127.0.0.1", _, "(tcp)"], Some(port)) => servers.tcp = port,
+                (["Listening", "on", "127.0.0.1", _, "(udp)"], Some(port)) => servers.udp = port,
+                (["Listening", "on", "127.0.0.1", _, "(files)"], Some(port)) => servers.files = Some(port),
+                (["Listening", ..], _) => {}
+                _ => bail!("the servers: {}", line.trim_start_matches("remote: ")),
+            }
+            if servers.udp > 0 && (root.is_none() || servers.files.is_some()) {
+                return Ok(servers);
+            }
+        }
+        bail!("the servers did not start")
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // They may have gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// How long an answer over UDP may be silent.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// How long a server may take to prepare a file.
+const MARKER_PATIENCE: Duration = Duration::from_secs(100);
+
+/// How long a server may be silent otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a line, or of an answer that is text.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// Bytes of a reply of the file server.
+const LONGEST_REPLY: usize = 16 << 20;
+
+/// Characters of the longest bar of a histogram.
+const BAR: u32 = 40;
+
+const WAIT: Token = Token(0);
