@@ -320,7 +320,13 @@ fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
     relay.0.said("too-many");
     // Those who have ended give way.
     drop(clients);
-    let again: Vec<TcpStream> = (40..80).map(|n| relay.friend(&format!("c{n}"))).collect();
+    let welcome = |n: usize| {
+        let mut stream = relay.stranger();
+        stream.write_all(format!("c{n}|c{n}|2|ok").as_bytes()).ok()?;
+        stream.read_exact(&mut [0; 2]).ok().map(|()| stream)
+    };
+    // It has to see their ends first.
+    let again: Vec<TcpStream> = (40..80).map(|n| eventually("a place", || welcome(n))).collect();
     relay.0.said("-c39 eof");
     drop(again);
 }

@@ -41,6 +41,8 @@ pub struct Session {
     hung_up: bool,
     /// At the end, the reader of our output took nothing.
     unread: bool,
+    /// It is over, and our output has until then to pass on what it has taken.
+    over: Option<(Why, Instant)>,
     /// Bytes that our output had taken, and had not passed on at the end.
     held: u64,
     /// Bytes of ours that were not acknowledged when we last looked, and when that last became another number.
@@ -99,6 +101,7 @@ impl Session {
             cut_short: false,
             hung_up: false,
             unread: false,
+            over: None,
             held: 0,
             acknowledged: (0, now),
         }
@@ -130,7 +133,7 @@ impl Session {
             let running = |side| matches!(side, Side::Left(_) | Side::Open);
             let flushed = !running(scene.inbound) && !scene.outbound.is_some_and(running);
             return if flushed && local.held() == 0 || now >= until {
-                self.held = local.held() as u64;
+                self.held = left_behind(local);
                 self.finish(End::Interrupted(signal), now)
             } else {
                 match turn {
@@ -139,7 +142,10 @@ impl Session {
                 }
             };
         }
-        let verdict = self.ending.verdict(&scene, now);
+        let verdict = match self.over {
+            Some((why, _)) => Verdict::Over(why),
+            None => self.ending.verdict(&scene, now),
+        };
         if let (Verdict::Continue(_), Some(_), Peer::Stream(stream)) =
             (verdict, self.inbound_end, &mut self.peer)
         {
@@ -148,7 +154,12 @@ impl Session {
         match (verdict, turn) {
             (Verdict::Over(why), _) => {
                 self.write_rest(local, now);
-                self.held = local.held() as u64;
+                // What our output has taken is to be out before we are gone.
+                let (_, until) = *self.over.get_or_insert((why, now + FLUSH));
+                self.held = left_behind(local);
+                if self.held > 0 && now < until {
+                    return Status::Waiting(Some(until));
+                }
                 self.finish(End::Over(why), now)
             }
             (Verdict::Continue(until), Turn::Blocked(wake)) => {
@@ -471,6 +482,13 @@ fn side(flow: &Flow, end: &mut Option<Instant>, now: Instant) -> Side {
         State::Discarding => Side::Left(*end.get_or_insert(now)),
         State::Draining | State::Open => Side::Open,
     }
+}
+
+/// Bytes that our output has taken and not passed on; none of them counts if nobody is there to read them.
+fn left_behind(local: &mut dyn Endpoint) -> u64 {
+    let held = local.held() as u64;
+    let left = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+    if held > 0 && local.broken().is_some_and(|error| left.contains(&error.kind())) { 0 } else { held }
 }
 
 /// What a peer that takes no more is said to have done.

@@ -16,7 +16,7 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    endpoint::{Download, Input, Name, Output, Standard},
+    endpoint::{Download, Endpoint, Input, Name, Output, Standard},
     event::{Event, Reactor, Token},
     mode::{connect, heed, local},
     net::Transport,
@@ -84,6 +84,7 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
         None => client.converse()?,
     }
     client.leave()?;
+    client.flush()?;
     client.local.release_terminal();
     Ok(!client.failed)
 }
@@ -187,6 +188,17 @@ impl Client<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Has all that was said written.
+    fn flush(&mut self) -> Result<()> {
+        loop {
+            match self.local.finish() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                result => return result.context("write to stdout"),
+            }
+        }
     }
 
     // ---- waiting ----
