@@ -228,7 +228,9 @@ fn it_is_no_amplifier() {
         (servers, socket)
     };
     let (servers, socket) = start(&[]);
-    for request in ["5", "123456790", "stream-1-3", "stream-1-2-9"] {
+    for request in
+        ["5", "123456790", "stream-1-3", "stream-1-2-9", &format!("stream-0-9-1{}", " ".repeat(900))]
+    {
         socket.send(request.as_bytes()).unwrap();
     }
     socket.send(b"echo").unwrap();
@@ -539,4 +541,73 @@ fn wireshark_reads_a_stream() {
     let gaps: Vec<f64> = packets.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(gaps.len(), 3, "{packets}");
     assert!(gaps.iter().all(|gap| *gap > 0.01), "each comes 20 ms after the one before: {packets}");
+}
+
+#[test]
+fn what_fails_is_told_and_what_came_is_kept() {
+    let work = Dir::new();
+    let ask = |port: &str, command: &[&str]| {
+        let args = [&["practice", "127.0.0.1", port, "--"], command].concat();
+        Remote::new(args).in_folder(work.path()).run()
+    };
+    // Nobody there: nothing is left behind.
+    let nobody = { Server::new().port() };
+    ask(&nobody, &["generate", "5", ">", "x"]).expect_failure(1, &["connection refused"]);
+    assert!(work.names().is_empty(), "{:?}", work.names());
+    // A reset in the middle, and a server that says nothing.
+    let server = Server::new();
+    let port = server.port();
+    let script = thread::spawn(move || {
+        let mut stream = server.accept();
+        let _ = stream.read(&mut [0; 100]);
+        stream.write_all(b"file_preparedAAA").unwrap();
+        thread::park_timeout(Duration::from_millis(200));
+        reset(stream);
+        let mut stream = server.accept();
+        let _ = stream.read(&mut [0; 100]);
+    });
+    let ended = ask(&port, &["generate", "5", ">", "y"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("what was received is in y.part"), "{}", ended.stderr);
+    assert_eq!((work.names(), work.read("y.part")), (vec!["y.part".to_owned()], b"AAA".to_vec()));
+    ask(&port, &["hello"]).expect_failure(1, &["without an answer"]);
+    script.join().unwrap();
+    // A device is written as it is.
+    let servers = Servers::new(&[]);
+    let port = servers.port("tcp").to_string();
+    assert_eq!(ask(&port, &["generate", "5", ">", "/dev/null"]).code, 0);
+    ask(&port, &["dl", "a929Zls"]).expect_failure(1, &["cannot hold '929Z'"]);
+}
+
+#[test]
+fn listing_wakes_nobody_and_duplicates_are_no_losses() {
+    let dir = tree();
+    let fifo = dir.join("root/fifo");
+    run("mkfifo", &[fifo.to_str().unwrap()]).unwrap();
+    let path = fifo.clone();
+    let writer = thread::spawn(move || fs::write(path, b"precious").unwrap());
+    let servers = Servers::with_files(&dir.join("root"));
+    let mut stream = servers.visit();
+    stream.write_all(b"bthDataComClientKeyls929Zdl fifo929Zls929Z").unwrap();
+    assert!(!reply(&mut stream).contains("fifo"));
+    assert_eq!(reply(&mut stream), "Invalid File!");
+    reply(&mut stream);
+    assert_eq!(fs::read(&fifo).unwrap(), b"precious");
+    writer.join().unwrap();
+
+    let server = udp();
+    let port = server.local_addr().unwrap().port();
+    let script = thread::spawn(move || {
+        let (_, from) = server.recv_from(&mut [0; 100]).unwrap();
+        for packet in ["2A", "2A", "1A"] {
+            server.send_to(packet.as_bytes(), from).unwrap();
+        }
+    });
+    let ended = asked(&["-u"], port, "stream 2 1ms 2");
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(
+        ended.code == 0 && text.starts_with("2 sent, 3 received, 0 lost, 0 reordered, 1 duplicated"),
+        "{text}"
+    );
+    script.join().unwrap();
 }

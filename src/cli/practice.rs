@@ -78,6 +78,10 @@ pub struct Practice {
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     pub marker_pause: Option<Duration>,
 
+    /// End with stdin
+    #[arg(long, hide = true)]
+    pub while_open: bool,
+
     /// Say nothing but errors
     #[arg(short = 'Q', long)]
     pub quiet: bool,

@@ -191,7 +191,7 @@ fn name(plan: &plan::Session, path: &Path) -> Name {
 }
 
 /// A pipe or a device has no other name that a part could have.
-fn is_written_directly(path: &Path) -> bool {
+pub fn is_written_directly(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 

@@ -28,6 +28,8 @@ pub struct Server {
     pub open: bool,
     pub sequence: bool,
     pub marker_pause: Duration,
+    /// Whether it ends with stdin.
+    pub while_open: bool,
 }
 
 /// Use the servers of somebody.
@@ -95,6 +97,7 @@ impl Plan {
             open: args.open,
             sequence: args.sequence,
             marker_pause: args.marker_pause.unwrap_or(MARKER_PAUSE),
+            while_open: args.while_open,
         }))
     }
 }

@@ -8,7 +8,7 @@
 //!   descriptors, ours and inherited;
 //! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
-//! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`names`], [`has_room`], [`wait_to_read`],
+//! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`names`], [`Entry`], [`has_room`], [`wait_to_read`],
 //!   [`wait_to_write`]: files and devices;
 //! * [`LineMode`], [`Keys`], [`width`]: the terminal's line editing, taken over and given back;
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`]: signals and limits;
@@ -19,7 +19,7 @@
 //! * [`accept`]: a connection that never makes us wait;
 //! * [`send_file`], [`splice`], [`Pipe`], [`enlarge`], [`discard`]: bytes that the kernel moves by itself;
 //! * [`send_segments`], [`SEGMENTS`], [`Batch`], [`MESSAGES`]: many datagrams in one call;
-//! * [`rename_new`]: a rename that replaces nothing; [`open_beneath`]: a file that is in a folder;
+//! * [`rename_new`]: a rename that replaces nothing; [`open_beneath`], [`kind_beneath`]: a file that is in a folder;
 //! * [`Timer`]: a clock finer than that of a poll;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token, event::Source};
 use rustix::fs::{Mode, OFlags};
 use socket2::{SockAddr, SockRef, Socket};
 
-use super::{Descriptor, Kind, Raw};
+use super::{Descriptor, Entry, Kind, Raw};
 
 /// A non-blocking description of our own for a terminal that we inherited (ttyname(3)). For a pipe there
 /// is no way: a ferry reads and writes.
@@ -35,6 +35,11 @@ pub fn never_blocks(fd: impl AsFd) -> bool {
 /// Renames a file, but never onto another one: `AlreadyExists`.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     super::link_new(from, to)
+}
+
+/// What is beneath a folder, without opening it.
+pub fn kind_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
+    super::look_beneath(root, place)
 }
 
 /// There is none.

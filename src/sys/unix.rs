@@ -17,7 +17,7 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
-    fs::{Access, Dir, FileType, Mode, OFlags},
+    fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
     net::{RecvFlags, SendFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -306,6 +306,32 @@ pub(super) fn walk_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::
         here = rustix::fs::openat(&here, &name[..], flags | kind, Mode::empty())?;
     }
     Ok(here.into())
+}
+
+/// What a name in a folder stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entry {
+    File,
+    Folder,
+    /// A FIFO, a device, a socket.
+    Other,
+}
+
+impl Entry {
+    pub(super) fn of(found: &Stat) -> Self {
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Folder,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What is beneath a folder, where links are not followed.
+pub(super) fn look_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
+    let Some((name, parents)) = place.split_last() else { return Ok(Entry::Folder) };
+    let parent = walk_beneath(root, parents, true)?;
+    Ok(Entry::of(&rustix::fs::statat(parent, &name[..], AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// The names in a folder, but for itself and its parent (readdir(3)).

@@ -1,6 +1,8 @@
 //! The practice client: a prompt, a script or one command, each command after the other.
 
 use std::{
+    ffi::OsString,
+    fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     net::Shutdown,
     path::{Path, PathBuf},
@@ -77,13 +79,16 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
         typed: Vec::new(),
         ended: false,
         visit: None,
+        file: None,
         failed: false,
+        unread: false,
     };
     match &plan.command {
-        Some(command) => drop(client.obey(command)?),
+        Some(command) => drop(client.carry_out(command)?),
         None => client.converse()?,
     }
-    client.leave()?;
+    // A server that is gone needs no leave-taking.
+    let _ = client.leave();
     client.flush()?;
     client.local.release_terminal();
     Ok(!client.failed)
@@ -108,16 +113,22 @@ struct Client<'a> {
     /// Nothing more will be typed.
     ended: bool,
     visit: Option<Visit>,
+    /// Where what is being received goes.
+    file: Option<Sink>,
     /// A command went wrong.
     failed: bool,
+    /// Whoever read our stdout has left: nothing more need be asked.
+    unread: bool,
 }
 
 impl Client<'_> {
     // ---- the conversation with whoever types ----
 
     fn converse(&mut self) -> Result<()> {
-        while let Some(line) = self.line()? {
-            match self.obey(&line) {
+        while !self.unread
+            && let Some(line) = self.line()?
+        {
+            match self.carry_out(&line) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
@@ -152,7 +163,18 @@ impl Client<'_> {
         }
     }
 
-    /// Carries out a command; `Ok(false)` ends the conversation.
+    /// Carries out a command; `Ok(false)` ends the conversation. What was received before it failed is kept, and named.
+    fn carry_out(&mut self, line: &str) -> Result<bool> {
+        let done = self.obey(line);
+        if done.is_err() {
+            let kept = self.keep(false)?;
+            if !kept.is_empty() {
+                self.report.note(format!("what was received is{}", kept.trim_start_matches(',')));
+            }
+        }
+        done
+    }
+
     fn obey(&mut self, line: &str) -> Result<bool> {
         let task = command::parse(line).map_err(|why| anyhow!(why))?;
         match task {
@@ -183,7 +205,10 @@ impl Client<'_> {
             match self.local.write(rest) {
                 Ok(n) => rest = &rest[n..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.unread = true;
+                    return Ok(());
+                }
                 Err(error) => return Err(error).context("write to stdout"),
             }
         }
@@ -270,7 +295,10 @@ impl Client<'_> {
     /// All of an answer that is text, and that had begun with `bytes`.
     fn rest(&mut self, socket: &mut Descriptor, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         let mut room = [0; 4096];
-        while !self.plan.udp && bytes.len() < LONGEST_LINE {
+        while !self.plan.udp {
+            if bytes.len() > LONGEST_LINE {
+                bail!("the answer does not end");
+            }
             match self.read(socket, &mut room, Instant::now() + PATIENCE)? {
                 None | Some(0) => break,
                 Some(n) => bytes.extend_from_slice(&room[..n]),
@@ -287,8 +315,11 @@ impl Client<'_> {
         let Some(n) = self.read(&mut socket, &mut bytes, Instant::now() + SILENCE)? else {
             bail!("no answer within {} s", SILENCE.as_secs());
         };
+        if n == 0 && !self.plan.udp {
+            bail!("the server has closed the connection without an answer");
+        }
         bytes.truncate(n);
-        let answer = if n == 0 { bytes } else { self.rest(&mut socket, bytes)? };
+        let answer = self.rest(&mut socket, bytes)?;
         self.failed |= is_refusal(&answer);
         self.say(&[&answer[..], b"\n"].concat())
     }
@@ -296,7 +327,7 @@ impl Client<'_> {
     fn generate(&mut self, size: &str, into: Option<&Path>) -> Result<()> {
         // For any other number the server has its own words.
         let Request::File(wanted) = Request::parse(size.as_bytes()) else { return self.echo(size) };
-        let mut file = into.map(|path| self.open(path)).transpose()?;
+        self.file = into.map(|path| self.open(path)).transpose()?;
         let mut socket = self.ask(size)?;
         let start = Instant::now();
         let mut bytes = vec![0; 1 << 17];
@@ -305,6 +336,8 @@ impl Client<'_> {
         while marker.len() < MARKER.len() {
             match self.read(&mut socket, &mut bytes, start + MARKER_PATIENCE)? {
                 Some(n @ 1..) => marker.extend_from_slice(&bytes[..n]),
+                // Over UDP, nothing is no end.
+                Some(_) if self.plan.udp && start.elapsed() < MARKER_PATIENCE => {}
                 Some(_) => break,
                 None => bail!("no file was prepared within {} s", MARKER_PATIENCE.as_secs()),
             }
@@ -312,24 +345,28 @@ impl Client<'_> {
         if !marker.starts_with(MARKER) {
             let answer = self.rest(&mut socket, marker)?;
             self.failed = true;
+            self.keep(false)?;
             return self.say(&[&answer[..], b"\n"].concat());
         }
         let first = marker.split_off(MARKER.len());
-        let mut came = take(file.as_mut(), &first, wanted)?;
+        let mut came = self.take(&first, wanted)?;
         let mut meter = self.meter(wanted);
+        let mut last = Instant::now();
         while came < wanted {
-            match self.read(&mut socket, &mut bytes, Instant::now() + SILENCE)? {
+            match self.read(&mut socket, &mut bytes, last + SILENCE)? {
+                Some(0) if self.plan.udp && last.elapsed() < SILENCE => continue,
                 None if self.plan.udp => break,
                 // TCP may be slow, and says when it is over.
                 None => {}
-                Some(0) if !self.plan.udp => break,
-                Some(n) => came += take(file.as_mut(), &bytes[..n], wanted - came)?,
+                Some(0) => break,
+                Some(n) => came += self.take(&bytes[..n], wanted - came)?,
             }
+            last = Instant::now();
             meter.show(came, Instant::now());
         }
         meter.finish(came, Instant::now());
         let time = start.elapsed();
-        let kept = self.keep(file, came == wanted)?;
+        let kept = self.keep(came == wanted)?;
         let lost = wanted - came;
         self.failed |= lost > 0;
         let lost = if lost > 0 { format!(", {lost} bytes lost") } else { String::new() };
@@ -337,7 +374,7 @@ impl Client<'_> {
     }
 
     fn stream(&mut self, count: u32, interval: Duration, size: Option<u32>) -> Result<()> {
-        let ms = interval.as_secs_f64() * 1000.0;
+        let ms = ((interval.as_nanos() + 500) / 1000) as f64 / 1000.0;
         let request = match size {
             None => format!("stream-{ms}-{count}"),
             Some(size) => format!("stream-{ms}-{count}-{size}"),
@@ -376,6 +413,9 @@ impl Client<'_> {
 
     /// Says something to the file server, and hears its reply.
     fn request(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        if command.windows(files::END.len()).any(|part| part == files::END) {
+            bail!("a command cannot hold '929Z', which ends it");
+        }
         let mut visit = match self.visit.take() {
             Some(visit) => visit,
             None => self.visit()?,
@@ -419,24 +459,24 @@ impl Client<'_> {
         if matches!(name, "" | "." | "..") {
             bail!("'{path}' has no name");
         }
-        let name = Name { path: name.into(), force: self.plan.force, numbered: false };
-        name.check().with_context(|| format!("receive into {}", name.path.display()))?;
+        // What cannot be written is not asked for.
+        self.file = Some(self.open(Path::new(name))?);
         let reply = self.request(format!("dl {path}").as_bytes())?;
         let Some(size) = files::announced(&reply) else {
             self.failed = true;
+            self.keep(false)?;
             return self.say(&[&reply[..], b"\n"].concat());
         };
-        let mut file = Some(self.open(&name.path)?);
         let Some(mut visit) = self.visit.take() else { bail!("the conversation has ended") };
         let start = Instant::now();
-        let mut came = take(file.as_mut(), &visit.bytes, size)?;
+        let mut came = self.take(&visit.bytes, size)?;
         visit.bytes.drain(..usize::try_from(came).unwrap_or(usize::MAX));
         let mut meter = self.meter(size);
         let mut bytes = vec![0; 1 << 17];
         while came < size {
             let most = usize::try_from(size - came).unwrap_or(usize::MAX).min(bytes.len());
             match self.read(&mut visit.socket, &mut bytes[..most], Instant::now() + PATIENCE) {
-                Ok(Some(n @ 1..)) => came += take(file.as_mut(), &bytes[..n], size - came)?,
+                Ok(Some(n @ 1..)) => came += self.take(&bytes[..n], size - came)?,
                 Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
                 Ok(_) | Err(_) => break,
             }
@@ -448,7 +488,7 @@ impl Client<'_> {
         if whole {
             self.visit = Some(visit);
         }
-        let kept = self.keep(file, whole)?;
+        let kept = self.keep(whole)?;
         let lost = if whole { String::new() } else { format!(" of {size}") };
         self.say(format!("{came} bytes{lost} in {:.2} s{kept}\n", start.elapsed().as_secs_f64()).as_bytes())
     }
@@ -463,14 +503,18 @@ impl Client<'_> {
 
     // ---- files ----
 
-    fn open(&self, path: &Path) -> Result<Download> {
+    fn open(&self, path: &Path) -> Result<Sink> {
+        let context = || format!("receive into {}", path.display());
+        if local::is_written_directly(path) {
+            return Ok(Sink::Direct(File::options().write(true).open(path).with_context(context)?));
+        }
         let name = Name { path: path.to_owned(), force: self.plan.force, numbered: false };
-        Download::open(name).with_context(|| format!("receive into {}", path.display()))
+        Ok(Sink::Part(Download::open(name).with_context(context)?))
     }
 
-    /// Gives a file its name if it is whole; what there is to say of that.
-    fn keep(&self, file: Option<Download>, whole: bool) -> Result<String> {
-        let Some(file) = file else { return Ok(String::new()) };
+    /// Gives what was received its name if it is whole; what there is to say of that.
+    fn keep(&mut self, whole: bool) -> Result<String> {
+        let Some(Sink::Part(file)) = self.file.take() else { return Ok(String::new()) };
         let part = file.part().display().to_string();
         let kept: Option<PathBuf> = match whole {
             true => Some(file.keep().with_context(|| format!("give {part} its name"))?),
@@ -479,18 +523,28 @@ impl Client<'_> {
         Ok(kept.map_or_else(String::new, |path| format!(", in {}", path.display())))
     }
 
+    /// Writes up to `most` bytes into the file, if there is one; how many that was.
+    fn take(&mut self, bytes: &[u8], most: u64) -> Result<u64> {
+        let n = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+        match &mut self.file {
+            Some(Sink::Direct(file)) => file.write_all(&bytes[..n]),
+            Some(Sink::Part(file)) => file.write_all(&bytes[..n]),
+            None => Ok(()),
+        }
+        .context("write the file")?;
+        Ok(n as u64)
+    }
+
     fn meter(&self, length: u64) -> Meter {
         Meter::new(self.report.progress, self.report.quiet, true, Some(length), Instant::now())
     }
 }
 
-/// Writes up to `most` bytes into a file, if there is one; how many that was.
-fn take(file: Option<&mut Download>, bytes: &[u8], most: u64) -> Result<u64> {
-    let n = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
-    if let Some(file) = file {
-        file.write_all(&bytes[..n]).context("write the file")?;
-    }
-    Ok(n as u64)
+/// Where what is received goes.
+enum Sink {
+    /// A device or a FIFO, which is written as it is.
+    Direct(File),
+    Part(Download),
 }
 
 fn is_refusal(answer: &[u8]) -> bool {
@@ -568,11 +622,14 @@ impl Servers {
     fn start(root: Option<&Path>) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
         let mut command = std::process::Command::new(program);
-        command.args(["practice", "-l", "-p", "0", "--udp-port", "0"]);
+        command.args(["practice", "-l", "-p", "0", "--udp-port", "0", "--while-open"]);
         if let Some(root) = root {
-            command.arg("--root").arg(root).args(["--files-port", "0"]);
+            let mut option = OsString::from("--root=");
+            option.push(root);
+            command.arg(option).args(["--files-port", "0"]);
         }
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // They end when this pipe does, however we end.
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the servers")?;
         let stderr = child.stderr.take().context("hear the servers")?;
         let mut servers = Self { child, tcp: 0, udp: 0, files: None };

@@ -22,6 +22,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Datagrams {
     socket: Descriptor,
+    /// Our own port.
+    port: Option<u16>,
     style: Style,
     /// Whether strangers get more than they have sent.
     open: bool,
@@ -42,7 +44,8 @@ struct Peer {
 impl Datagrams {
     /// Takes a socket that is bound.
     pub fn new(socket: Descriptor, style: Style, open: bool) -> Self {
-        Self { socket, style: Style { datagrams: true, ..style }, open, peers: HashMap::new() }
+        let port = socket.socket().local_addr().ok().and_then(|at| at.as_socket()).map(|at| at.port());
+        Self { socket, port, style: Style { datagrams: true, ..style }, open, peers: HashMap::new() }
     }
 
     /// The socket, to be watched.
@@ -65,9 +68,6 @@ impl Datagrams {
         for peer in self.peers.values_mut() {
             next = earlier(next, peer.answer(&self.socket, now));
         }
-        if self.peers.len() > MOST_PEERS {
-            self.peers.retain(|_, peer| !peer.answers.is_empty());
-        }
         next
     }
 
@@ -75,15 +75,26 @@ impl Datagrams {
         let Some(inet) = from.as_socket().map(canonical) else { return };
         let address = Address::Inet(inet);
         let request = Request::parse(bytes);
-        if !self.open && !inet.ip().is_loopback() && request.answer_size() > bytes.len() as u64 {
+        let more = request.answer_datagrams() > 1 || request.answer_size() > bytes.trim_ascii().len() as u64;
+        if !self.open && !inet.ip().is_loopback() && more {
             // Whoever forges an address would have its owner flooded.
             report.verbose(format!(
                 "{address} udp: not answered: that would be more than was sent (see --open)"
             ));
             return;
         }
-        if self.peers.len() > MOST_PEERS && !self.peers.contains_key(&inet) {
+        if Some(inet.port()) == self.port {
+            // Another server like us would answer for ever.
             return;
+        }
+        if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&inet) {
+            let quiet = self.peers.iter().filter(|(_, peer)| peer.answers.is_empty());
+            let oldest = quiet
+                .min_by_key(|(_, peer)| peer.since)
+                .or_else(|| self.peers.iter().min_by_key(|(_, peer)| peer.since));
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.peers.remove(&oldest);
+            }
         }
         let new = || Peer {
             address: from,
@@ -143,10 +154,10 @@ impl Peer {
 const RATE: f64 = 1000.0;
 
 /// Answers that a peer may wait for; further requests are lost.
-const MOST_WAITING: usize = 16;
+const MOST_WAITING: usize = 4;
 
 /// Peers that are remembered at most.
-const MOST_PEERS: usize = 1024;
+const MOST_PEERS: usize = 256;
 
 /// Datagrams before others have their turn.
 const AT_ONCE: usize = 64;

@@ -3,7 +3,7 @@
 
 use std::{fs::File, io, path::Path, rc::Rc};
 
-use crate::sys;
+use crate::sys::{self, Entry};
 
 /// A client's place in the folder.
 #[derive(Clone, Debug)]
@@ -45,7 +45,12 @@ impl Folder {
 
     /// Opens a regular file; its size in bytes comes with it.
     pub fn file(&self, path: &[u8]) -> io::Result<(File, u64)> {
-        let file = sys::open_beneath(&self.root, &self.resolve(path)?, false)?;
+        let place = self.resolve(path)?;
+        // Whoever waits at a FIFO is not to be woken for nothing.
+        if sys::kind_beneath(&self.root, &place)? != Entry::File {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let file = sys::open_beneath(&self.root, &place, false)?;
         let found = file.metadata()?;
         if found.is_file() { Ok((file, found.len())) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
@@ -58,12 +63,11 @@ impl Folder {
         let mut listing = Listing::default();
         for name in names {
             let place = [&self.place[..], std::slice::from_ref(&name)].concat();
-            // What cannot be opened, as a link that leads out, is not shown.
-            let Ok(file) = sys::open_beneath(&self.root, &place, false) else { continue };
-            match file.metadata() {
-                Ok(found) if found.is_dir() => listing.folders.push(name),
-                Ok(found) if found.is_file() => listing.files.push(name),
-                Ok(_) | Err(_) => {}
+            // What leads out, as some links do, is not shown; nor is what is neither.
+            match sys::kind_beneath(&self.root, &place) {
+                Ok(Entry::Folder) => listing.folders.push(name),
+                Ok(Entry::File) => listing.files.push(name),
+                Ok(Entry::Other) | Err(_) => {}
             }
         }
         Ok(listing)

@@ -24,7 +24,7 @@ use crate::{
         files::{self, Command, SERVER_KEY},
     },
     report::Report,
-    sys::{self, Descriptor, Raw},
+    sys::{self, Descriptor, Inherited, Raw},
 };
 
 /// Serves until a signal comes.
@@ -75,8 +75,15 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
     for each in &mut datagrams {
         reactor.watch(DATAGRAMS, each.socket_mut())?;
     }
+    let mut parent = None;
+    if plan.while_open
+        && let Inherited::Own(mut stdin) = sys::standard(sys::Stream::Input)?
+    {
+        reactor.watch(PARENT, &mut stdin)?;
+        parent = Some(stdin);
+    }
     let clients = Slots::new(FIRST);
-    Server { style, folder, basic, files, datagrams, clients, reactor, report }.run()
+    Server { style, folder, basic, files, datagrams, clients, parent, reactor, report }.run()
 }
 
 struct Server<'a> {
@@ -86,6 +93,8 @@ struct Server<'a> {
     files: Option<Listener>,
     datagrams: Vec<Datagrams>,
     clients: Slots<Client>,
+    /// Whoever has started us: we end with it.
+    parent: Option<Descriptor>,
     reactor: Reactor,
     report: &'a Report,
 }
@@ -105,10 +114,18 @@ impl Server<'_> {
                     Event::Due(token @ (BASIC | FILES)) | Event::Ready(token @ (BASIC | FILES)) => {
                         self.accept(token, now);
                     }
+                    Event::Ready(PARENT) => {
+                        if let Some(parent) = &mut self.parent
+                            && let Ok(0) = parent.read(&mut [0; 64])
+                        {
+                            return Ok(true);
+                        }
+                    }
                     Event::Due(DATAGRAMS) | Event::Ready(DATAGRAMS) => self.answer(now),
                     Event::Due(token) | Event::Ready(token) => self.advance(token, now),
                     Event::Signal(signal) => heed(signal)?,
-                    Event::Hangup(_) => {}
+                    // Who has reset has gone, whatever is still due to him.
+                    Event::Hangup(token) => drop(self.clients.remove(token)),
                 }
             }
         }
@@ -138,8 +155,12 @@ impl Server<'_> {
                     return;
                 }
             };
-            if self.clients.len() >= MOST_CLIENTS {
-                continue;
+            if self.clients.len() >= MOST_CLIENTS
+                && let Some(oldest) = self.clients.tokens().first().copied()
+            {
+                // Nobody can keep the others out by staying.
+                self.reactor.wake_at(oldest, None);
+                self.clients.remove(oldest);
             }
             let token = self.clients.token();
             if self.reactor.watch(token, &mut socket).is_err() {
@@ -185,14 +206,15 @@ struct Visitor {
     said: usize,
     /// What follows the reply.
     file: Option<(File, u64)>,
-    leaving: bool,
+    /// All was said; until then, what comes is not looked at.
+    leaving: Option<Instant>,
     moved: Instant,
 }
 
 impl Visitor {
     fn new(socket: Descriptor, peer: Address, folder: Folder, now: Instant) -> Self {
         let (listener, reply) = (files::Listener::default(), SERVER_KEY.to_vec());
-        Self { socket, peer, folder, listener, reply, said: 0, file: None, leaving: false, moved: now }
+        Self { socket, peer, folder, listener, reply, said: 0, file: None, leaving: None, moved: now }
     }
 
     /// Goes on as far as it can, but not so far that others have to wait.
@@ -218,14 +240,21 @@ impl Visitor {
                     }
                     Err(error) => Err(error),
                 }
-            } else if self.leaving {
-                let _ = self.socket.socket().shutdown(std::net::Shutdown::Write);
-                return Err(());
+            } else if let Some(until) = self.leaving {
+                // What is still sent must not turn our end of file into a reset.
+                match self.socket.read(&mut bytes) {
+                    Ok(1..) if now < until => continue,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && now < until => {
+                        return Ok(Some(until));
+                    }
+                    _ => return Err(()),
+                }
             } else {
                 match self.listener.next_command() {
                     Ok(Some(command)) => {
+                        // A listing may take long: others have their turn.
                         self.obey(command, report);
-                        continue;
+                        return Ok(Some(now));
                     }
                     Ok(None) => match self.socket.read(&mut bytes) {
                         Ok(0) => return Err(()),
@@ -235,7 +264,10 @@ impl Visitor {
                         }
                         Err(error) => Err(error),
                     },
-                    Err(files::TooLong) => return Err(()),
+                    Err(files::TooLong) => {
+                        self.leave(now);
+                        continue;
+                    }
                 }
             };
             match moved {
@@ -247,6 +279,12 @@ impl Visitor {
             }
         }
         Ok(Some(now))
+    }
+
+    fn leave(&mut self, now: Instant) {
+        // Who is gone already needs no end of file.
+        let _ = self.socket.socket().shutdown(std::net::Shutdown::Write);
+        self.leaving = Some(now + LINGER);
     }
 
     fn obey(&mut self, command: Command, report: &Report) {
@@ -272,7 +310,7 @@ impl Visitor {
             },
             Command::Echo(text) => files::ended(text),
             Command::Quit => {
-                self.leaving = true;
+                self.leave(self.moved);
                 Vec::new()
             }
         };
@@ -321,6 +359,9 @@ const AT_ONCE: usize = 256 << 10;
 /// How long somebody may say nothing and read nothing.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long somebody may take to leave.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Arrivals before other events have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
 
@@ -330,4 +371,5 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BASIC: Token = Token(3);
 const FILES: Token = Token(4);
 const DATAGRAMS: Token = Token(5);
+const PARENT: Token = Token(6);
 const FIRST: Token = Token(16);

@@ -1,6 +1,9 @@
 //! What has come of a stream of packets: how many, in which order, and how evenly.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 /// The packets of a stream, as they come.
 #[derive(Debug)]
@@ -10,6 +13,9 @@ pub struct Arrivals {
     start: Instant,
     /// Of each packet that has come: when, and its number, counted up from 0, if it bears one.
     came: Vec<(Instant, Option<u32>)>,
+    /// Numbers that have come, and packets without one.
+    distinct: HashSet<u32>,
+    unnumbered: usize,
 }
 
 /// What there is to say of a stream.
@@ -32,7 +38,7 @@ pub struct Figures {
 impl Arrivals {
     /// So many are to come, one every `interval`, asked for at `now`.
     pub fn new(expected: u32, interval: Duration, now: Instant) -> Self {
-        Self { expected, interval, start: now, came: Vec::new() }
+        Self { expected, interval, start: now, came: Vec::new(), distinct: HashSet::new(), unnumbered: 0 }
     }
 
     /// A packet has come.
@@ -41,12 +47,16 @@ impl Arrivals {
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let number = std::str::from_utf8(&bytes[..digits]).ok().and_then(|text| text.parse::<u32>().ok());
         let number = number.and_then(|number| self.expected.checked_sub(number).filter(|_| number > 0));
+        match number {
+            Some(number) => drop(self.distinct.insert(number)),
+            None => self.unnumbered += 1,
+        }
         self.came.push((now, number));
     }
 
     /// Whether as many have come as were to come.
     pub fn is_whole(&self) -> bool {
-        self.came.len() >= self.expected as usize
+        self.distinct.len() + self.unnumbered >= self.expected as usize
     }
 
     /// All there is to say.

@@ -68,8 +68,10 @@ impl Listener {
 }
 
 fn parse(text: &[u8]) -> Command {
-    let argument = |word: &[u8]| text.strip_prefix(word).map(<[u8]>::trim_ascii).map(<[u8]>::to_vec);
-    match text.trim_ascii() {
+    // A hand that types them ends its lines.
+    let typed = text.trim_ascii();
+    let argument = |word: &[u8]| typed.strip_prefix(word).map(<[u8]>::trim_ascii).map(<[u8]>::to_vec);
+    match typed {
         b"ls" => Command::List,
         b"quit" => Command::Quit,
         _ => match (argument(b"chdir "), argument(b"dl ")) {
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn commands_however_they_are_cut() {
-        let sent = b"any nineteen bytes.ls929Zchdir a b929Zdl x.txt929Zhello 929929Zquit929Z929Z";
+        let sent = b"any nineteen bytes.\nls929Z\nchdir a b929Zdl x.txt929Zhello 929929Zquit929Z929Z";
         for piece in 1..sent.len() {
             let (mut listener, mut commands) = (Listener::default(), Vec::new());
             for part in sent.chunks(piece) {

@@ -46,6 +46,15 @@ impl Request {
         }
     }
 
+    /// Datagrams that a client gets for it over UDP, at least.
+    pub fn answer_datagrams(&self) -> u32 {
+        match self {
+            Self::File(_) => 2,
+            Self::Refused(_) | Self::Text(_) => 1,
+            Self::Stream(stream) => stream.count,
+        }
+    }
+
     /// Bytes that a client gets for it, all together.
     pub fn answer_size(&self) -> u64 {
         match self {
@@ -61,7 +70,7 @@ impl Request {
 fn stream(text: &str, fields: &str) -> Request {
     let fields: Vec<&str> = fields.split('-').collect();
     let asked = match fields[..] {
-        [ms, count] => whole(ms).filter(|ms| *ms > 0).and_then(|ms| {
+        [ms, count] => whole(ms).filter(|ms| (1..=LONGEST_INTERVAL).contains(ms)).and_then(|ms| {
             let packet = text.as_bytes().to_vec();
             Some(Stream { interval: Duration::from_millis(ms.into()), count: whole(count)?, packet })
         }),
@@ -90,7 +99,7 @@ fn whole(text: &str) -> Option<u32> {
 fn decimal(text: &str) -> Option<Duration> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let ms: f64 = plain.then(|| text.parse().ok())??;
-    (ms <= f64::from(u32::MAX)).then(|| Duration::from_secs_f64(ms / 1000.0))
+    (ms <= f64::from(LONGEST_INTERVAL)).then(|| Duration::from_secs_f64(ms / 1000.0))
 }
 
 /// Bytes of a request at most; what follows is ignored.
@@ -101,6 +110,9 @@ pub const LARGEST_FILE: u64 = 123_456_789;
 
 /// Packets of a stream at most.
 pub const MOST_PACKETS: u32 = 10_000;
+
+/// Milliseconds between packets at most: nobody is to stay for days.
+const LONGEST_INTERVAL: u32 = 60_000;
 
 /// Bytes of a packet at most: a datagram holds no more.
 const LARGEST_PACKET: usize = 65_507;
@@ -167,6 +179,9 @@ mod tests {
             ("stream-1-2-3-4", fault("2", "1")),
             ("stream-1e3-2-3", fault("2", "1e3")),
             ("stream-9999999999-2", fault("2", "9999999999")),
+            ("stream-60000-2", same(60_000, 2, "stream-60000-2")),
+            ("stream-60001-2", fault("2", "60001")),
+            ("stream-60001-2-5", fault("2", "60001")),
         ];
         for (text, wanted) in table {
             assert_eq!(Request::parse(text.as_bytes()), wanted, "{text:?}");

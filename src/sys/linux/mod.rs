@@ -26,7 +26,7 @@ use rustix::{
 };
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
-use super::{Descriptor, Kind, Raw};
+use super::{Descriptor, Entry, Kind, Raw};
 
 /// A non-blocking description of our own for a pipe or a terminal that we inherited (`proc_pid_fd(5)`).
 /// A terminal is opened for writing too, for the echo.
@@ -38,6 +38,16 @@ pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
     let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// What is beneath a folder, without opening it: a FIFO or a device would notice (open(2), O_PATH).
+pub fn kind_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let path = place.join(&b'/');
+    match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        Err(Errno::NOSYS | Errno::PERM) => super::look_beneath(root, place),
+        found => Ok(Entry::of(&rustix::fs::fstat(found?)?)),
+    }
 }
 
 /// A clock that wakes a poll at a time finer than the milliseconds a poll counts in (timerfd_create(2)).
