@@ -14,8 +14,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::bench::{
-    Dir, Hosts, Remote, Running, Server, Terminal, client, eventually, has, limited, noise, read_all, reset,
-    run, udp,
+    Dir, Hosts, Remote, Running, Server, Terminal, client, eventually, has, limited, noise, on_linux,
+    read_all, reset, run, udp, unread_terminal,
 };
 
 /// All servers, on loopback, at ports of the kernel's.
@@ -166,6 +166,29 @@ fn what_is_asked_for_over_udp() {
         socket.send(b"stream-50-10").unwrap();
     }
     assert!(servers.0.peak_memory() < 16 << 10, "{} KiB", servers.0.peak_memory());
+}
+
+#[test]
+fn an_answer_leaves_from_the_address_that_was_asked() {
+    if !on_linux("IP_PKTINFO") {
+        return;
+    }
+    for at in ["0.0.0.0", "::"] {
+        let args = ["practice", "-lv", "-a", at, "-p", "0", "--udp-port", "0"];
+        let servers = Remote::new(args).start();
+        let said = servers.said("(udp)");
+        let line = said.lines().find(|line| line.ends_with("(udp)")).unwrap();
+        let port: u16 = line.split(' ').nth(3).unwrap().parse().unwrap();
+        let addresses = ["127.0.0.1", "127.0.0.2", "127.1.2.3"].into_iter();
+        for address in addresses.chain((at == "::").then_some("::1")) {
+            let from = if address == "::1" { "[::1]:0" } else { "127.0.0.1:0" };
+            let socket = UdpSocket::bind(from).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            socket.connect((address, port)).unwrap();
+            socket.send(b"hello").unwrap();
+            assert_eq!(datagram(&socket), b"HELLO", "{address} of {at}");
+        }
+    }
 }
 
 #[test]
@@ -495,6 +518,61 @@ fn one_command_shows_the_whole_thing() {
     terminal.type_in(b"\x1b[A\x1b[A");
     terminal.shows("practice> hello");
     drop(remote);
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_client() {
+    let (mut controller, user) = unread_terminal();
+    let stdio = || user.try_clone().unwrap();
+    let remote = Remote::through(&["setsid", "--ctty", "--wait"], ["practice"]);
+    let remote = remote.stdin_from(stdio()).stdout_to(stdio()).stderr_to(stdio()).start();
+    let mut shown = Vec::new();
+    while !shown.ends_with(b"practice> ") {
+        shown.extend(exactly(&mut controller, 1));
+    }
+    drop(controller);
+    assert_eq!(remote.wait().code, 128 + Signal::HUP.as_raw());
+}
+
+#[test]
+fn a_new_conversation_goes_on_in_the_same_folder() {
+    let work = Dir::new();
+    let server = Server::new();
+    let port = server.port();
+    let script = thread::spawn(move || {
+        let hear = |stream: &mut TcpStream| {
+            let mut command = reply(stream);
+            if let Some(rest) = command.strip_prefix("bthDataComClientKey") {
+                command = rest.to_owned();
+            }
+            command
+        };
+        let changed = b"The new current working directory on the server is: /sub929Z";
+        let mut stream = server.accept();
+        stream.write_all(b"bthDataComServerKey").unwrap();
+        assert_eq!(hear(&mut stream), "chdir sub");
+        stream.write_all(changed).unwrap();
+        assert_eq!(hear(&mut stream), "dl small");
+        stream.write_all(b"Sending small size: SpLiT5929Z12").unwrap();
+        drop(stream);
+        let mut stream = server.accept();
+        stream.write_all(b"bthDataComServerKey").unwrap();
+        assert_eq!(hear(&mut stream), "chdir /sub", "it goes where it was");
+        stream.write_all(changed).unwrap();
+        assert_eq!(hear(&mut stream), "ls");
+        stream.write_all(b"Files: 929Z").unwrap();
+        drop(stream);
+        let mut stream = server.accept();
+        stream.write_all(b"bthDataComServerKey").unwrap();
+        assert_eq!(hear(&mut stream), "chdir /sub");
+        stream.write_all(b"Invalid Path!929Z").unwrap();
+    });
+    let args = ["practice", "127.0.0.1", "--files-port", &port];
+    let remote = Remote::new(args).in_folder(work.path()).stdin("chdir sub\ndl small\nls\nls\nls\n").start();
+    let ended = remote.wait();
+    script.join().unwrap();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("the folder /sub is not there any more"), "{}", ended.stderr);
 }
 
 #[test]

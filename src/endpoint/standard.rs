@@ -100,6 +100,11 @@ impl Input {
             | Self::TerminalFerry(_) => None,
         }
     }
+
+    /// Whether it is a terminal that is no longer there.
+    pub fn has_hung_up(&self) -> bool {
+        matches!(self, Self::Terminal(terminal) if terminal.descriptor().broken().is_some())
+    }
 }
 
 impl Output {

@@ -20,6 +20,11 @@ impl Terminal {
         Self { descriptor, mode: None, line: Line::default() }
     }
 
+    /// The descriptor, for what the kernel knows of it.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
     /// The descriptor, to be watched.
     pub fn descriptor_mut(&mut self) -> &mut Descriptor {
         &mut self.descriptor

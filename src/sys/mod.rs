@@ -24,7 +24,7 @@
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
 //! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
-//! * [`want_destination`], [`destination`]: the address a datagram was sent to.
+//! * [`want_destination`], [`destination`], [`send_from`]: the address a datagram was sent to, and is answered from.
 
 #![allow(unsafe_code)]
 

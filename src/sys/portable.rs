@@ -237,6 +237,16 @@ pub fn want_destination(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Sends one datagram; it leaves from the address that the route prefers.
+pub fn send_from(
+    socket: &Descriptor,
+    buf: &[u8],
+    to: &SockAddr,
+    _from: Option<SocketAddr>,
+) -> io::Result<usize> {
+    super::send_to(socket, buf, to)
+}
+
 /// Not told.
 pub fn destination(_message: &libc::msghdr) -> Option<SocketAddr> {
     None

@@ -79,6 +79,7 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
         typed: Vec::new(),
         ended: false,
         visit: None,
+        here: None,
         file: None,
         failed: false,
         unread: false,
@@ -113,6 +114,8 @@ struct Client<'a> {
     /// Nothing more will be typed.
     ended: bool,
     visit: Option<Visit>,
+    /// The folder that the file server was told to go to.
+    here: Option<Vec<u8>>,
     /// Where what is being received goes.
     file: Option<Sink>,
     /// A command went wrong.
@@ -154,6 +157,10 @@ impl Client<'_> {
                 return Ok((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
             }
             match self.local.read(&mut bytes) {
+                // A terminal that hangs up ends like one that ends: the signal need not have come yet.
+                Ok(0) if self.local.input.has_hung_up() => {
+                    return Err(crate::mode::Interrupted(sys::Signal::Hangup).into());
+                }
                 Ok(0) => self.ended = true,
                 Ok(n) if self.typed.len() < LONGEST_LINE => self.typed.extend_from_slice(&bytes[..n]),
                 Ok(_) => bail!("a command is too long"),
@@ -190,7 +197,10 @@ impl Client<'_> {
             }
             Some(Task::ChangeFolder(path)) => {
                 let reply = self.request(format!("chdir {path}").as_bytes())?;
-                self.failed |= reply == b"Invalid Path!";
+                match files::changed_to(&reply) {
+                    Some(here) => self.here = Some(here.to_vec()),
+                    None => self.failed = true,
+                }
                 self.say(&[&reply[..], b"\n"].concat())?;
             }
             Some(Task::Download(path)) => self.download(&path)?,
@@ -420,11 +430,17 @@ impl Client<'_> {
             Some(visit) => visit,
             None => self.visit()?,
         };
+        let reply = self.converse_with(&mut visit, command)?;
+        self.visit = Some(visit);
+        Ok(reply)
+    }
+
+    fn converse_with(&mut self, visit: &mut Visit, command: &[u8]) -> Result<Vec<u8>> {
         self.write(&mut visit.socket, &files::ended(command.to_vec()))?;
         let mut bytes = vec![0; 1 << 16];
-        let reply = loop {
+        loop {
             if let Some(reply) = visit.reply() {
-                break reply;
+                return Ok(reply);
             }
             match self.read(&mut visit.socket, &mut bytes, Instant::now() + PATIENCE)? {
                 None => bail!("no reply within {} s", PATIENCE.as_secs()),
@@ -432,9 +448,7 @@ impl Client<'_> {
                 Some(_) if visit.bytes.len() > LONGEST_REPLY => bail!("a reply is too long"),
                 Some(n) => visit.bytes.extend_from_slice(&bytes[..n]),
             }
-        };
-        self.visit = Some(visit);
-        Ok(reply)
+        }
     }
 
     fn visit(&mut self) -> Result<Visit> {
@@ -451,7 +465,19 @@ impl Client<'_> {
             bail!("that is no file server: its key is another");
         }
         self.write(&mut socket, CLIENT_KEY)?;
-        Ok(Visit { socket, bytes: Vec::new() })
+        let mut visit = Visit { socket, bytes: Vec::new() };
+        // A server begins each conversation at its root.
+        if let Some(here) = self.here.clone() {
+            let reply = self.converse_with(&mut visit, &[b"chdir ", &here[..]].concat())?;
+            if files::changed_to(&reply).is_none() {
+                self.here = None;
+                bail!(
+                    "the folder {} is not there any more: 'chdir' leads to another one",
+                    here.escape_ascii()
+                );
+            }
+        }
+        Ok(visit)
     }
 
     fn download(&mut self, path: &str) -> Result<()> {

@@ -34,7 +34,8 @@ pub struct Datagrams {
 #[derive(Debug)]
 struct Peer {
     address: SockAddr,
-    answers: VecDeque<Answer>,
+    /// Each with the address of ours that was asked.
+    answers: VecDeque<(Answer, Option<SocketAddr>)>,
     pace: Pace,
     /// Requests that may come at `since`.
     tokens: f64,
@@ -62,7 +63,7 @@ impl Datagrams {
             && let Ok(datagram) = sys::receive_from(&self.socket, &mut bytes)
         {
             heard += 1;
-            self.hear(&bytes[..datagram.size], datagram.from, report, now);
+            self.hear(&bytes[..datagram.size], datagram.from, datagram.to, report, now);
         }
         let mut next = (heard == AT_ONCE).then_some(now);
         for peer in self.peers.values_mut() {
@@ -71,7 +72,7 @@ impl Datagrams {
         next
     }
 
-    fn hear(&mut self, bytes: &[u8], from: SockAddr, report: &Report, now: Instant) {
+    fn hear(&mut self, bytes: &[u8], from: SockAddr, to: Option<SocketAddr>, report: &Report, now: Instant) {
         let Some(inet) = from.as_socket().map(canonical) else { return };
         let address = Address::Inet(inet);
         let request = Request::parse(bytes);
@@ -106,7 +107,7 @@ impl Datagrams {
         let peer = self.peers.entry(inet).or_insert_with(new);
         if peer.may_ask(now) && peer.answers.len() < MOST_WAITING {
             tell(report, &address, "udp", &request);
-            peer.answers.push_back(Answer::new(request, self.style, now));
+            peer.answers.push_back((Answer::new(request, self.style, now), to));
         }
     }
 }
@@ -122,7 +123,7 @@ impl Peer {
 
     /// Sends what can be sent now, one answer after the other; when to go on.
     fn answer(&mut self, socket: &Descriptor, now: Instant) -> Option<Instant> {
-        while let Some(answer) = self.answers.front_mut() {
+        while let Some((answer, from)) = self.answers.front_mut() {
             match answer.next(now) {
                 Next::Done => drop(self.answers.pop_front()),
                 Next::Wait(until) => return Some(until),
@@ -131,7 +132,7 @@ impl Peer {
                         return Some(until);
                     }
                     let n = bytes.len();
-                    match sys::send_to(socket, bytes, &self.address) {
+                    match sys::send_from(socket, bytes, &self.address, *from) {
                         Err(error)
                             if error.kind() == io::ErrorKind::WouldBlock || sys::is_exhausted(&error) =>
                         {

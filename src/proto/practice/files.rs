@@ -97,8 +97,16 @@ pub fn listing(path: &[u8], folders: &[Vec<u8>], files: &[Vec<u8>]) -> Vec<u8> {
 
 /// The reply to `chdir`, where it has worked.
 pub fn changed(path: &[u8]) -> Vec<u8> {
-    ended([b"The new current working directory on the server is: ", path].concat())
+    ended([CHANGED, path].concat())
 }
+
+/// The folder that a reply to `chdir`, its end left out, tells of; `None` if it has not worked.
+pub fn changed_to(reply: &[u8]) -> Option<&[u8]> {
+    reply.strip_prefix(CHANGED)
+}
+
+/// What stands before the folder in the reply to `chdir`.
+const CHANGED: &[u8] = b"The new current working directory on the server is: ";
 
 /// What comes before the bytes of a file.
 pub fn sending(name: &[u8], size: u64) -> Vec<u8> {

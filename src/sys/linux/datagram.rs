@@ -28,16 +28,8 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    // SAFETY: it only computes.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(mem::size_of::<u16>() as u32) } as _;
-    // SAFETY: there is room for one header and its two bytes, as the control length says.
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        (*header).cmsg_level = libc::SOL_UDP;
-        (*header).cmsg_type = libc::UDP_SEGMENT;
-        (*header).cmsg_len = libc::CMSG_LEN(mem::size_of::<u16>() as u32) as _;
-        libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
-    }
+    // SAFETY: there is room for one header and two bytes.
+    unsafe { super::put_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
     retry(|| {
         // SAFETY: every pointer in `message` is valid for the length beside it.
         counted(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) })

@@ -207,6 +207,63 @@ pub fn want_destination(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
     }
 }
 
+/// Sends one datagram from one of our addresses (its port does not count) to an address that the socket is not connected
+/// to; never waits (ip(7), `IP_PKTINFO`; ipv6(7), `IPV6_PKTINFO`).
+pub fn send_from(
+    socket: &Descriptor,
+    buf: &[u8],
+    to: &SockAddr,
+    from: Option<SocketAddr>,
+) -> io::Result<usize> {
+    let Some(from) = from else { return super::send_to(socket, buf, to) };
+    let mut control = [0_u64; 8];
+    let mut part = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
+    // SAFETY: all zeroes is a valid `msghdr`.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = to.as_ptr().cast_mut().cast();
+    message.msg_namelen = to.len();
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: both structures are plain integers, for which all zeroes is valid; there is room for a header and the
+    // larger of them, as the control length says.
+    unsafe {
+        match from {
+            SocketAddr::V4(v4) => {
+                let mut info: libc::in_pktinfo = mem::zeroed();
+                info.ipi_spec_dst.s_addr = u32::from(*v4.ip()).to_be();
+                put_control(&mut message, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+            }
+            SocketAddr::V6(v6) => {
+                let mut info: libc::in6_pktinfo = mem::zeroed();
+                info.ipi6_addr.s6_addr = v6.ip().octets();
+                info.ipi6_ifindex = v6.scope_id() as _;
+                put_control(&mut message, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+            }
+        }
+    }
+    super::retry(|| {
+        // SAFETY: every pointer in `message` is valid for the length beside it.
+        super::counted(unsafe {
+            libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT)
+        })
+    })
+}
+
+/// Makes `value` the one control message of `message` (cmsg(3)), which must have room for it.
+unsafe fn put_control<T>(message: &mut libc::msghdr, level: c_int, kind: c_int, value: T) {
+    let size = mem::size_of::<T>() as u32;
+    // SAFETY: the caller has seen to the room, and `msg_controllen` tells how much of it is used.
+    unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(size) as _;
+        let header = libc::CMSG_FIRSTHDR(message);
+        (*header).cmsg_level = level;
+        (*header).cmsg_type = kind;
+        (*header).cmsg_len = libc::CMSG_LEN(size) as _;
+        libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
+    }
+}
+
 /// The address a datagram was sent to (port 0), with its scope, if we asked. Not for a group or a broadcast: nothing can be
 /// sent from those.
 pub fn destination(message: &libc::msghdr) -> Option<SocketAddr> {
