@@ -138,7 +138,9 @@ fn modes_do_not_import_each_other_but_for_what_they_share() {
         // The parts of the practice servers.
         "basic",
         "datagrams",
+        "figures",
         "folder",
+        "own",
         "command",
         "visit",
     ];

@@ -141,6 +141,8 @@ impl Read for Descriptor {
             // A background job gets EIO in place of what is typed; see `signal.rs`.
             Kind::Terminal => match retry(|| rustix::io::read(&self.fd, &mut *buf)) {
                 Err(error) if is_background_read(&error, &self.fd) => Err(io::ErrorKind::WouldBlock.into()),
+                // So does one whose terminal is just hanging up; once it has, the end is what it gets.
+                Err(_) if self.broken().is_some() => Ok(0),
                 result => result,
             },
         }

@@ -1,20 +1,19 @@
 //! The practice client: a prompt, a script or one command, each command after the other.
 
 use std::{
-    ffi::OsString,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     net::Shutdown,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde::Serialize;
 
 use super::{
     command::{self, HELP, Task},
+    figures::{Shown, text},
+    own::Servers,
     visit::Visit,
 };
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
         practice::{Client as Plan, Server},
     },
     proto::practice::{
-        Arrivals, Figures, MARKER, Request,
+        Arrivals, MARKER, Request,
         files::{self, CLIENT_KEY, SERVER_KEY},
     },
     pump::Source,
@@ -577,115 +576,6 @@ fn is_refusal(answer: &[u8]) -> bool {
     answer.starts_with(b"Request for ") && (answer.ends_with(b" chars.") || answer.ends_with(b" has errors."))
 }
 
-/// The figures of a stream, for people; with a histogram, if somebody looks.
-fn text(figures: &Figures, watched: bool) -> String {
-    let known = |count: Option<u32>| count.map_or_else(|| "unknown".to_owned(), |count| count.to_string());
-    let mut text = format!(
-        "{} sent, {} received, {} lost, {} reordered, {} duplicated; jitter {:.3} ms; {:.2} s\n",
-        figures.sent,
-        figures.received,
-        figures.lost,
-        known(figures.reordered),
-        known(figures.duplicated),
-        figures.jitter.as_secs_f64() * 1000.0,
-        figures.time.as_secs_f64(),
-    );
-    let most = figures.gaps.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
-    for (limit, count) in figures.gaps.iter().filter(|_| watched) {
-        let limit = limit
-            .map_or_else(|| "more".to_owned(), |limit| format!("{:.2} ms", limit.as_secs_f64() * 1000.0));
-        let bar = "#".repeat((count * BAR / most) as usize);
-        text += &format!("{limit:>12} {count:>6} {bar}\n");
-    }
-    text
-}
-
-/// The figures of a stream, for `--json`.
-#[derive(Debug, Serialize)]
-struct Shown {
-    sent: u32,
-    received: u32,
-    lost: u32,
-    reordered: Option<u32>,
-    duplicated: Option<u32>,
-    jitter_ms: f64,
-    seconds: f64,
-    gaps: Vec<Gap>,
-}
-
-#[derive(Debug, Serialize)]
-struct Gap {
-    up_to_ms: Option<f64>,
-    count: u32,
-}
-
-impl From<&Figures> for Shown {
-    fn from(figures: &Figures) -> Self {
-        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        let gap = |(limit, count): &(Option<Duration>, u32)| Gap { up_to_ms: limit.map(ms), count: *count };
-        Self {
-            sent: figures.sent,
-            received: figures.received,
-            lost: figures.lost,
-            reordered: figures.reordered,
-            duplicated: figures.duplicated,
-            jitter_ms: ms(figures.jitter),
-            seconds: figures.time.as_secs_f64(),
-            gaps: figures.gaps.iter().map(gap).collect(),
-        }
-    }
-}
-
-/// Servers of our own, on loopback; they end with us.
-struct Servers {
-    child: Child,
-    tcp: u16,
-    udp: u16,
-    files: Option<u16>,
-}
-
-impl Servers {
-    fn start(root: Option<&Path>) -> Result<Self> {
-        let program = std::env::current_exe().context("find this program")?;
-        let mut command = std::process::Command::new(program);
-        command.args(["practice", "-l", "-p", "0", "--udp-port", "0", "--while-open"]);
-        if let Some(root) = root {
-            let mut option = OsString::from("--root=");
-            option.push(root);
-            command.arg(option).args(["--files-port", "0"]);
-        }
-        // They end when this pipe does, however we end.
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("start the servers")?;
-        let stderr = child.stderr.take().context("hear the servers")?;
-        let mut servers = Self { child, tcp: 0, udp: 0, files: None };
-        // They say their ports, or what is wrong.
-        for line in BufReader::new(stderr).lines() {
-            let line = line.context("hear the servers")?;
-            let words: Vec<&str> = line.split(' ').collect();
-            match (&words[..], words.get(3).and_then(|port| port.parse().ok())) {
-                (["Listening", "on", "127.0.0.1", _, "(tcp)"], Some(port)) => servers.tcp = port,
-                (["Listening", "on", "127.0.0.1", _, "(udp)"], Some(port)) => servers.udp = port,
-                (["Listening", "on", "127.0.0.1", _, "(files)"], Some(port)) => servers.files = Some(port),
-                (["Listening", ..], _) => {}
-                _ => bail!("the servers: {}", line.trim_start_matches("remote: ")),
-            }
-            if servers.udp > 0 && (root.is_none() || servers.files.is_some()) {
-                return Ok(servers);
-            }
-        }
-        bail!("the servers did not start")
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        // They may have gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// How long an answer over UDP may be silent.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -700,8 +590,5 @@ const LONGEST_LINE: usize = 64 << 10;
 
 /// Bytes of a reply of the file server.
 const LONGEST_REPLY: usize = 16 << 20;
-
-/// Characters of the longest bar of a histogram.
-const BAR: u32 = 40;
 
 const WAIT: Token = Token(0);

@@ -4,7 +4,9 @@ mod basic;
 mod client;
 mod command;
 mod datagrams;
+mod figures;
 mod folder;
+mod own;
 mod server;
 mod visit;
 
