@@ -124,6 +124,7 @@ fn modes_do_not_import_each_other_but_for_what_they_share() {
     let shared = [
         "heed",
         "local",
+        "secure",
         "session",
         "summary",
         "succeeded",

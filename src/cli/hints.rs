@@ -45,6 +45,12 @@ fn of_nc(name: &str) -> Option<&'static str> {
         "-L" => "it is -l -k here",
         "-O" => "nc's send buffer is --sndbuf here",
         "-G" => "macOS's connection timeout is -T here",
+        "--ssl" => "ncat's --ssl is --tls here",
+        "--ssl-cert" => "ncat's --ssl-cert is --tls-cert here",
+        "--ssl-key" => "ncat's --ssl-key is --tls-key here",
+        "--ssl-verify" => "it is what --tls does; ncat's --ssl-trustfile is --tls-ca here",
+        "--ssl-trustfile" => "ncat's --ssl-trustfile is --tls-ca here",
+        "--ssl-servername" => "ncat's --ssl-servername is --tls-name here",
         "--idle" => "ncat's -i is -w here",
         _ => return None,
     })

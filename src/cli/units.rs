@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+
 /// A time: `2`, `0.5`, `250ms`, `90s`, `5m`, `1.5h`. A bare number is seconds.
 pub fn time(text: &str) -> Result<Duration, String> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
@@ -43,6 +45,18 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is a number above 0, with k, M, G, Ki, Mi or Gi if it is not in bytes".into())
 }
 
+/// SHA-256 of a key: `sha256:` and 64 hexadecimal digits (colons between them do no harm), or the Base64 that curl's
+/// `sha256//` takes (RFC 4648).
+pub fn pin(text: &str) -> Result<[u8; 32], String> {
+    let digits = text.strip_prefix("sha256:").or_else(|| text.strip_prefix("sha256//")).unwrap_or(text);
+    let hex = digits.replace(':', "");
+    let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).or_else(|_| BASE64.decode(digits.as_bytes()));
+    bytes
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "a pin is sha256: and 64 hexadecimal digits, or 44 characters of Base64".into())
+}
+
 /// Where the number ends and the unit begins.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -62,6 +76,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn pins() {
+        let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let bytes: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        let colons = "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
+        for text in [hex, base64, colons, &format!("sha256:{hex}"), &format!("sha256//{base64}")] {
+            assert_eq!(pin(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "sha256:", &hex[1..], &hex[2..], &base64[1..], "sha1:00", &format!("{hex}00")] {
+            assert!(pin(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn times() {

@@ -9,6 +9,7 @@ mod standard;
 mod stream;
 mod table;
 mod terminal;
+pub mod tls;
 
 pub use self::{
     datagram::{Datagram, Ends, Together, Whom},
@@ -17,6 +18,7 @@ pub use self::{
     standard::{Input, Output, Standard},
     stream::Stream,
     table::{Shared, Table},
+    tls::Tls,
 };
 
 use std::{
@@ -68,15 +70,26 @@ pub enum Peer {
     /// The clients of a relay.
     Mailbox(Box<Mailbox>),
     Stream(Stream),
+    Tls(Box<Tls<Stream>>),
 }
 
 impl Peer {
+    /// The stream that carries it, of a connection of its own.
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Tls(tls) => Some(tls.below_mut()),
+            Self::Datagram(_) | Self::Mailbox(_) => None,
+        }
+    }
+
     /// The socket, for what the kernel knows of it.
     pub fn socket(&self) -> &Descriptor {
         match self {
             Self::Datagram(datagram) => datagram.socket(),
             Self::Mailbox(mailbox) => mailbox.stream().socket(),
             Self::Stream(stream) => stream.socket(),
+            Self::Tls(tls) => tls.below().socket(),
         }
     }
 
@@ -86,6 +99,7 @@ impl Peer {
             Self::Datagram(datagram) => datagram.socket_mut(),
             Self::Mailbox(mailbox) => mailbox.stream_mut().socket_mut(),
             Self::Stream(stream) => stream.socket_mut(),
+            Self::Tls(tls) => tls.below_mut().socket_mut(),
         }
     }
 
@@ -93,7 +107,7 @@ impl Peer {
     pub fn received(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.received(),
-            Self::Mailbox(_) | Self::Stream(_) => 0,
+            Self::Mailbox(_) | Self::Stream(_) | Self::Tls(_) => 0,
         }
     }
 
@@ -101,8 +115,13 @@ impl Peer {
     pub fn dropped(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.dropped(),
-            Self::Mailbox(_) | Self::Stream(_) => 0,
+            Self::Mailbox(_) | Self::Stream(_) | Self::Tls(_) => 0,
         }
+    }
+
+    /// Whether its end was not announced, where ends are.
+    pub fn was_cut(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.was_cut())
     }
 
     fn endpoint(&mut self) -> &mut dyn Endpoint {
@@ -110,6 +129,7 @@ impl Peer {
             Self::Datagram(datagram) => &mut **datagram,
             Self::Mailbox(mailbox) => &mut **mailbox,
             Self::Stream(stream) => stream,
+            Self::Tls(tls) => &mut **tls,
         }
     }
 }
@@ -152,6 +172,7 @@ impl Endpoint for Peer {
     fn held(&self) -> usize {
         match self {
             Self::Mailbox(mailbox) => mailbox.held(),
+            Self::Tls(tls) => tls.held(),
             Self::Datagram(_) | Self::Stream(_) => 0,
         }
     }
@@ -161,13 +182,14 @@ impl Endpoint for Peer {
             Self::Datagram(datagram) => datagram.lost(),
             Self::Mailbox(mailbox) => mailbox.lost(),
             Self::Stream(stream) => stream.lost(),
+            Self::Tls(tls) => tls.lost(),
         }
     }
 
     fn source(&self) -> Option<Raw<'_>> {
         match self {
             Self::Datagram(datagram) => datagram.source(),
-            Self::Mailbox(_) => None,
+            Self::Mailbox(_) | Self::Tls(_) => None,
             Self::Stream(stream) => stream.source(),
         }
     }
@@ -175,7 +197,7 @@ impl Endpoint for Peer {
     fn sink(&self) -> Option<Raw<'_>> {
         match self {
             Self::Datagram(datagram) => datagram.sink(),
-            Self::Mailbox(_) => None,
+            Self::Mailbox(_) | Self::Tls(_) => None,
             Self::Stream(stream) => stream.sink(),
         }
     }

@@ -1,7 +1,7 @@
 //! A connected stream socket of any family.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::Shutdown,
     time::Duration,
 };
@@ -59,6 +59,10 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.socket.write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.socket.write_vectored(bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {

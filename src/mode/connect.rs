@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::{
     heed, local,
+    secure::{Security, secure},
     session::{self, Names},
     succeeded,
 };
@@ -30,6 +31,11 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     if let Target::Host { port, random: true, .. } = &plan.to {
         report.note(format!("no port was given: port {port} was chosen at random"));
     }
+    let security = match &plan.tls {
+        Some(tls) => Some(Security::client(tls, &plan.to, report)?),
+        None => None,
+    };
+    let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
     let (socket, address) = keep_trying(plan, &mut reactor, report)?;
     let local_address = Address::from(&socket.socket().local_addr()?);
     let whom = match &plan.to {
@@ -42,10 +48,15 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     }
     report.detail(format!("from {local_address}"));
 
-    let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
-    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
     let mut peer = peer(plan, socket, &address)?;
     reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
+    if let Some(security) = security {
+        let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
+        peer = secure(&security, peer, &mut reactor, SESSION, limit, report)
+            .with_context(|| format!("connect to {}", plan.to))?;
+    }
+    let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
+    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
     let names = Names::new(&plan.session, address, local_address);
     let source = local::source(&local.input);
     let sends = !matches!(local.input, Input::Nothing);

@@ -1,6 +1,7 @@
 //! `-k`: many clients, all at once, in one loop.
 
 use std::{
+    collections::HashMap,
     fs::File,
     time::{Duration, Instant},
 };
@@ -9,15 +10,16 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     Interrupted,
-    listen::{peer, shown},
+    listen::{self, shown},
     local,
+    secure::{Handshake, Security},
     session::{self, Names, Session, Status},
 };
 use crate::{
     endpoint::{Input, Output, Peer, Shared, Standard, Table},
     event::{Event, Reactor, Slots, Token},
     net::{Accepted, Address, Arrival, Listener, listener::is_exhausted},
-    plan::{self, Incoming, Outgoing},
+    plan::{self, Incoming, Listen, Outgoing},
     pump::Source,
     report::{self, Report},
     sys::{self, Signal},
@@ -25,9 +27,9 @@ use crate::{
 
 /// Serves until a signal comes, or until there is nothing left to serve with.
 pub fn run(
-    plan: &plan::Session,
-    most: usize,
+    plan: &Listen,
     mut listener: Listener,
+    security: Option<Security>,
     reactor: Reactor,
     dump: Option<&File>,
     report: &Report,
@@ -35,6 +37,8 @@ pub fn run(
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
     }
+    let most = plan.keep_open.unwrap_or(usize::MAX);
+    let plan = &plan.session;
     let table = table(plan, &reactor)?;
     let source = table.as_ref().map_or(Source::File, |(_, source)| *source);
     let idle = plan.idle.map(|idle| Instant::now() + idle);
@@ -42,12 +46,14 @@ pub fn run(
         plan,
         most,
         listener,
+        security,
         reactor,
         dump,
         report,
         table: table.map(|(table, _)| table),
         source,
         clients: Slots::new(FIRST_CLIENT),
+        arriving: HashMap::new(),
         paused: false,
         idle,
         turn: 0,
@@ -79,12 +85,15 @@ struct Crowd<'a> {
     plan: &'a plan::Session,
     most: usize,
     listener: Listener,
+    security: Option<Security>,
     reactor: Reactor,
     dump: Option<&'a File>,
     report: &'a Report,
     table: Option<Table>,
     source: Source,
     clients: Slots<Client>,
+    /// Those that TLS is not agreed on with yet; a token is a client's from the start.
+    arriving: HashMap<Token, Arriving>,
     /// There were no descriptors left; `PAUSE` later, or when a client has left, we try again.
     paused: bool,
     /// When nobody will have come for `-w`.
@@ -93,6 +102,12 @@ struct Crowd<'a> {
     turn: usize,
     /// A signal ends it, then at the latest.
     leaving: Option<(Signal, Instant)>,
+}
+
+/// Who may become a client.
+struct Arriving {
+    handshake: Handshake,
+    names: Names,
 }
 
 /// A client; what it does not have of its own is at the table.
@@ -109,7 +124,10 @@ impl Crowd<'_> {
                 match event {
                     Event::Due(LISTENER) => self.paused = false,
                     Event::Due(TABLE) | Event::Ready(LISTENER | TABLE) => {}
-                    Event::Due(token) | Event::Ready(token) => self.advance(token),
+                    Event::Due(token) | Event::Ready(token) => {
+                        self.agree(token);
+                        self.advance(token);
+                    }
                     Event::Hangup(TABLE) => self.check_table(),
                     Event::Hangup(token) => {
                         if let Some(client) = self.clients.get_mut(token) {
@@ -135,7 +153,7 @@ impl Crowd<'_> {
     /// Lets in who is waiting, some at a time.
     fn accept(&mut self) {
         for _ in 0..ACCEPTED_AT_ONCE {
-            if self.paused || self.leaving.is_some() || self.clients.len() >= self.most {
+            if self.paused || self.leaving.is_some() || self.is_full() {
                 return;
             }
             let clients = &self.clients;
@@ -163,18 +181,67 @@ impl Crowd<'_> {
         if self.report.verbose > 0 {
             self.report.verbose(format!("Connection received on {}", shown(&peer)));
         }
-        if let Err(error) = self.seat(accepted) {
-            // One client's trouble is not another's.
-            self.report.error(format!("serve {}: {}", shown(&peer), report::sentence(&error)));
-            if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
-                self.paused = true;
-                self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
-            }
+        let token = self.clients.token();
+        let names = Names::new(self.plan, peer.clone(), accepted.local.clone());
+        let peer = listen::peer(self.plan, accepted);
+        let seated = match (&self.security, peer) {
+            (Some(security), Peer::Stream(stream)) => match security.begin(stream) {
+                Ok(handshake) => return self.receive(token, Arriving { handshake, names }),
+                Err(error) => Err(error),
+            },
+            (_, peer) => self.seat(token, peer, names.clone()),
+        };
+        self.excuse(&names.peer, seated);
+    }
+
+    /// Begins to agree on TLS.
+    fn receive(&mut self, token: Token, mut arriving: Arriving) {
+        let watched = self.reactor.watch(token, arriving.handshake.stream_mut().socket_mut());
+        if watched.is_ok() {
+            self.reactor.wake_at(token, Some(arriving.handshake.limit));
+            self.arriving.insert(token, arriving);
+            self.agree(token);
+        } else {
+            self.excuse(&arriving.names.peer, watched.map_err(Into::into));
         }
     }
 
-    fn seat(&mut self, accepted: Accepted) -> Result<()> {
-        let token = self.clients.token();
+    /// Goes on agreeing on TLS, with who arrives.
+    fn agree(&mut self, token: Token) {
+        let Some(arriving) = self.arriving.get_mut(&token) else { return };
+        let agreed = arriving.handshake.go_on(Instant::now());
+        if let Ok(false) = agreed {
+            return;
+        }
+        let Some(Arriving { handshake, names }) = self.arriving.remove(&token) else { return };
+        self.reactor.wake_at(token, None);
+        let peer = names.peer.clone();
+        let seated = match agreed {
+            Ok(_) => self.seat(token, handshake.finish(self.report), names),
+            Err(error) => Err(error),
+        };
+        if seated.is_err() {
+            // Somebody may be waiting for the place.
+            self.reactor.again(LISTENER);
+        }
+        self.excuse(&peer, seated);
+    }
+
+    /// One client's trouble is not another's.
+    fn excuse(&mut self, peer: &Address, seated: Result<()>) {
+        let Err(error) = seated else { return };
+        self.report.error(format!("serve {}: {}", shown(peer), report::sentence(&error)));
+        if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
+            self.paused = true;
+            self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.clients.len() + self.arriving.len() >= self.most
+    }
+
+    fn seat(&mut self, token: Token, peer: Peer, names: Names) -> Result<()> {
         let plan = self.plan;
         let shared = Shared {
             input: self.table.is_some() && plan.input == Outgoing::Stdin,
@@ -186,18 +253,16 @@ impl Crowd<'_> {
             output: if shared.output {
                 Output::Nowhere
             } else {
-                local::open_output(plan, (&accepted.local.host(), accepted.local.port()), &waker)?
+                local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?
             },
         };
         own.watch(&self.reactor, token)?;
-        let names = Names::new(plan, accepted.peer.clone(), accepted.local.clone());
         let source = if shared.input { self.source } else { local::source(&own.input) };
         let nothing = |input: &Input| matches!(input, Input::Nothing);
         let sends = match (&mut self.table, shared.input) {
             (Some(table), true) => !nothing(&table.standard().input),
             _ => !nothing(&own.input),
         };
-        let peer = peer(plan, accepted);
         let session = session::begin(plan, peer, names, source, sends, self.dump)?;
         if let (Some(table), true) = (&mut self.table, shared.input && sends) {
             table.sit(token);
@@ -244,7 +309,7 @@ impl Crowd<'_> {
             Status::Yielded => self.reactor.again(token),
             Status::Finished(mut summary) => {
                 self.reactor.wake_at(token, None);
-                let full = self.paused || self.clients.len() >= self.most;
+                let full = self.paused || self.is_full();
                 if let Some(mut client) = self.clients.remove(token) {
                     summary.keep_file(&mut client.own, self.report);
                     summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();
@@ -301,6 +366,7 @@ impl Crowd<'_> {
                     // Nor is the terminal taken again.
                     table.stop();
                 }
+                self.arriving.clear();
                 let until = if self.leaving.is_some() { now } else { now + LEAVE };
                 self.leaving = Some((signal, until));
                 self.reactor.wake_at(TABLE, Some(until));

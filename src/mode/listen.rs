@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     connect, crowd, heed, local,
+    secure::{Security, secure},
     session::{self, Names},
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     event::{Event, Reactor, Token},
     net::{Accepted, Address, Arrival, Hears, Listener, Transport},
     plan::{self, Bind, Listen},
-    report::Report,
+    report::{self, Report},
     sys,
 };
 
@@ -32,8 +33,12 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.recipe.clone(), &addresses, plan.keep_open.is_some())?;
     announce(&listener, random, report);
-    if let Some(most) = plan.keep_open {
-        return crowd::run(&plan.session, most, listener, reactor, dump.as_ref(), report);
+    let security = match &plan.tls {
+        Some(tls) => Some(Security::server(tls, &listener, report)?),
+        None => None,
+    };
+    if plan.keep_open.is_some() {
+        return crowd::run(plan, listener, security, reactor, dump.as_ref(), report);
     }
     let ends = Ends { mark: plan.session.mark_end, heed: plan.session.heed_end };
     let (mut peer, names, _file) = if let Some((whom, address)) = alone(plan, &addresses)? {
@@ -45,12 +50,10 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
         }
-        let accepted = first(&mut listener, &plan.session, &mut reactor, report)?;
+        let (peer, names) = first(&mut listener, plan, security.as_ref(), &mut reactor, report)?;
         // Nobody else is let in.
         drop(listener);
-        report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
-        let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
-        (peer(&plan.session, accepted), names, None)
+        (peer, names, None)
     };
     let own = (names.local.host(), names.local.port());
     let mut local = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION))?;
@@ -75,14 +78,39 @@ fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(Whom, Address)>
     })
 }
 
-/// Waits for the first client.
+/// Waits for the first client that is let in.
 fn first(
     listener: &mut Listener,
+    plan: &Listen,
+    security: Option<&Security>,
+    reactor: &mut Reactor,
+    report: &Report,
+) -> Result<(Peer, Names)> {
+    let limit = plan.session.idle.map(|idle| Instant::now() + idle);
+    loop {
+        let accepted = accept(listener, &plan.session, limit, reactor, report)?;
+        report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
+        let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
+        let mut peer = peer(&plan.session, accepted);
+        let Some(security) = security else { return Ok((peer, names)) };
+        reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
+        match secure(security, peer, reactor, SESSION, None, report) {
+            Ok(peer) => return Ok((peer, names)),
+            Err(error) if error.is::<super::Interrupted>() => return Err(error),
+            // It was not the one that is waited for.
+            Err(error) => report.error(format!("{}: {}", shown(&names.peer), report::sentence(&error))),
+        }
+    }
+}
+
+/// Waits for a client.
+fn accept(
+    listener: &mut Listener,
     plan: &plan::Session,
+    limit: Option<Instant>,
     reactor: &mut Reactor,
     report: &Report,
 ) -> Result<Accepted> {
-    let limit = plan.idle.map(|idle| Instant::now() + idle);
     reactor.wake_at(LISTENER, limit);
     loop {
         match listener.accept(&|_| false).context("accept a client")? {

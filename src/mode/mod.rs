@@ -7,6 +7,7 @@ mod local;
 mod practice;
 mod relay;
 mod scan;
+mod secure;
 mod session;
 mod summary;
 

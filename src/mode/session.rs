@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     local,
+    secure::Told,
     summary::{End, Place, Shown, Summary, Tcp, Way},
 };
 use crate::{
@@ -146,8 +147,8 @@ impl Session {
             Some((why, _)) => Verdict::Over(why),
             None => self.ending.verdict(&scene, now),
         };
-        if let (Verdict::Continue(_), Some(_), Peer::Stream(stream)) =
-            (verdict, self.inbound_end, &mut self.peer)
+        if let (Verdict::Continue(_), Some(_), Some(stream)) =
+            (verdict, self.inbound_end, self.peer.stream_mut())
         {
             stream.probe();
         }
@@ -251,7 +252,7 @@ impl Session {
 
     fn unacknowledged(&self) -> u64 {
         match (&self.peer, &self.names.peer) {
-            (Peer::Stream(stream), Address::Inet(_)) => sys::unacknowledged(stream.socket()),
+            (Peer::Stream(_) | Peer::Tls(_), Address::Inet(_)) => sys::unacknowledged(self.peer.socket()),
             _ => 0,
         }
     }
@@ -261,9 +262,13 @@ impl Session {
         let cut_short = self.cut_short || self.outbound_end.is_none() || self.fault_of_source();
         // What the peer has is not the whole, and must not look as if it were.
         let incomplete = matches!(end, End::Behind) || (self.sends_file && cut_short);
-        if let (true, Peer::Stream(stream)) = (incomplete, &self.peer) {
+        match &mut self.peer {
             // If it is closed already, there is nobody to be told.
-            let _ = stream.abort();
+            Peer::Stream(stream) if incomplete => drop(stream.abort()),
+            Peer::Tls(tls) if incomplete => drop(tls.below_mut().abort()),
+            // Where nothing went out, the end was not announced either.
+            Peer::Tls(tls) if summary.error.is_none() => drop(tls.finish()),
+            Peer::Datagram(_) | Peer::Mailbox(_) | Peer::Stream(_) | Peer::Tls(_) => {}
         }
         Status::Finished(Box::new(summary))
     }
@@ -293,7 +298,7 @@ impl Session {
                 _ if matches!(self.names.peer, Address::Unix(_)) => "unix",
                 Peer::Datagram(_) => Transport::Datagram.name(),
                 Peer::Mailbox(_) => "relay",
-                Peer::Stream(_) => Transport::Stream.name(),
+                Peer::Stream(_) | Peer::Tls(_) => Transport::Stream.name(),
             },
             peer: Place(self.names.peer.clone()),
             local: Place(self.names.local.clone()),
@@ -307,6 +312,7 @@ impl Session {
             dropped: self.peer.dropped(),
             file: None,
             tcp: None,
+            tls: Told::of(&self.peer),
             names: Shown {
                 source: self.names.source.clone(),
                 outbound: outbound.is_some(),
@@ -349,6 +355,10 @@ impl Session {
             }
             (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),
             (_, End::Interrupted(_)) => return None,
+            // Who has said nothing at all has not been cut short.
+            _ if self.peer.was_cut() && self.pump.inbound.reads() > 0 => {
+                format!("receive from {peer}: the end was not announced, so what came may not be all")
+            }
             _ if summary.dropped > 0 => {
                 format!("{} datagrams from {peer} were lost: the receive buffer was full", summary.dropped)
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
+use super::secure::Told;
 use crate::{
     endpoint::Standard,
     net::Address,
@@ -60,6 +61,8 @@ pub struct Summary {
     /// The file that was received.
     pub file: Option<String>,
     pub tcp: Option<Tcp>,
+    /// Of an encrypted session.
+    pub tls: Option<Told>,
     #[serde(skip)]
     pub names: Shown,
     /// The signal that ended it.

@@ -87,6 +87,17 @@ pub fn name_of(index: u32) -> String {
     sys::interface_name(index).unwrap_or_else(|| index.to_string())
 }
 
+/// An address at which others may reach a listener that has every address: of IPv4 if there is one, and never a
+/// link's own; the loopback's if there is nothing else. `v6` says whether IPv6 will do.
+pub fn reachable(v6: bool) -> IpAddr {
+    let known = get_if_addrs().unwrap_or_default();
+    let fit = |entry: &&if_addrs::Interface| !entry.is_loopback() && !is_link_local(entry.ip()) && entry.is_oper_up();
+    let mut fitting: Vec<IpAddr> = known.iter().filter(fit).map(if_addrs::Interface::ip).collect();
+    fitting.retain(|ip| ip.is_ipv4() || v6);
+    fitting.sort_by_key(IpAddr::is_ipv6);
+    fitting.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
 /// The names there are, for the message that the one asked for is not among them.
 fn known() -> String {
     let mut names: Vec<String> =

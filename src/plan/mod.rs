@@ -4,6 +4,7 @@ mod place;
 pub mod practice;
 mod refusal;
 pub mod relay;
+pub mod tls;
 
 use std::{
     fmt,
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::Result;
 
-use self::place::Place;
+use self::{place::Place, tls::Tls};
 use crate::{
     cli::Args,
     net::{
@@ -55,6 +56,7 @@ pub struct Connect {
     pub timeout: Option<Duration>,
     /// How often to try again.
     pub retry: u64,
+    pub tls: Option<Tls>,
     pub session: Session,
 }
 
@@ -65,6 +67,7 @@ pub struct Listen {
     pub recipe: Recipe,
     /// How many clients at once; `None` is one client and no more.
     pub keep_open: Option<usize>,
+    pub tls: Option<Tls>,
     pub session: Session,
 }
 
@@ -177,6 +180,7 @@ impl Plan {
         if args.z {
             return scan(&args, place, recipe);
         }
+        let tls = Tls::new(&args);
         let session = session(&args, place.transport);
         if args.listen {
             let at = bind(&place, &recipe)?;
@@ -185,11 +189,11 @@ impl Plan {
                 (true, true, _) => Some(1),
                 (true, false, most) => Some(most.map_or(usize::MAX, |most| most as usize)),
             };
-            return Ok(Self::Listen(Listen { at, recipe, keep_open, session }));
+            return Ok(Self::Listen(Listen { at, recipe, keep_open, tls, session }));
         }
         let to = target(&place)?;
         let retry = args.retry.unwrap_or(0);
-        Ok(Self::Connect(Connect { to, recipe, timeout: args.timeout, retry, session }))
+        Ok(Self::Connect(Connect { to, recipe, timeout: args.timeout, retry, tls, session }))
     }
 }
 

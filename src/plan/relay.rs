@@ -132,6 +132,7 @@ fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
     }
     Ok(Plan::RelayClient(Client {
         connect: Connect {
+            tls: None,
             to: target(&place)?,
             recipe,
             timeout: args.timeout,

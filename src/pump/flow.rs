@@ -382,6 +382,18 @@ impl Flow {
         Step::Blocked(None)
     }
 
+    /// The source brings nothing for now: what the sink has taken is not kept waiting.
+    fn pause(&mut self, to: &mut dyn Endpoint) -> Step {
+        match to.flush() {
+            Ok(()) => self.wait(Waits::Source),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Source),
+            Err(error) => {
+                self.refuse(error, to);
+                Step::Moved(0)
+            }
+        }
+    }
+
     /// It is our own pace that lets nothing move before `when`; silence counts from there.
     fn hold_back(&mut self, when: Instant) -> Step {
         self.last = when;
@@ -431,7 +443,7 @@ impl Flow {
                 self.last = now;
                 Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(Waits::Source),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(to),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) if sys::is_refusal(&error) && !matches!(route, Route::Copy) => self.fall_back(),
             Err(error) => self.fail_source(error),

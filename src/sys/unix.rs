@@ -3,7 +3,7 @@
 use std::{
     ffi::{CStr, CString, c_int},
     fs::{File, Metadata},
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     mem,
     net::SocketAddr,
     os::{
@@ -19,7 +19,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
-    net::{RecvFlags, SendFlags},
+    net::{RecvFlags, SendAncillaryBuffer, SendFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
@@ -157,6 +157,16 @@ impl Write for Descriptor {
                 retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT))
             }
             Kind::File | Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
+        }
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.kind {
+            Kind::Socket => retry(|| {
+                let mut control = SendAncillaryBuffer::default();
+                rustix::net::sendmsg(&self.fd, bufs, &mut control, SendFlags::DONTWAIT)
+            }),
+            Kind::File | Kind::Pipe | Kind::Terminal => retry(|| rustix::io::writev(&self.fd, bufs)),
         }
     }
 

@@ -64,7 +64,7 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     session::run_with(&mut reactor, SESSION, &mut session, &mut local, report, |session, reactor| {
         match session.peer() {
             Peer::Mailbox(mailbox) => attempts.look_after(mailbox, reactor),
-            Peer::Datagram(_) | Peer::Stream(_) => Ok(()),
+            Peer::Datagram(_) | Peer::Stream(_) | Peer::Tls(_) => Ok(()),
         }
     })
 }

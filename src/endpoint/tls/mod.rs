@@ -1,0 +1,234 @@
+//! TLS over another endpoint: rustls does the protocol, and here it meets a socket that never waits.
+
+mod trust;
+mod words;
+
+pub use self::trust::{Client, Identity, Pin, Roots, Server, Trust, client, server};
+
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    sync::Arc,
+    time::Instant,
+};
+
+use rustls::{ClientConnection, Connection, ServerConnection};
+
+use self::words::{refusal, suite, version};
+use super::Endpoint;
+use crate::sys::{Raw, Storage};
+
+/// An endpoint whose bytes travel encrypted over another one.
+#[derive(Debug)]
+pub struct Tls<E> {
+    below: E,
+    connection: Connection,
+    /// What came from below, and what of it was not looked at yet.
+    room: Storage,
+    came: Range<usize>,
+    /// Bytes that were written here since all that was encrypted last went below.
+    held: usize,
+    /// What rustls has said is wrong: it says it once.
+    failure: Option<String>,
+    /// The end of what we send was encrypted.
+    closing: bool,
+    /// What came has ended below, and not here.
+    cut: bool,
+}
+
+/// What was agreed on.
+#[derive(Debug)]
+pub struct Agreement {
+    /// As `TLS 1.3`.
+    pub version: &'static str,
+    /// The cipher suite, as IANA calls it.
+    pub suite: String,
+    /// The protocol that ALPN has chosen (RFC 7301).
+    pub alpn: Option<String>,
+    /// The names that the peer's certificate is for, and the pin of its key; `None` for a client without one.
+    pub peer: Option<(Vec<String>, Pin)>,
+}
+
+impl<E: Endpoint> Tls<E> {
+    /// The side that has connected.
+    pub fn client(below: E, client: &Client) -> io::Result<Self> {
+        let connection = ClientConnection::new(Arc::clone(&client.config), client.name.clone());
+        connection.map(|connection| Self::over(below, connection.into())).map_err(|error| failed(refusal(&error)))
+    }
+
+    /// The side that was connected to.
+    pub fn server(below: E, server: &Server) -> io::Result<Self> {
+        let connection = ServerConnection::new(Arc::clone(&server.0));
+        connection.map(|connection| Self::over(below, connection.into())).map_err(|error| failed(refusal(&error)))
+    }
+
+    fn over(below: E, connection: Connection) -> Self {
+        Self {
+            below,
+            connection,
+            room: Storage::default(),
+            came: 0..0,
+            held: 0,
+            failure: None,
+            closing: false,
+            cut: false,
+        }
+    }
+
+    /// Goes on with the handshake. To be called again if it would block; before it is done, nothing is read or
+    /// written.
+    pub fn shake_hands(&mut self) -> io::Result<()> {
+        while self.connection.is_handshaking() {
+            self.flush()?;
+            if !self.connection.is_handshaking() {
+                break;
+            }
+            if !self.take_in()? {
+                return Err(failed("the peer has closed in the middle of the handshake".into()));
+            }
+        }
+        // The last words of it; what is in the way of them, the session will find out.
+        match self.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the handshake has led to.
+    pub fn agreement(&self) -> Agreement {
+        let alpn = self.connection.alpn_protocol().map(|name| name.escape_ascii().to_string());
+        let certificate = self.connection.peer_certificates().and_then(|chain| chain.first());
+        Agreement {
+            version: version(self.connection.protocol_version()),
+            suite: suite(self.connection.negotiated_cipher_suite()),
+            alpn,
+            peer: certificate.and_then(|certificate| trust::describe(certificate).ok()),
+        }
+    }
+
+    /// Whether the peer has ended without saying so (RFC 8446, section 6.1): what came may not be all, and only whoever
+    /// knows what it was can tell. Not every program announces its end.
+    pub fn was_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// What carries it.
+    pub fn below(&self) -> &E {
+        &self.below
+    }
+
+    /// What carries it, to be watched.
+    pub fn below_mut(&mut self) -> &mut E {
+        &mut self.below
+    }
+
+    /// Has rustls look at what came from below, and reads more if there is nothing; `Ok(false)` is the end of it.
+    fn take_in(&mut self) -> io::Result<bool> {
+        if let Some(failure) = &self.failure {
+            return Err(failed(failure.clone()));
+        }
+        if self.came.is_empty() {
+            if self.room.is_empty() {
+                self.room = Storage::new(ROOM);
+            }
+            self.came = 0..self.below.read(&mut self.room)?;
+        }
+        let n = self.connection.read_tls(&mut &self.room[self.came.clone()])?;
+        self.came.start += n;
+        if let Err(error) = self.connection.process_new_packets() {
+            let failure = refusal(&error);
+            self.failure = Some(failure.clone());
+            // The peer is told why, if it still listens.
+            let _ = self.flush();
+            return Err(failed(failure));
+        }
+        Ok(n > 0)
+    }
+}
+
+impl<E: Endpoint> Read for Tls<E> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.cut = true;
+                    return Ok(0);
+                }
+                result => return result,
+            }
+            // Answers of the protocol itself are not kept waiting for something of ours to send.
+            // Who takes nothing more may still have said something.
+            let _ = self.flush();
+            self.take_in()?;
+        }
+    }
+}
+
+impl<E: Endpoint> Write for Tls<E> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.flush()?;
+        let n = self.connection.writer().write(buf)?;
+        self.held = n;
+        match self.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                // They count as not taken.
+                self.held = 0;
+                Err(error)
+            }
+            _ => Ok(n),
+        }
+    }
+
+    /// Passes on what is encrypted; `WouldBlock` if not all of it could be.
+    fn flush(&mut self) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(&mut self.below)?;
+        }
+        self.held = 0;
+        Ok(())
+    }
+}
+
+impl<E: Endpoint> Endpoint for Tls<E> {
+    fn finish(&mut self) -> io::Result<()> {
+        if !self.closing {
+            self.closing = true;
+            self.connection.send_close_notify();
+        }
+        self.flush()?;
+        self.below.finish()
+    }
+
+    fn broken(&mut self) -> Option<io::Error> {
+        self.below.broken()
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        self.below.tick(now)
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.below.lost()
+    }
+
+    fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The kernel has no key.
+    fn source(&self) -> Option<Raw<'_>> {
+        None
+    }
+
+    fn sink(&self) -> Option<Raw<'_>> {
+        None
+    }
+}
+
+fn failed(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Bytes that one read takes: several records (RFC 8446, section 5.1: 16 KiB each).
+const ROOM: usize = 128 << 10;

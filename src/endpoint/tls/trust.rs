@@ -1,0 +1,325 @@
+//! Who is trusted, and who we are: certificates, keys and pins.
+
+use std::{
+    error::Error,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{
+        NoServerSessionStorage, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+use sha2::{Digest, Sha256};
+use webpki::EndEntityCert;
+
+/// SHA-256 of a certificate's public key (RFC 7469, section 2.4, has the same).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pin(pub [u8; 32]);
+
+impl Pin {
+    fn of(certificate: &EndEntityCert<'_>) -> Self {
+        Self(Sha256::digest(certificate.subject_public_key_info()).into())
+    }
+}
+
+/// As it is given to `--tls-pin`.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Whose certificates are good.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    pub roots: Roots,
+    /// One of these keys it has to be, if there are any.
+    pub pins: Vec<Pin>,
+}
+
+/// Who may have signed them.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// Anybody: a pin says enough, or nothing is to be verified.
+    Anybody,
+    File(PathBuf),
+    System,
+}
+
+impl Trust {
+    /// The roots, read; `None` for anybody.
+    fn load(&self) -> Result<Option<Arc<RootCertStore>>> {
+        let mut store = RootCertStore::empty();
+        match &self.roots {
+            Roots::Anybody => return Ok(None),
+            Roots::File(path) => {
+                for certificate in certificates(path)? {
+                    store.add(certificate).with_context(|| format!("trust {}", path.display()))?;
+                }
+            }
+            Roots::System => {
+                let found = rustls_native_certs::load_native_certs();
+                store.add_parsable_certificates(found.certs);
+                if store.is_empty() {
+                    let why = found.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
+                    bail!("this system has no root certificates{why}: --tls-ca FILE, or --tls-pin");
+                }
+            }
+        }
+        Ok(Some(store.into()))
+    }
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads PEM files (RFC 7468); one file may hold both.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self> {
+        let read = PrivateKeyDer::from_pem_file(key);
+        let read = read.map_err(|error| anyhow!("read the key in {}: {}", key.display(), pem(&error)))?;
+        Ok(Self { chain: certificates(certificate)?, key: read })
+    }
+
+    /// Makes a certificate that signs itself (ECDSA, P-256), for these names and addresses.
+    pub fn make(names: Vec<String>) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(names).context("make a certificate")?;
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        Ok(Self {
+            chain: vec![made.cert.der().clone()],
+            key: key.map_err(|error| anyhow!("make a key: {error}"))?,
+        })
+    }
+
+    /// The pin of its key.
+    pub fn pin(&self) -> Result<Pin> {
+        let first = self.chain.first().context("there is no certificate")?;
+        Ok(describe(first)?.1)
+    }
+}
+
+/// What makes a connection a client's.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
+/// What makes a connection a server's.
+#[derive(Clone, Debug)]
+pub struct Server(pub(super) Arc<ServerConfig>);
+
+/// A client of a server that is called `name` (or has that address): it trusts, and may have an identity of its own;
+/// `alpn` are the protocols it offers.
+pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
+    let known = ServerName::try_from(name.to_owned());
+    let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
+    let verifier = Arc::new(Servers {
+        chain: match trust.load()? {
+            Some(roots) => Some(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?),
+            None => None,
+        },
+        pins: trust.pins.clone(),
+    });
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let config = config.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match own {
+        Some(own) => config.with_client_auth_cert(own.chain, own.key).context("use the certificate")?,
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols(alpn);
+    // We connect once.
+    config.resumption = Resumption::disabled();
+    Ok(Client { config: config.into(), name })
+}
+
+/// A server: it has an identity, and perhaps trusts certain clients and no others; `alpn` are the protocols it speaks.
+pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<Server> {
+    let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let config = match clients {
+        Some(trust) => config.with_client_cert_verifier(Arc::new(Clients {
+            chain: match trust.load()? {
+                Some(roots) => {
+                    Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
+                }
+                None => None,
+            },
+            pins: trust.pins.clone(),
+        })),
+        None => config.with_no_client_auth(),
+    };
+    let mut config = config.with_single_cert(own.chain, own.key).context("use the certificate")?;
+    config.alpn_protocols = protocols(alpn);
+    // Nobody comes back; and a client that only sends would close with a ticket unread, which is a reset that may take
+    // what it has sent with it.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(Server(config.into()))
+}
+
+/// The names that a certificate is for, and the pin of its key.
+pub fn describe(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Pin), webpki::Error> {
+    let certificate = EndEntityCert::try_from(certificate)?;
+    Ok((certificate.valid_dns_names().map(str::to_owned).collect(), Pin::of(&certificate)))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    ring::default_provider().into()
+}
+
+fn protocols(names: &[String]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => bail!("{} holds no certificate (PEM)", path.display()),
+        Ok(found) => Ok(found),
+        Err(error) => bail!("read certificates from {}: {}", path.display(), pem(&error)),
+    }
+}
+
+fn pem(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::Io(error) => crate::sys::reason(error),
+        Error::NoItemsFound => "there is none (PEM)".into(),
+        _ => "it is not PEM".into(),
+    }
+}
+
+/// What a certificate is not.
+#[derive(Debug)]
+struct Unpinned(Pin);
+
+impl fmt::Display for Unpinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the key is not the one of --tls-pin, but {}", self.0)
+    }
+}
+
+impl Error for Unpinned {}
+
+fn check_pin(pins: &[Pin], certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+    if pins.is_empty() {
+        return Ok(());
+    }
+    let (_, pin) = describe(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    match pins.contains(&pin) {
+        true => Ok(()),
+        false => Err(CertificateError::Other(OtherError(Arc::new(Unpinned(pin)))).into()),
+    }
+}
+
+/// Verifies servers.
+#[derive(Debug)]
+struct Servers {
+    /// `None` where anybody may have signed.
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    pins: Vec<Pin>,
+}
+
+impl ServerCertVerifier for Servers {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(chain) = &self.chain {
+            chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        }
+        check_pin(&self.pins, certificate).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Verifies clients.
+#[derive(Debug)]
+struct Clients {
+    /// `None` where anybody may have signed.
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    pins: Vec<Pin>,
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if let Some(chain) = &self.chain {
+            chain.verify_client_cert(certificate, intermediates, now)?;
+        }
+        check_pin(&self.pins, certificate).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
