@@ -102,7 +102,28 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
         ("-U --mptcp path", "--mptcp means nothing for a UNIX socket"),
         ("-U -i lo path", "-i means nothing for a UNIX socket"),
         ("-U path 80", "a port means nothing for a UNIX socket"),
+        ("--tls -u host 80", "--tls is for streams: leave out -u"),
+        ("--tls -z host 80", "-z sends nothing: leave out --tls"),
+        ("--tls-insecure host 80", "--tls-insecure needs --tls"),
+        (
+            "--tls-pin sha256:0000000000000000000000000000000000000000000000000000000000000000 host 80",
+            "--tls-pin needs --tls",
+        ),
+        ("--tls --tls-key f host 80", "--tls-key needs --tls-cert"),
+        (
+            "--tls --tls-insecure --tls-ca f host 80",
+            "--tls-insecure verifies nothing: leave out --tls-ca and --tls-pin",
+        ),
+        ("-l --tls --tls-ca f 80", "--tls-ca verifies a server; for clients it is --tls-client-ca"),
+        ("-l --tls --tls-name n 80", "--tls-name is for connecting"),
+        ("-l --tls --tls-insecure 80", "--tls-insecure is for connecting"),
+        ("--tls --tls-client-ca f host 80", "--tls-client-ca needs -l; for connecting it is --tls-ca"),
+        ("--ssl host 80", "there is no option '--ssl'; ncat's --ssl is --tls here (see remote --help)"),
         // Values.
+        (
+            "--tls --tls-pin sha1:00 host 80",
+            "--tls-pin 'sha1:00': a pin is sha256: and 64 hexadecimal digits, or 44 characters of Base64 (see remote --help)",
+        ),
         (
             "-w soon host 80",
             "--idle-timeout 'soon': a time is a number, with ms, s, m or h if it is not in seconds (see remote --help)",
@@ -128,7 +149,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
 
 #[test]
 fn letters_that_are_not_ours_yet_are_refused() {
-    for letter in ["-e", "-c", "-x", "-X", "-t", "-F", "--tls", "--zstd", "--vsock", "tunnel --to"] {
+    for letter in ["-e", "-c", "-x", "-X", "-t", "-F", "--zstd", "--vsock", "tunnel --to"] {
         let ended = Remote::new(letter.split(' ').chain(["host", "80"])).run();
         assert_eq!(ended.code, 2, "{letter}");
         ended.expect_failure(2, &["there is no option '"]);

@@ -411,3 +411,24 @@ fn quit_does_not_count_while_the_last_bytes_are_under_way() {
     assert!(received == bytes);
     remote.wait().expect_quiet_success();
 }
+
+#[test]
+fn what_comes_too_late_for_a_peer_that_has_gone_is_no_success() {
+    if !on_linux("what is not acknowledged") {
+        return;
+    }
+    let server = Server::new();
+    let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
+    drop(server.accept());
+    // By now the kernel knows of its end.
+    let inbound = format!("dst 127.0.0.1:{}", server.port());
+    eventually("the end to arrive", || {
+        crate::bench::run("ss", &["-tnH", "state", "close-wait", &inbound])
+            .ok()
+            .filter(|lines| !lines.is_empty())
+    });
+    remote.type_in(b"late");
+    remote.close_stdin();
+    let ended = remote.wait();
+    ended.expect_failure(1, &["4 bytes of ours were not delivered"]);
+}

@@ -20,3 +20,4 @@ mod scan; // -z
 mod scoreboard; // what no other netcat does, with default flags
 mod stages; // -C, -o, --rate, -d
 mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is
+mod tls; // --tls: whom it trusts, how it ends, with whom it talks

@@ -82,7 +82,8 @@ mod tests {
         let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
         let bytes: [u8; 32] = std::array::from_fn(|i| i as u8);
         let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        let colons = "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
+        let colons =
+            "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
         for text in [hex, base64, colons, &format!("sha256:{hex}"), &format!("sha256//{base64}")] {
             assert_eq!(pin(text), Ok(bytes), "{text}");
         }

@@ -234,7 +234,7 @@ impl Session {
         }
         let unread = (ours_ended || self.ending.datagrams) && self.pump.inbound.is_held_up(local);
         let wanted = |flow: &Flow| self.ending.source == Source::File && flow.was_cut_off();
-        let since_heard = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
+        let tcp = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
         Scene {
             outbound,
             inbound,
@@ -246,13 +246,18 @@ impl Session {
             last_out: self.pump.outbound.as_ref().map_or(self.started, Flow::last),
             unacknowledged,
             last_acknowledged: self.acknowledged.1,
-            since_heard: since_heard.map(|figures| Duration::from_millis(figures.since_heard.into())),
+            since_heard: tcp.map(|figures| Duration::from_millis(figures.since_heard.into())),
+            closed: tcp.is_some_and(|figures| figures.closed),
         }
     }
 
     fn unacknowledged(&self) -> u64 {
         match (&self.peer, &self.names.peer) {
-            (Peer::Stream(_) | Peer::Tls(_), Address::Inet(_)) => sys::unacknowledged(self.peer.socket()),
+            (Peer::Stream(stream), Address::Inet(_)) => sys::unacknowledged(stream.socket()),
+            // That the end has arrived matters to nobody but the peer.
+            (Peer::Tls(tls), Address::Inet(_)) => {
+                sys::unacknowledged(tls.below().socket()).saturating_sub(tls.farewell())
+            }
             _ => 0,
         }
     }
@@ -283,8 +288,7 @@ impl Session {
         let datagrams = matches!(self.peer, Peer::Datagram(_));
         let pending = outbound.map_or(0, Flow::pending);
         // Our own end of file counts as one byte that is not acknowledged.
-        let fin =
-            u64::from(outbound.is_some_and(|flow| flow.state() == State::Finished && flow.fault().is_none()));
+        let fin = u64::from(outbound.is_some_and(Flow::has_passed_end));
         let on_its_way = outbound.map_or(0, |_| self.unacknowledged()).saturating_sub(fin);
         let way = |flow: Option<&Flow>, count: u64| Way {
             bytes: flow.map_or(0, Flow::moved),

@@ -91,7 +91,9 @@ pub fn name_of(index: u32) -> String {
 /// link's own; the loopback's if there is nothing else. `v6` says whether IPv6 will do.
 pub fn reachable(v6: bool) -> IpAddr {
     let known = get_if_addrs().unwrap_or_default();
-    let fit = |entry: &&if_addrs::Interface| !entry.is_loopback() && !is_link_local(entry.ip()) && entry.is_oper_up();
+    let fit = |entry: &&if_addrs::Interface| {
+        !entry.is_loopback() && !is_link_local(entry.ip()) && entry.is_oper_up()
+    };
     let mut fitting: Vec<IpAddr> = known.iter().filter(fit).map(if_addrs::Interface::ip).collect();
     fitting.retain(|ip| ip.is_ipv4() || v6);
     fitting.sort_by_key(IpAddr::is_ipv6);

@@ -59,10 +59,16 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
         (args.tls && args.z, "-z sends nothing: leave out --tls"),
         (args.tls_key.is_some() && args.tls_cert.is_none(), "--tls-key needs --tls-cert"),
         (args.tls_insecure && verified, "--tls-insecure verifies nothing: leave out --tls-ca and --tls-pin"),
-        (args.listen && args.tls_ca.is_some(), "--tls-ca verifies a server; for clients it is --tls-client-ca"),
+        (
+            args.listen && args.tls_ca.is_some(),
+            "--tls-ca verifies a server; for clients it is --tls-client-ca",
+        ),
         (args.listen && args.tls_name.is_some(), "--tls-name is for connecting"),
         (args.listen && args.tls_insecure, "--tls-insecure is for connecting"),
-        (!args.listen && args.tls_client_ca.is_some(), "--tls-client-ca needs -l; for connecting it is --tls-ca"),
+        (
+            !args.listen && args.tls_client_ca.is_some(),
+            "--tls-client-ca needs -l; for connecting it is --tls-ca",
+        ),
     ];
     if let Some((_, option)) = tls_options(args).into_iter().find(|(given, _)| *given && !args.tls) {
         return usage(format!("{option} needs --tls"));

@@ -78,6 +78,8 @@ pub struct Scene {
     pub last_acknowledged: Instant,
     /// How long the peer's system has acknowledged nothing, where that is known.
     pub since_heard: Option<Duration>,
+    /// Whether the connection is over, so that nothing will be acknowledged any more.
+    pub closed: bool,
 }
 
 /// What to do.
@@ -182,7 +184,9 @@ impl Ending {
             Source::File => Verdict::Continue(Some(now + LOOK)),
             // It is the peer that holds us up.
             Source::Pipe if scene.pending => Verdict::Continue(Some(now + LOOK)),
-            Source::Pipe if scene.unacknowledged > 0 => Verdict::Continue(Some(now + patience(scene, now))),
+            Source::Pipe if scene.unacknowledged > 0 && !scene.closed => {
+                Verdict::Continue(Some(now + patience(scene, now)))
+            }
             Source::Pipe => match self.quiet {
                 None if !scene.heard && why == Why::PeerClosed => Verdict::Continue(Some(now + LOOK)),
                 quiet => {
@@ -196,7 +200,7 @@ impl Ending {
 
 /// All was sent; it is over once all has arrived.
 fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
-    if scene.unacknowledged > 0 {
+    if scene.unacknowledged > 0 && !scene.closed {
         Verdict::Continue(Some(now + patience(scene, now)))
     } else {
         Verdict::Over(why)
@@ -278,6 +282,7 @@ mod tests {
                 unacknowledged: 0,
                 last_acknowledged: self.at(10),
                 since_heard: None,
+                closed: false,
             }
         }
     }
@@ -317,6 +322,7 @@ mod tests {
         };
         let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
         let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
+        let closed = Scene { closed: true, ..on_its_way };
         let dead = Scene { since_heard: Some(GONE), ..on_its_way };
         let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1));
 
@@ -325,6 +331,7 @@ mod tests {
             ("both go on", rules(), scene(Some(Open), Open), 30, go_on),
             ("both have ended", rules(), scene(Some(done(20)), done(20)), 30, over(Why::Done)),
             ("both have ended, and the last bytes are on their way", rules(), on_its_way, 30, soon),
+            ("both have ended, and the last bytes will not arrive", rules(), closed, 30, over(Why::Done)),
             ("they are on their way to a dead system", rules(), dead, 30, over(Why::Gone)),
             // Rule 1: our end of file is passed on, and we go on receiving.
             ("our source has ended", rules(), scene(Some(done(20)), Open), 999, go_on),

@@ -70,6 +70,8 @@ pub struct Flow {
     waits: Waits,
     /// The sink refused before the source had come to its end.
     cut_off: bool,
+    /// The sink has been told that nothing more will come.
+    passed_end: bool,
     /// Chosen at the first read.
     route: Option<Route>,
     /// As read.
@@ -100,6 +102,7 @@ impl Flow {
             fault: None,
             waits: Waits::Source,
             cut_off: false,
+            passed_end: false,
             route: None,
             buffer,
             filtered: Vec::new(),
@@ -134,6 +137,11 @@ impl Flow {
     /// Whether the sink refused while the source still went on.
     pub fn was_cut_off(&self) -> bool {
         self.cut_off
+    }
+
+    /// Whether the sink has been told that nothing more will come.
+    pub fn has_passed_end(&self) -> bool {
+        self.passed_end
     }
 
     /// Bytes that the sink has taken.
@@ -491,7 +499,7 @@ impl Flow {
     fn close(&mut self, to: &mut dyn Endpoint) -> Step {
         if self.shape.pass_eof {
             match to.finish() {
-                Ok(()) => {}
+                Ok(()) => self.passed_end = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait(Waits::Sink),
                 // A peer that has reset is told nothing; whether bytes were lost, the session finds out.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}

@@ -201,6 +201,8 @@ pub struct Figures {
     pub retransmits: u32,
     /// Milliseconds since the peer last acknowledged anything, a probe included.
     pub since_heard: u32,
+    /// Whether the connection is over on both sides, a reset being one way: nothing will be acknowledged any more.
+    pub closed: bool,
 }
 
 /// Not known.

@@ -32,6 +32,8 @@ pub struct Tls<E> {
     failure: Option<String>,
     /// The end of what we send was encrypted.
     closing: bool,
+    /// Bytes below that only say so.
+    farewell: u64,
     /// What came has ended below, and not here.
     cut: bool,
 }
@@ -53,13 +55,17 @@ impl<E: Endpoint> Tls<E> {
     /// The side that has connected.
     pub fn client(below: E, client: &Client) -> io::Result<Self> {
         let connection = ClientConnection::new(Arc::clone(&client.config), client.name.clone());
-        connection.map(|connection| Self::over(below, connection.into())).map_err(|error| failed(refusal(&error)))
+        connection
+            .map(|connection| Self::over(below, connection.into()))
+            .map_err(|error| failed(refusal(&error)))
     }
 
     /// The side that was connected to.
     pub fn server(below: E, server: &Server) -> io::Result<Self> {
         let connection = ServerConnection::new(Arc::clone(&server.0));
-        connection.map(|connection| Self::over(below, connection.into())).map_err(|error| failed(refusal(&error)))
+        connection
+            .map(|connection| Self::over(below, connection.into()))
+            .map_err(|error| failed(refusal(&error)))
     }
 
     fn over(below: E, connection: Connection) -> Self {
@@ -71,6 +77,7 @@ impl<E: Endpoint> Tls<E> {
             held: 0,
             failure: None,
             closing: false,
+            farewell: 0,
             cut: false,
         }
     }
@@ -110,6 +117,11 @@ impl<E: Endpoint> Tls<E> {
     /// knows what it was can tell. Not every program announces its end.
     pub fn was_cut(&self) -> bool {
         self.cut
+    }
+
+    /// Bytes that went below only to say that nothing more will come.
+    pub fn farewell(&self) -> u64 {
+        self.farewell
     }
 
     /// What carries it.
@@ -183,7 +195,8 @@ impl<E: Endpoint> Write for Tls<E> {
     /// Passes on what is encrypted; `WouldBlock` if not all of it could be.
     fn flush(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut self.below)?;
+            let n = self.connection.write_tls(&mut self.below)?;
+            self.farewell += if self.closing { n as u64 } else { 0 };
         }
         self.held = 0;
         Ok(())
@@ -192,6 +205,7 @@ impl<E: Endpoint> Write for Tls<E> {
 
 impl<E: Endpoint> Endpoint for Tls<E> {
     fn finish(&mut self) -> io::Result<()> {
+        self.flush()?;
         if !self.closing {
             self.closing = true;
             self.connection.send_close_notify();

@@ -157,9 +157,7 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
     let config = match clients {
         Some(trust) => config.with_client_cert_verifier(Arc::new(Clients {
             chain: match trust.load()? {
-                Some(roots) => {
-                    Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
-                }
+                Some(roots) => Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?),
                 None => None,
             },
             pins: trust.pins.clone(),

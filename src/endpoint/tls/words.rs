@@ -11,13 +11,15 @@ pub fn refusal(error: &Error) -> String {
         Error::AlertReceived(alert) => alerted(*alert),
         Error::InvalidCertificate(error) => certificate(error),
         Error::NoCertificatesPresented => "the peer has no certificate, and one is demanded".into(),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-            "what the peer speaks is no TLS".into()
-        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => "what the peer speaks is no TLS".into(),
         Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
             "the peer has no cipher suite that is safe today".into()
         }
-        Error::PeerIncompatible(_) => format!("{error}").replace("peer is incompatible", "the peer is too old"),
+        Error::PeerIncompatible(_) => {
+            format!("{error}").replace("peer is incompatible", "the peer is too old")
+        }
         Error::NoApplicationProtocol => "the peer has none of the protocols of --tls-alpn".into(),
         _ => error.to_string(),
     }
@@ -43,12 +45,15 @@ fn alerted(alert: AlertDescription) -> String {
 fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {
-            "the certificate is signed by nobody who is trusted here (--tls-ca FILE, or --tls-pin for a key)".into()
+            "the certificate is signed by nobody who is trusted here (--tls-ca FILE, or --tls-pin for a key)"
+                .into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the certificate is for another name (--tls-name)".into()
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the certificate has expired".into(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired".into()
+        }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the certificate is not valid yet".into()
         }
@@ -92,7 +97,10 @@ mod tests {
     #[test]
     fn what_is_said() {
         let table = [
-            (Error::AlertReceived(AlertDescription::HandshakeFailure), "the peer refuses (handshake failure)"),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "the peer refuses (handshake failure)",
+            ),
             (Error::AlertReceived(AlertDescription::UnknownCA), "our certificate (unknown ca)"),
             (Error::InvalidMessage(InvalidMessage::InvalidContentType), "no TLS"),
             (Error::InvalidCertificate(CertificateError::Expired), "has expired"),

@@ -170,6 +170,8 @@ pub struct Figures {
     pub retransmits: u32,
     /// Milliseconds since the peer last acknowledged anything, a probe included.
     pub since_heard: u32,
+    /// Whether the connection is over on both sides, a reset being one way: nothing will be acknowledged any more.
+    pub closed: bool,
 }
 
 /// Asks TCP; `None` where the socket is not TCP.
@@ -179,6 +181,7 @@ pub fn figures(socket: &Descriptor) -> Option<Figures> {
         rtt: info.tcpi_rtt,
         retransmits: info.tcpi_total_retrans,
         since_heard: info.tcpi_last_ack_recv,
+        closed: info.tcpi_state == TCP_CLOSE,
     })
 }
 
@@ -325,6 +328,9 @@ fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int) -> io::Res
     };
     if asked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// The state in `tcp_info` (linux/tcp_states.h).
+const TCP_CLOSE: u8 = 7;
 
 /// `linux/sockios.h`; libc has no name for it.
 const SIOCATMARK: libc::Ioctl = 0x8905;

@@ -1,0 +1,455 @@
+//! TLS: whom it trusts, how it ends, and with whom it talks.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::bench::{Dir, Remote, Running, Server, client, eventually, has, noise, read_all};
+
+/// An authority, and a server and a client that it has signed.
+struct Certificates {
+    dir: Dir,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let dir = Dir::new();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "an authority");
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        dir.file("ca.pem", authority.pem().as_bytes());
+        let table = [("server", ["localhost", "127.0.0.1"]), ("client", ["client.example", "x.example"])];
+        for (name, names) in table {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(names.map(str::to_owned)).unwrap();
+            let certificate = params.signed_by(&key, &authority).unwrap();
+            let both = certificate.pem() + &key.serialize_pem();
+            dir.file(&format!("{name}.pem"), both.as_bytes());
+            dir.file(&format!("{name}.key"), key.serialize_pem().as_bytes());
+        }
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A listener with the server's certificate.
+    fn listening(&self, flags: &[&str]) -> Remote {
+        let certificate = self.path("server.pem");
+        let args = ["-lv", "--tls", "--tls-cert", &certificate, "127.0.0.1", "0"];
+        Remote::new(args.iter().chain(flags))
+    }
+
+    /// One that only receives, or sends a file.
+    fn listener(&self, flags: &[&str]) -> Running {
+        let listener = self.listening(flags).start();
+        listener.said("our key");
+        listener
+    }
+}
+
+fn to(port: impl ToString, flags: &[&str]) -> Remote {
+    let port = port.to_string();
+    Remote::new(["--tls", "localhost", &port].iter().chain(flags))
+}
+
+/// The command that a listener prints for the other side, as its arguments.
+fn command(listener: &Running) -> Vec<String> {
+    let said = eventually("the whole line", || {
+        let said = listener.said("on the other side run: remote ");
+        said.split("run: remote ").nth(1)?.split_once('\n').map(|(line, _)| line.to_owned())
+    });
+    said.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_command_that_a_listener_prints_is_the_one_for_the_other_side() {
+    for at in ["127.0.0.1", "::1", "0.0.0.0"] {
+        let mut listener = Remote::new(["-l", "--tls", at, "0"]).stdin_open().start();
+        let remote = Remote::new(command(&listener)).stdin("a question").start();
+        // Half-close: the answer comes after the end.
+        assert_eq!(listener.printed(10), b"a question");
+        listener.type_in(b"an answer");
+        listener.close_stdin();
+        let ended = remote.wait().expect_quiet_success();
+        assert_eq!(ended.stdout, b"an answer", "{at}");
+        assert_eq!(listener.wait().code, 0);
+    }
+}
+
+#[test]
+fn what_was_agreed_on_is_told() {
+    let certificates = Certificates::new();
+    let listener = certificates.listener(&["--tls-alpn", "two,one"]);
+    let ca = certificates.path("ca.pem");
+    let flags = ["-v", "--json", "--tls-ca", &ca, "--tls-alpn", "one"];
+    let ended = to(listener.port(), &flags).stdin("hello").run();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let said = listener.said("TLS 1.3");
+    let pin = said.split("our key is ").nth(1).unwrap().lines().next().unwrap();
+    let line = format!(
+        "TLS 1.3, TLS_AES_256_GCM_SHA384, one; the peer's certificate is for localhost, its key is {pin}\n"
+    );
+    assert!(ended.stderr.contains(&line), "{line}: {}", ended.stderr);
+    let json = ended.stderr.lines().find(|line| line.starts_with('{')).unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["tls"]["version"], "TLS 1.3");
+    assert_eq!((&json["tls"]["alpn"], &json["tls"]["peer"]), (&"one".into(), &pin.into()));
+    assert_eq!(json["sent"]["bytes"], 5);
+}
+
+#[test]
+fn a_server_is_verified() {
+    let certificates = Certificates::new();
+    let (ca, server) = (certificates.path("ca.pem"), certificates.path("server.pem"));
+    let wrong = format!("sha256:{}", "00".repeat(32));
+    let listener = certificates.listener(&["-k"]);
+    let port = listener.port().to_string();
+    let pin =
+        listener.said("our key").split("our key is ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let unknown = "signed by nobody who is trusted here";
+    let other = "the certificate is for another name (--tls-name)";
+    let table: [(&[&str], &str); 13] = [
+        (&["localhost", "--tls-ca", &ca], ""),
+        (&["127.0.0.1", "--tls-ca", &ca], ""),
+        (&["127.0.0.1", "--tls-ca", &ca, "--tls-name", "localhost"], ""),
+        (&["localhost", "--tls-ca", &ca, "--tls-pin", &pin], ""),
+        (&["localhost", "--tls-pin", &pin], ""),
+        (&["localhost", "--tls-pin", &wrong, "--tls-pin", &pin], ""),
+        (&["localhost", "--tls-insecure"], ""),
+        (&["localhost"], unknown),
+        (&["localhost", "--tls-ca", &server], unknown),
+        (&["localhost", "--tls-ca", &ca, "--tls-name", "example.org"], other),
+        (&["127.0.0.1", "--tls-ca", &ca, "--tls-name", "127.0.0.2"], other),
+        (&["localhost", "--tls-pin", &wrong], "the key is not the one of --tls-pin, but sha256:"),
+        (
+            &["localhost", "--tls-ca", &ca, "--tls-pin", &wrong],
+            "the key is not the one of --tls-pin, but sha256:",
+        ),
+    ];
+    for (args, why) in table {
+        let args = [&["--tls", "-p", &port], args].concat();
+        let ended = Remote::new(&args).stdin("").run();
+        let insecure = args.contains(&"--tls-insecure");
+        match why {
+            "" if insecure => {
+                ended.expect(0, "remote: the other side is not verified (--tls-insecure)\n");
+            }
+            "" => drop(ended.expect_quiet_success()),
+            why => drop(ended.expect_failure(1, &["remote: connect to ", &port, why])),
+        }
+    }
+    listener.said("the peer does not accept our certificate (unknown ca)");
+}
+
+#[test]
+fn the_systems_roots_are_trusted() {
+    let certificates = Certificates::new();
+    let listener = certificates.listener(&["-k"]);
+    let ca = certificates.path("ca.pem");
+    let port = listener.port().to_string();
+    let with = |roots: &str| {
+        let roots = format!("SSL_CERT_FILE={roots}");
+        let prefix = ["env", "-u", "SSL_CERT_DIR", &roots];
+        Remote::through(&prefix, ["--tls", "localhost", &port]).stdin("").run()
+    };
+    with(&ca).expect_quiet_success();
+    with("/dev/null").expect_failure(1, &["this system has no root certificates"]);
+}
+
+#[test]
+fn clients_are_verified_when_that_is_asked_for() {
+    let certificates = Certificates::new();
+    let (ca, own) = (certificates.path("ca.pem"), certificates.path("client.pem"));
+    let (key, own_key) = (certificates.path("client.key"), own.clone());
+    let listener = certificates.listener(&["--tls-client-ca", &ca]);
+    let port = listener.port().to_string();
+    // One that is not let in is not the client that is waited for.
+    let ended = to(&port, &["--tls-ca", &ca]).stdin("a stranger").run();
+    ended.expect_failure(1, &["the peer demands a certificate (--tls-cert)"]);
+    listener.said("the peer has no certificate, and one is demanded");
+    let flags = ["--tls-ca", &ca, "--tls-cert", &own, "--tls-key", &key];
+    to(&port, &flags).stdin("a friend").run().expect_quiet_success();
+    assert_eq!(listener.printed(8), b"a friend");
+    listener.said("the peer's certificate is for client.example, x.example, its key is sha256:");
+    assert_eq!(listener.wait().code, 0);
+
+    // By its key alone; which the client's own listener tells.
+    let other = Remote::new(["-lv", "--tls", "--tls-cert", &own, "127.0.0.1", "0"]).start();
+    let pin = other.said("our key").split("our key is ").nth(1).unwrap().lines().next().unwrap().to_owned();
+    let listener = certificates.listener(&["--tls-pin", &pin, "-k"]);
+    let port = listener.port().to_string();
+    let stranger = certificates.path("server.pem");
+    let ended = to(&port, &["--tls-ca", &ca, "--tls-cert", &stranger]).stdin("a stranger").run();
+    ended.expect_failure(1, &["the peer does not accept our certificate"]);
+    to(&port, &["--tls-ca", &ca, "--tls-cert", &own_key]).stdin("a friend").run().expect_quiet_success();
+    assert_eq!(listener.printed(8), b"a friend");
+}
+
+/// A server that a test has written: the certificate of `name`.
+fn scripted(certificates: &Certificates, stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+    let path = PathBuf::from(certificates.path("server.pem"));
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&path).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(&path).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
+}
+
+#[test]
+fn an_end_that_is_not_announced_is_no_end() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    for (text, announced) in [("", false), ("", true), ("half", false), ("all", true)] {
+        let work = Dir::new();
+        let server = Server::new();
+        let port = server.port();
+        let args = ["--tls", "--tls-ca", &ca, "localhost", &port, "-r", "file"];
+        let remote = Remote::new(args).in_folder(work.path()).start();
+        let mut tls = scripted(&certificates, server.accept());
+        tls.write_all(text.as_bytes()).unwrap();
+        if announced {
+            tls.conn.send_close_notify();
+        }
+        tls.flush().unwrap();
+        tls.sock.shutdown(std::net::Shutdown::Write).unwrap();
+        let ended = remote.wait();
+        if text == "half" {
+            ended
+                .expect_failure(1, &["the end was not announced", "(0 bytes sent, 4 received)", "file.part"]);
+            assert_eq!(work.read("file.part"), b"half");
+        } else {
+            ended.expect_quiet_success();
+            assert_eq!(work.read("file"), text.as_bytes());
+        }
+        // A good end is announced, although nothing went out.
+        assert_eq!(tls.read(&mut [0; 1]).is_ok_and(|n| n == 0), text != "half", "{text} {announced}");
+    }
+}
+
+#[test]
+fn what_is_no_tls_is_told() {
+    let server = Server::new();
+    let remote = to(server.port(), &["--tls-insecure", "-Q"]).stdin("").start();
+    let mut stream = server.accept();
+    stream.write_all(b"220 mail.example ESMTP\r\n").unwrap();
+    remote.wait().expect_failure(1, &["TLS: what the peer speaks is no TLS"]);
+    let certificates = Certificates::new();
+    let listener = certificates.listener(&["-k"]);
+    let mut stream = client(listener.port());
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    listener.said("TLS: what the peer speaks is no TLS");
+    // An alert, and the end.
+    assert_eq!(read_all(&mut stream)[..2], [21, 3]);
+}
+
+#[test]
+fn a_handshake_has_an_end() {
+    let certificates = Certificates::new();
+    let server = Server::new();
+    let ended = to(server.port(), &["--tls-insecure", "-Q", "-T", "0.3"]).stdin("").run();
+    ended.expect_failure(1, &["TLS: timed out"]);
+    // One who says nothing holds nobody up.
+    let listener = certificates.listener(&["-k", "-m", "2"]);
+    let mut silent = client(listener.port());
+    listener.said("Connection received");
+    let ca = certificates.path("ca.pem");
+    to(listener.port(), &["--tls-ca", &ca]).stdin("hello").run().expect_quiet_success();
+    assert_eq!(listener.printed(5), b"hello");
+    listener.said("TLS: no handshake within 10 s");
+    assert_eq!(read_all(&mut silent), b"");
+}
+
+#[test]
+fn full_duplex_at_full_load() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let bytes = noise(30_000_000);
+    let dir = Dir::new();
+    let (there, back) = (dir.file("there", &bytes), dir.file("back", &bytes[1..]));
+    let listener = certificates.listener(&["-s", back.to_str().unwrap()]);
+    let ended =
+        to(listener.port(), &["--tls-ca", &ca, "-s", there.to_str().unwrap()]).run().expect_quiet_success();
+    assert!(ended.stdout == bytes[1..]);
+    let ended = listener.wait();
+    assert!(ended.code == 0 && ended.stdout == bytes, "{}", ended.stderr);
+}
+
+#[test]
+fn many_clients_at_once() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let dir = Dir::new();
+    let bytes = noise(300_000);
+    let file = dir.file("file", &bytes);
+    let listener = certificates.listener(&["-k", "-s", file.to_str().unwrap()]);
+    let port = listener.port();
+    let clients: Vec<Running> = (0..20).map(|_| to(port, &["--tls-ca", &ca]).stdin("").start()).collect();
+    for client in clients {
+        assert!(client.wait().expect_quiet_success().stdout == bytes);
+    }
+}
+
+#[test]
+fn over_unix_sockets() {
+    let dir = Dir::new();
+    let path = format!("unix:{}", dir.join("socket").display());
+    let listener = Remote::new(["-l", "--tls", &path]).start();
+    let args = command(&listener);
+    assert_eq!(args.last(), Some(&path));
+    Remote::new(args).stdin("hello").run().expect_quiet_success();
+    assert_eq!(listener.wait().stdout, b"hello");
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be() {
+    let certificates = Certificates::new();
+    let (key, server) = (certificates.path("server.key"), certificates.path("server.pem"));
+    let other = certificates.path("client.key");
+    let empty = certificates.dir.file("empty", b"");
+    let empty = empty.to_str().unwrap();
+    let table: [(&[&str], &str); 7] = [
+        (
+            &["-l", "--tls-cert", "/nothing/there"],
+            "read the key in /nothing/there: no such file or directory",
+        ),
+        (&["-l", "--tls-cert", &key], "holds no certificate (PEM)"),
+        (&["-l", "--tls-cert", empty], "read the key in"),
+        (&["-l", "--tls-cert", &server, "--tls-key", &other], "use the certificate: "),
+        (&["localhost", "--tls-ca", empty], "holds no certificate (PEM)"),
+        (&["localhost", "--tls-ca", "/nothing/there"], "no such file or directory"),
+        (&["localhost", "--tls-ca", "/"], "is a directory"),
+    ];
+    for (args, why) in table {
+        let args = [&["--tls", "-p", "1"], args].concat();
+        Remote::new(&args).run().expect_failure(1, &[why]);
+    }
+}
+
+/// Another program's TLS, in a shell: `PORT` and `DIR` stand for the port and the folder with the certificates, `FILE` for
+/// what it is to send; what it receives it prints.
+struct Peer {
+    program: &'static str,
+    /// Connects and sends, connects and receives, listens and receives, listens and sends; empty where it cannot do that
+    /// to the end.
+    ways: [&'static str; 4],
+    /// Whether it announces its end.
+    announces: bool,
+}
+
+const PEERS: [Peer; 4] = [
+    Peer {
+        program: "openssl",
+        ways: [
+            // Otherwise it goes before it has sent it all, and takes some of what it reads for commands.
+            "openssl s_client -quiet -no_ign_eof -verify_return_error -CAfile DIR/ca.pem -connect localhost:PORT < <(cat FILE; sleep 1)",
+            "openssl s_client -quiet -CAfile DIR/ca.pem -connect localhost:PORT < <(sleep 9)",
+            "openssl s_server -quiet -cert DIR/server.pem -key DIR/server.key -accept PORT -naccept 1 < <(sleep 9)",
+            "",
+        ],
+        announces: true,
+    },
+    Peer {
+        program: "openssl",
+        ways: [
+            "openssl s_client -tls1_2 -quiet -no_ign_eof -CAfile DIR/ca.pem -connect localhost:PORT < <(cat FILE; sleep 1)",
+            "openssl s_client -tls1_2 -quiet -CAfile DIR/ca.pem -connect localhost:PORT < <(sleep 9)",
+            "openssl s_server -tls1_2 -quiet -cert DIR/server.pem -key DIR/server.key -accept PORT -naccept 1 < <(sleep 9)",
+            "",
+        ],
+        announces: true,
+    },
+    Peer {
+        program: "ncat",
+        ways: [
+            "ncat --ssl-verify --ssl-trustfile DIR/ca.pem --send-only localhost PORT < FILE",
+            "ncat --ssl-verify --ssl-trustfile DIR/ca.pem --recv-only localhost PORT",
+            "ncat --ssl --ssl-cert DIR/server.pem --ssl-key DIR/server.key -l 127.0.0.1 PORT < /dev/null",
+            "ncat --ssl --ssl-cert DIR/server.pem --ssl-key DIR/server.key -l 127.0.0.1 PORT < FILE",
+        ],
+        announces: false,
+    },
+    Peer {
+        program: "socat",
+        ways: [
+            "socat -u OPEN:FILE OPENSSL:localhost:PORT,cafile=DIR/ca.pem",
+            "socat -u OPENSSL:localhost:PORT,cafile=DIR/ca.pem -",
+            "socat -u OPENSSL-LISTEN:PORT,cert=DIR/server.pem,key=DIR/server.key,verify=0 -",
+            "socat -U OPENSSL-LISTEN:PORT,cert=DIR/server.pem,key=DIR/server.key,verify=0 OPEN:FILE",
+        ],
+        announces: true,
+    },
+];
+
+#[test]
+fn other_programs_are_peers() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let folder = Path::new(&ca).parent().unwrap().to_str().unwrap().to_owned();
+    // Digits: openssl's programs take some letters for commands.
+    let bytes: Vec<u8> = noise(2_000_000).into_iter().map(|byte| b'0' + byte % 10).collect();
+    let file = certificates.dir.file("file", &bytes);
+    let file = file.to_str().unwrap();
+    for peer in PEERS.iter().filter(|peer| has(peer.program)) {
+        for (way, shell) in peer.ways.iter().enumerate().filter(|(_, shell)| !shell.is_empty()) {
+            let sends = matches!(way, 0 | 3);
+            let start = |port: &str| {
+                let shell = shell.replace("PORT", port).replace("DIR", &folder).replace("FILE", file);
+                let mut command = std::process::Command::new("bash");
+                command.args(["-c", &shell]).stdin(std::process::Stdio::null());
+                let into = std::fs::File::create(certificates.dir.join("theirs")).unwrap();
+                command.stdout(into).stderr(std::process::Stdio::null());
+                command.spawn().unwrap()
+            };
+            let flags: &[&str] = if sends { &["--recv-only"] } else { &["-s", file] };
+            let (mut child, ended) = if way < 2 {
+                let listener = certificates.listener(flags);
+                let child = start(&listener.port().to_string());
+                (child, listener.wait())
+            } else {
+                let port = { Server::new().port() };
+                let child = start(&port);
+                let flags = [flags, &["--tls-ca", &ca, "--retry", "30"]].concat();
+                let ended = to(&port, &flags).run();
+                (child, ended)
+            };
+            eventually(shell, || child.try_wait().unwrap());
+            let theirs = certificates.dir.read("theirs");
+            assert_eq!(ended.code, i32::from(sends && !peer.announces), "{shell}: {}", ended.stderr);
+            let got = if sends { &ended.stdout } else { &theirs };
+            assert!(*got == bytes, "{shell}: {} bytes", got.len());
+        }
+    }
+}
+
+#[test]
+fn curl_speaks_with_a_listener() {
+    if !has("curl") {
+        return;
+    }
+    let certificates = Certificates::new();
+    let mut listener = certificates.listening(&["--tls-alpn", "http/1.1"]).stdin_open().start();
+    listener.said("our key");
+    let url = format!("https://localhost:{}/", listener.port());
+    let ca = certificates.path("ca.pem");
+    let curl = thread::spawn(move || crate::bench::run("curl", &["-sS", "--http1.1", "--cacert", &ca, &url]));
+    listener.said("http/1.1");
+    listener.type_in(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(curl.join().unwrap().as_deref(), Ok("hello"));
+    listener.close_stdin();
+    let ended = listener.wait();
+    assert!(ended.stdout.starts_with(b"GET / HTTP/1.1\r\n"), "{ended:?}");
+}
