@@ -2,6 +2,7 @@
 
 mod bench;
 
+mod access; // --allow, --deny, --max-per-ip
 mod cli; // what is refused, and help
 mod connect; // names, addresses, Happy Eyeballs, time limits
 mod datagram; // UDP: sizes, peers, queries, files, groups

@@ -148,6 +148,18 @@ pub struct Args {
     #[arg(long)]
     pub one_by_one: bool,
 
+    /// Let in only clients of these addresses, networks (10.0.0.0/8) or names, or of those in @FILE (any: all)
+    #[arg(long, value_name = "WHO", value_delimiter = ',')]
+    pub allow: Vec<String>,
+
+    /// Let in none of these
+    #[arg(long, value_name = "WHO", value_delimiter = ',')]
+    pub deny: Vec<String>,
+
+    /// Let in at most N clients of an address at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_per_ip: Option<u32>,
+
     /// Only look which ports are open, and send nothing over TCP
     #[arg(short)]
     pub z: bool,

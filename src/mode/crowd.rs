@@ -18,7 +18,7 @@ use super::{
 use crate::{
     endpoint::{Input, Output, Peer, Shared, Standard, Table},
     event::{Event, Reactor, Slots, Token},
-    net::{Accepted, Address, Arrival, Listener, listener::is_exhausted},
+    net::{Accepted, Address, Arrival, Listener, access::site, listener::is_exhausted},
     plan::{self, Incoming, Listen, Outgoing},
     pump::Source,
     report::{self, Report},
@@ -38,6 +38,7 @@ pub fn run(
         reactor.watch(LISTENER, socket)?;
     }
     let most = plan.keep_open.unwrap_or(usize::MAX);
+    let per_site = plan.access.per_site;
     let plan = &plan.session;
     let table = table(plan, &reactor)?;
     let source = table.as_ref().map_or(Source::File, |(_, source)| *source);
@@ -45,6 +46,7 @@ pub fn run(
     let crowd = Crowd {
         plan,
         most,
+        per_site,
         listener,
         security,
         reactor,
@@ -84,6 +86,8 @@ fn table(plan: &plan::Session, reactor: &Reactor) -> Result<Option<(Table, Sourc
 struct Crowd<'a> {
     plan: &'a plan::Session,
     most: usize,
+    /// Clients of one address at once.
+    per_site: Option<usize>,
     listener: Listener,
     security: Option<Security>,
     reactor: Reactor,
@@ -160,7 +164,12 @@ impl Crowd<'_> {
             let known =
                 |address: &Address| clients.items().any(|client| client.session.peer_address() == address);
             match self.listener.accept(&known) {
+                Ok(Some(Arrival::Peer(accepted))) if self.has_too_many(&accepted.peer) => {
+                    let peer = shown(&accepted.peer);
+                    self.report.verbose(format!("Connection from {peer} refused: it has too many"));
+                }
                 Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
+                Ok(Some(Arrival::Refused(peer))) => self.report.verbose(listen::refused(&peer)),
                 Ok(Some(Arrival::Datagram { peer, bytes })) => self.deliver(&peer, bytes),
                 Ok(Some(Arrival::Unreachable { peer, error })) => {
                     self.report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
@@ -235,6 +244,18 @@ impl Crowd<'_> {
             self.paused = true;
             self.reactor.wake_at(LISTENER, Some(Instant::now() + PAUSE));
         }
+    }
+
+    /// Whether as many clients of this address as may are there.
+    fn has_too_many(&self, peer: &Address) -> bool {
+        let site = |address: &Address| match address {
+            Address::Inet(inet) => Some(site(inet.ip())),
+            Address::Unix(_) => None,
+        };
+        let Some(most) = self.per_site else { return false };
+        let clients = self.clients.items().map(|client| client.session.peer_address());
+        let present = clients.chain(self.arriving.values().map(|arriving| &arriving.names.peer));
+        present.filter(|address| site(address) == site(peer)).count() >= most
     }
 
     fn is_full(&self) -> bool {

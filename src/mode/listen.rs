@@ -12,7 +12,10 @@ use super::{
 use crate::{
     endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
     event::{Event, Reactor, Token},
-    net::{Accepted, Address, Arrival, Hears, Listener, Transport},
+    net::{
+        Accepted, Access, Address, Arrival, Family, Hears, Listener, Transport,
+        access::{Network, Rule},
+    },
     plan::{self, Bind, Listen},
     report::{self, Report},
     sys,
@@ -30,8 +33,10 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
             connect::look_up(host, *port, &plan.recipe, &mut reactor, limit)?
         }
     };
+    let access = access(plan, &mut reactor)?;
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.recipe.clone(), &addresses, plan.keep_open.is_some())?;
+    listener.restrict(access);
     announce(&listener, random, report);
     let security = match &plan.tls {
         Some(tls) => Some(Security::server(tls, &listener, report)?),
@@ -63,6 +68,35 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
     let sends = !matches!(local.input, Input::Nothing);
     let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
     session::run(&mut reactor, SESSION, &mut session, &mut local, report)
+}
+
+/// Who is let in, names looked up.
+fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
+    let mut networks = |rules: &[Rule]| -> Result<Vec<Network>> {
+        let mut networks = Vec::new();
+        for rule in rules {
+            match rule {
+                Rule::Any => networks.extend([Family::V4, Family::V6].map(Network::all)),
+                Rule::Network(network) => networks.push(*network),
+                Rule::Name(name) => {
+                    let limit = plan.session.idle.map(|idle| Instant::now() + idle);
+                    for address in connect::look_up(name, 0, &plan.recipe, reactor, limit)? {
+                        if let Address::Inet(inet) = address {
+                            networks.push(Network::of(inet.ip()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(networks)
+    };
+    let allow = plan.access.allow.as_deref().map(&mut networks).transpose()?;
+    Ok(Access { allow, deny: networks(&plan.access.deny)? })
+}
+
+/// What is said of a client that is not let in.
+pub fn refused(peer: &Address) -> String {
+    format!("Connection from {} refused: it is not allowed", shown(peer))
 }
 
 /// Who is at the other end where nobody is accepted: a group, or, for UNIX datagrams, whoever is first.
@@ -117,6 +151,10 @@ fn accept(
             Some(Arrival::Peer(accepted)) => {
                 reactor.wake_at(LISTENER, None);
                 return Ok(accepted);
+            }
+            Some(Arrival::Refused(peer)) => {
+                report.verbose(refused(&peer));
+                reactor.again(LISTENER);
             }
             Some(Arrival::Unreachable { peer, error }) => {
                 report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use socket2::SockAddr;
 
 use super::{
-    Address, Family, Recipe, Transport,
+    Access, Address, Family, Recipe, Transport,
     address::{SocketFile, canonical},
 };
 use crate::sys::{self, Descriptor};
@@ -16,6 +16,7 @@ use crate::sys::{self, Descriptor};
 pub struct Listener {
     sockets: Vec<Descriptor>,
     recipe: Recipe,
+    access: Access,
     file: Option<SocketFile>,
     /// Whether there will be more peers than one.
     many: bool,
@@ -35,6 +36,8 @@ pub enum Arrival {
         bytes: Vec<u8>,
     },
     Peer(Accepted),
+    /// A peer that is not let in.
+    Refused(Address),
     /// A peer that cannot be answered, and why: what it sent is dropped.
     Unreachable {
         peer: Address,
@@ -110,6 +113,7 @@ impl Listener {
                     return Ok(Self {
                         sockets,
                         recipe,
+                        access: Access::default(),
                         file,
                         many,
                         strays: VecDeque::new(),
@@ -118,6 +122,18 @@ impl Listener {
                     });
                 }
             }
+        }
+    }
+
+    /// Lets in only these from now on.
+    pub fn restrict(&mut self, access: Access) {
+        self.access = access;
+    }
+
+    fn admits(&self, peer: &Address) -> bool {
+        match peer {
+            Address::Inet(inet) => self.access.admits(inet.ip()),
+            Address::Unix(_) => true,
         }
     }
 
@@ -159,6 +175,9 @@ impl Listener {
                         // It does not fail for a socket that is there; one that is not is no client.
                         let Ok(local) = local_address(&socket) else { continue };
                         let peer = Address::from(&peer);
+                        if !self.admits(&peer) {
+                            return Ok(Some(Arrival::Refused(peer)));
+                        }
                         let inbox = VecDeque::new();
                         return Ok(Some(Arrival::Peer(Accepted {
                             socket,
@@ -185,6 +204,9 @@ impl Listener {
         let Some(stray) = self.strays.pop_front() else { return Ok(None) };
         self.held -= stray.bytes.len();
         let peer = Address::Inet(canonical(stray.from));
+        if !self.admits(&peer) {
+            return Ok(Some(Arrival::Refused(peer)));
+        }
         if known(&peer) {
             return Ok(Some(Arrival::Datagram { peer, bytes: stray.bytes }));
         }

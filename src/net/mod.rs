@@ -1,5 +1,6 @@
 //! How the program gets a socket.
 
+pub mod access;
 pub mod address;
 pub mod interface;
 pub mod listener;
@@ -9,6 +10,7 @@ pub mod recipe;
 pub mod resolve;
 
 pub use self::{
+    access::Access,
     address::{Address, Family, Location, Transport},
     listener::{Accepted, Arrival, Hears, Listener},
     race::Race,

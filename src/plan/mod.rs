@@ -1,5 +1,6 @@
 //! What was meant: every default, conflict and unit of the command line, settled once.
 
+pub mod access;
 mod place;
 pub mod practice;
 mod refusal;
@@ -15,7 +16,7 @@ use std::{
 
 use anyhow::Result;
 
-use self::{place::Place, tls::Tls};
+use self::{access::Access, place::Place, tls::Tls};
 use crate::{
     cli::Args,
     net::{
@@ -67,6 +68,7 @@ pub struct Listen {
     pub recipe: Recipe,
     /// How many clients at once; `None` is one client and no more.
     pub keep_open: Option<usize>,
+    pub access: Access,
     pub tls: Option<Tls>,
     pub session: Session,
 }
@@ -189,7 +191,14 @@ impl Plan {
                 (true, true, _) => Some(1),
                 (true, false, most) => Some(most.map_or(usize::MAX, |most| most as usize)),
             };
-            return Ok(Self::Listen(Listen { at, recipe, keep_open, tls, session }));
+            return Ok(Self::Listen(Listen {
+                at,
+                recipe,
+                keep_open,
+                access: Access::new(&args)?,
+                tls,
+                session,
+            }));
         }
         let to = target(&place)?;
         let retry = args.retry.unwrap_or(0);

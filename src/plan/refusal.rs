@@ -12,6 +12,7 @@ use crate::{
 pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
     let datagram = place.transport == Transport::Datagram;
     let received = args.receive.is_some();
+    let restricted = !args.allow.is_empty() || !args.deny.is_empty() || args.max_per_ip.is_some();
     let verified = args.tls_ca.is_some() || !args.tls_pin.is_empty();
     let table = [
         (args.ip4 && args.ip6, "-4 and -6 exclude each other"),
@@ -55,6 +56,9 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
             args.listen && datagram && args.keep_open && place.unix.is_some(),
             "-k with -u is for UDP, not for UNIX datagrams",
         ),
+        (restricted && !args.listen, "--allow, --deny and --max-per-ip need -l"),
+        (restricted && args.join.is_some(), "--allow and --deny are for clients: a group has none"),
+        (args.max_per_ip.is_some() && !args.keep_open, "--max-per-ip needs -k"),
         (args.tls && datagram, "--tls is for streams: leave out -u"),
         (args.tls && args.z, "-z sends nothing: leave out --tls"),
         (args.tls_key.is_some() && args.tls_cert.is_none(), "--tls-key needs --tls-cert"),
@@ -109,6 +113,9 @@ pub(super) fn misfits(args: &Args, place: &Place) -> Result<()> {
         (unix, args.ttl.is_some(), "-M"),
         (unix, args.broadcast, "--broadcast"),
         (unix, args.join.is_some(), "--join"),
+        (unix, !args.allow.is_empty(), "--allow"),
+        (unix, !args.deny.is_empty(), "--deny"),
+        (unix, args.max_per_ip.is_some(), "--max-per-ip"),
         (no_tcp, args.nodelay, "--nodelay"),
         (no_tcp, args.keepalive.is_some(), "--keepalive"),
         (no_tcp, args.congestion.is_some(), "--congestion"),

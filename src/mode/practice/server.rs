@@ -147,7 +147,9 @@ impl Server<'_> {
             };
             let (mut socket, peer) = match listener.accept(&|_| false) {
                 Ok(Some(Arrival::Peer(accepted))) => (accepted.socket, accepted.peer),
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Unreachable { .. })) => continue,
+                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {
+                    continue;
+                }
                 Ok(None) => return,
                 Err(error) => {
                     self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));

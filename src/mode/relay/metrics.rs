@@ -53,7 +53,9 @@ impl Metrics {
             }
             let mut socket = match self.listener.accept(&|_| false) {
                 Ok(Some(Arrival::Peer(accepted))) => accepted.socket,
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Unreachable { .. })) => continue,
+                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {
+                    continue;
+                }
                 Ok(None) => return,
                 Err(_) => return reactor.wake_at(self.token, Some(now + PAUSE)),
             };

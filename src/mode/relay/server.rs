@@ -186,7 +186,7 @@ impl Server<'_> {
             let Some(listener) = self.listener.as_mut().filter(|_| !self.paused) else { return };
             match listener.accept(&|_| false) {
                 Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Unreachable { .. })) => {}
+                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {}
                 Ok(None) => return,
                 Err(error) => {
                     self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));

@@ -1,0 +1,199 @@
+//! Who may come: `--allow` and `--deny`.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use anyhow::{Result, bail};
+
+use super::Family;
+
+/// Networks whose clients are let in, and those whose clients are not.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// `None` is everybody.
+    pub allow: Option<Vec<Network>>,
+    pub deny: Vec<Network>,
+}
+
+impl Access {
+    /// Whether a client with this address is let in: it is one of those allowed, if any are named, and none of those
+    /// denied.
+    pub fn admits(&self, ip: IpAddr) -> bool {
+        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(ip));
+        self.allow.as_deref().is_none_or(within) && !within(&self.deny)
+    }
+}
+
+/// All addresses that begin alike (RFC 4632; RFC 4291 section 2.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Network {
+    ip: IpAddr,
+    /// How many bits it is that are alike.
+    bits: u32,
+}
+
+impl Network {
+    /// All addresses of a family.
+    pub fn all(family: Family) -> Self {
+        Self { ip: family.any(), bits: 0 }
+    }
+
+    /// One address.
+    pub fn of(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        Self { ip, bits: width(ip) }
+    }
+
+    /// Whether an address is one of them. A v4-mapped one is the IPv4 address that it stands for.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let free = width(self.ip) - self.bits;
+        let alike = |one: u128, other: u128| (one ^ other).checked_shr(free).unwrap_or(0) == 0;
+        ip.is_ipv4() == self.ip.is_ipv4() && alike(number(ip), number(self.ip))
+    }
+}
+
+/// A rule as it is written: a network, or a name that has to be looked up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rule {
+    Any,
+    Name(String),
+    Network(Network),
+}
+
+impl Rule {
+    /// Reads `any`, an address, `ADDRESS/BITS`, or a name.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "any" {
+            return Ok(Self::Any);
+        }
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let ip = address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        Ok(match (ip, bits) {
+            (Ok(ip), None) => Self::Network(Network::of(ip)),
+            (Ok(ip), Some(bits)) => match (ip.to_canonical(), bits.parse::<u32>()) {
+                // What a dual-stack socket sees of IPv4 (RFC 4291, section 2.5.5.2).
+                (v4 @ IpAddr::V4(_), Ok(bits @ 96..=128)) if ip.is_ipv6() => {
+                    Self::Network(Network { ip: v4, bits: bits - 96 })
+                }
+                (_, Ok(bits)) if bits <= width(ip) => Self::Network(Network { ip, bits }),
+                _ => bail!("'{text}': {} has {} bits", address, width(ip)),
+            },
+            (Err(_), None) if !text.is_empty() => Self::Name(text.to_owned()),
+            (Err(_), _) => bail!("'{text}' is no address, network or name"),
+        })
+    }
+}
+
+/// What clients of one site have in common: the address, for IPv6 its first 64 bits (RFC 4291, section 2.5.4), since a
+/// site can choose the rest.
+pub fn site(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+fn width(ip: IpAddr) -> u32 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        match Rule::parse(text).unwrap() {
+            Rule::Network(network) => network,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let table = [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            // Bits behind the network's own do not matter.
+            ("10.1.2.3/8", "10.9.9.9", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("10.0.0.1/32", "::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.9.9.9", true),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "192.0.2.1", false),
+            ("fe80::/10", "febf::1", true),
+            ("fe80::/10", "fec0::1", false),
+            ("[2001:db8::]/32", "2001:db8:ffff::1", true),
+        ];
+        for (text, ip, within) in table {
+            assert_eq!(network(text).contains(ip.parse().unwrap()), within, "{ip} in {text}");
+        }
+    }
+
+    #[test]
+    fn rules() {
+        assert_eq!(Rule::parse("any").unwrap(), Rule::Any);
+        assert_eq!(Rule::parse("example.org").unwrap(), Rule::Name("example.org".into()));
+        for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/x", "example.org/8"] {
+            assert!(Rule::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_let_in() {
+        let (own, one): (IpAddr, IpAddr) = ("10.0.0.5".parse().unwrap(), "10.0.0.6".parse().unwrap());
+        let (ten, five) = (network("10.0.0.0/8"), network("10.0.0.5"));
+        let table = [
+            (None, vec![], (true, true)),
+            (Some(vec![ten]), vec![], (true, true)),
+            (Some(vec![five]), vec![], (true, false)),
+            (None, vec![five], (false, true)),
+            (Some(vec![ten]), vec![five], (false, true)),
+            (Some(vec![]), vec![], (false, false)),
+        ];
+        for (allow, deny, (first, second)) in table {
+            let access = Access { allow, deny };
+            assert_eq!((access.admits(own), access.admits(one)), (first, second), "{access:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_has_a_network_of_its_own() {
+        let table = [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ];
+        for (ip, common) in table {
+            assert_eq!(site(ip.parse().unwrap()).to_string(), common);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_rule_or_refused(text in ".*") {
+            let _ = Rule::parse(&text);
+        }
+
+        #[test]
+        fn an_address_is_in_all_of_its_networks(ip: IpAddr, bits in 0_u32..=128) {
+            let bits = bits.min(width(ip));
+            let within = network(&format!("{ip}/{bits}")).contains(ip);
+            // A v4-mapped network and an address of IPv4 have nothing in common but their sense.
+            prop_assert!(within || ip.to_canonical() != ip);
+        }
+    }
+}
