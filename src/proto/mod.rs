@@ -3,4 +3,5 @@
 
 pub mod hexdump;
 pub mod practice;
+pub mod proxy;
 pub mod relay;

@@ -1,0 +1,93 @@
+//! HTTP CONNECT (RFC 9110 section 9.3.6, RFC 9112 for the lines), with Basic authentication (RFC 7617).
+
+use std::net::IpAddr;
+
+use data_encoding::BASE64;
+
+use super::{Host, Login, Next, Protocol, Refusal};
+
+/// Asks for a connection.
+pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
+    let authority = match host {
+        Host::Ip(IpAddr::V4(ip)) => format!("{ip}:{port}"),
+        Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        Host::Name(name) => format!("{name}:{port}"),
+    };
+    let mut text = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
+    if let Some(Login { user, password }) = login {
+        let encoded = BASE64.encode(&[user.as_bytes(), b":", password].concat());
+        text += &format!("Proxy-Authorization: Basic {encoded}\r\n");
+    }
+    text += "\r\n";
+    text.into_bytes()
+}
+
+/// The reply, as far as it has come.
+#[derive(Clone)]
+pub struct Reply {
+    /// Whether a user and a password were sent.
+    given: bool,
+    part: Part,
+    line: Vec<u8>,
+    taken: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    /// What is said behind the status line does not matter, only its end. `last` if no other reply follows.
+    Fields {
+        last: bool,
+    },
+    Status,
+}
+
+impl Reply {
+    /// Nothing has come.
+    pub fn new(given: bool) -> Self {
+        Self { given, part: Part::Status, line: Vec::new(), taken: 0 }
+    }
+
+    /// The next byte.
+    pub fn take(&mut self, byte: u8) -> Result<Next, Refusal> {
+        self.taken += 1;
+        if self.taken > LONGEST {
+            return Err(Refusal::Long);
+        }
+        if byte != b'\n' {
+            self.line.push(byte);
+            // Who speaks another protocol may never end a line.
+            let start = self.line.len().min(NAME.len());
+            let foreign = matches!(self.part, Part::Status) && self.line[..start] != NAME[..start];
+            return if foreign { Err(Refusal::Foreign(Protocol::Connect)) } else { Ok(Next::More) };
+        }
+        let mut line = std::mem::take(&mut self.line);
+        // RFC 9112 section 2.2: a line feed alone may be taken for the end of a line.
+        line.pop_if(|last| *last == b'\r');
+        self.part = match self.part {
+            Part::Fields { last: true } if line.is_empty() => return Ok(Next::Open),
+            Part::Fields { last: false } if line.is_empty() => Part::Status,
+            Part::Fields { last } => Part::Fields { last },
+            Part::Status => match status(&line) {
+                Some(100..=199) => Part::Fields { last: false },
+                Some(200..=299) => Part::Fields { last: true },
+                Some(407) => return Err(Refusal::Login { given: self.given, line }),
+                Some(_) => return Err(Refusal::Http(line)),
+                None => return Err(Refusal::Foreign(Protocol::Connect)),
+            },
+        };
+        Ok(Next::More)
+    }
+}
+
+/// The code of a status line (RFC 9112 section 4).
+fn status(line: &[u8]) -> Option<u16> {
+    let mut words = line.strip_prefix(NAME)?.split(|byte| *byte == b' ');
+    let (_version, code) = (words.next()?, words.next()?);
+    let digits = code.len() == 3 && code.iter().all(u8::is_ascii_digit);
+    digits.then(|| code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
+}
+
+const NAME: &[u8] = b"HTTP/";
+
+/// Bytes of all that comes before the connection is open.
+pub const LONGEST: usize = 64 << 10;
