@@ -248,10 +248,7 @@ impl Crowd<'_> {
 
     /// Whether as many clients of this address as may are there.
     fn has_too_many(&self, peer: &Address) -> bool {
-        let site = |address: &Address| match address {
-            Address::Inet(inet) => Some(site(inet.ip())),
-            Address::Unix(_) => None,
-        };
+        let site = |address: &Address| address.ip().map(site);
         let Some(most) = self.per_site else { return false };
         let clients = self.clients.items().map(|client| client.session.peer_address());
         let present = clients.chain(self.arriving.values().map(|arriving| &arriving.names.peer));

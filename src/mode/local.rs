@@ -127,7 +127,7 @@ pub fn ending(plan: &plan::Session, source: Source) -> Ending {
 /// How the bytes from the peer to us are to be treated.
 pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> Result<Shape> {
     let largest = match address {
-        Address::Inet(_) => 1 << 16,
+        Address::Inet(_) | Address::Name { .. } => 1 << 16,
         // unix(7): as large as the sender's buffer allows, which is 208 KiB by default.
         Address::Unix(_) => 1 << 19,
     };

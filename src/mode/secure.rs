@@ -188,7 +188,7 @@ fn make(listener: &Listener, report: &Report) -> Result<Identity> {
             let host = address.host();
             (vec![inet.ip().to_string()], format!("{host} {}", inet.port()))
         }
-        Address::Unix(path) => (Vec::new(), format!("unix:{}", path.display())),
+        Address::Name { .. } | Address::Unix(_) => (Vec::new(), format!("unix:{}", address.host())),
     };
     names.push("localhost".into());
     let identity = Identity::make(names)?;

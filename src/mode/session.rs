@@ -253,9 +253,10 @@ impl Session {
 
     fn unacknowledged(&self) -> u64 {
         match (&self.peer, &self.names.peer) {
-            (Peer::Stream(stream), Address::Inet(_)) => sys::unacknowledged(stream.socket()),
+            (_, Address::Unix(_)) => 0,
+            (Peer::Stream(stream), _) => sys::unacknowledged(stream.socket()),
             // That the end has arrived matters to nobody but the peer.
-            (Peer::Tls(tls), Address::Inet(_)) => {
+            (Peer::Tls(tls), _) => {
                 sys::unacknowledged(tls.below().socket()).saturating_sub(tls.farewell())
             }
             _ => 0,

@@ -64,6 +64,11 @@ impl fmt::Display for Family {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Address {
     Inet(SocketAddr),
+    /// What a proxy has looked up, or will: nothing that we could connect to.
+    Name {
+        host: String,
+        port: u16,
+    },
     /// A path, or `@name` in the abstract name space (unix(7)); empty for a socket without a name.
     Unix(PathBuf),
 }
@@ -73,7 +78,15 @@ impl Address {
     pub fn family(&self) -> Option<Family> {
         match self {
             Self::Inet(address) => Some(Family::of(address.ip())),
-            Self::Unix(_) => None,
+            Self::Name { .. } | Self::Unix(_) => None,
+        }
+    }
+
+    /// The IP address, if it is one that is known.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip()),
+            Self::Name { .. } | Self::Unix(_) => None,
         }
     }
 
@@ -85,31 +98,35 @@ impl Address {
                 format!("{}%{scope}", v6.ip())
             }
             Self::Inet(address) => address.ip().to_canonical().to_string(),
+            Self::Name { host, .. } => host.clone(),
             Self::Unix(path) if path.as_os_str().is_empty() => "a nameless socket".to_owned(),
             Self::Unix(path) => path.display().to_string(),
         }
     }
 
-    /// The port, if it is IP.
+    /// The port, if it has one.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Inet(address) => Some(address.port()),
+            Self::Name { port, .. } => Some(*port),
             Self::Unix(_) => None,
         }
     }
 
-    /// The socket domain (socket(2)).
+    /// The socket domain (socket(2)); of a name, AF_UNSPEC, for which there is no socket.
     pub fn domain(&self) -> Domain {
         match self {
             Self::Inet(address) => Domain::for_address(*address),
+            Self::Name { .. } => Domain::from(0),
             Self::Unix(_) => Domain::UNIX,
         }
     }
 
-    /// As the system calls take it. Fails for a UNIX path that is too long.
+    /// As the system calls take it. Fails for a name, and for a UNIX path that is too long.
     pub fn to_sockaddr(&self) -> io::Result<SockAddr> {
         match self {
             Self::Inet(address) => Ok((*address).into()),
+            Self::Name { .. } => Err(io::ErrorKind::Unsupported.into()),
             Self::Unix(path) => match path.to_str().and_then(|path| path.strip_prefix('@')) {
                 Some(name) => SockAddr::unix(format!("\0{name}")),
                 None => SockAddr::unix(path),

@@ -131,10 +131,7 @@ impl Listener {
     }
 
     fn admits(&self, peer: &Address) -> bool {
-        match peer {
-            Address::Inet(inet) => self.access.admits(inet.ip()),
-            Address::Unix(_) => true,
-        }
+        peer.ip().is_none_or(|ip| self.access.admits(ip))
     }
 
     /// The sockets, to be watched.

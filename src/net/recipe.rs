@@ -125,7 +125,7 @@ impl Recipe {
             Address::Inet(inet) if self.transport == Transport::Datagram => {
                 inet.ip().is_multicast() || (self.options.broadcast && inet.is_ipv4())
             }
-            Address::Inet(_) | Address::Unix(_) => false,
+            Address::Inet(_) | Address::Name { .. } | Address::Unix(_) => false,
         }
     }
 

@@ -33,7 +33,7 @@ fn tell(report: &Report, event: &'static str, name: Option<&str>, peer: &Address
     if report.verbose > 0 {
         let place = || match peer {
             Address::Inet(inet) => inet.to_string(),
-            Address::Unix(_) => peer.to_string(),
+            Address::Name { .. } | Address::Unix(_) => peer.to_string(),
         };
         let line = match why {
             None => format!("+{} {}", name.unwrap_or_default(), place()),

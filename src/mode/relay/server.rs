@@ -201,7 +201,7 @@ impl Server<'_> {
     fn admit(&mut self, mut accepted: Accepted) {
         let ip = match &accepted.peer {
             Address::Inet(inet) => inet.ip(),
-            Address::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Address::Name { .. } | Address::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         let id = match self.router.admit(ip, self.now) {
             Admission::Joined(id) => id,
