@@ -10,7 +10,7 @@
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
 //! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`names`], [`Entry`], [`has_room`], [`wait_to_read`],
 //!   [`wait_to_write`]: files and devices;
-//! * [`LineMode`], [`Keys`], [`width`]: the terminal's line editing, taken over and given back;
+//! * [`LineMode`], [`Hidden`], [`Keys`], [`width`]: the terminal's line editing and echo, taken over and given back;
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`]: signals and limits;
 //! * [`reason`], [`same`], and the predicates that tell one error from another.
 //!

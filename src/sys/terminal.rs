@@ -68,6 +68,39 @@ impl Drop for LineMode {
     }
 }
 
+/// The terminal without echo, for a secret; what was typed before is thrown away. Gives the echo back when dropped.
+#[derive(Debug)]
+pub struct Hidden {
+    terminal: OwnedFd,
+    saved: Termios,
+}
+
+impl Hidden {
+    /// Stops the echo. Only the foreground job may (`SIGTTOU`, termios(3)).
+    pub fn take(terminal: impl AsFd) -> io::Result<Self> {
+        let terminal = terminal.as_fd().try_clone_to_owned()?;
+        if !is_foreground(&terminal) {
+            return Err(io::Error::other("not in the foreground"));
+        }
+        let saved = rustix::termios::tcgetattr(&terminal)?;
+        let mut ours = saved.clone();
+        ours.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is all that is shown.
+        ours.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHONL);
+        rustix::termios::tcsetattr(&terminal, OptionalActions::Flush, &ours)?;
+        Ok(Self { terminal, saved })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if is_foreground(&self.terminal) {
+            // A terminal that hung up has no mode to restore.
+            let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.saved);
+        }
+    }
+}
+
 /// Columns of a terminal; 80 where it does not know.
 pub fn width(terminal: impl AsFd) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).map_or(0, |size| size.ws_col.into());

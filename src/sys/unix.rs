@@ -78,6 +78,20 @@ impl Descriptor {
         Some(told.and_then(|error| error.ok().flatten()).unwrap_or(io::ErrorKind::BrokenPipe.into()))
     }
 
+    /// Reads from a socket what the next read will bring once more (recv(2), MSG_PEEK).
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        retry(|| {
+            rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT | RecvFlags::PEEK).map(|(n, _)| n)
+        })
+    }
+
+    /// Our controlling terminal, whatever the standard streams are (tty(4)).
+    pub fn terminal() -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
+        Ok(Self { fd, kind: Kind::Terminal, nonblocking: true })
+    }
+
     /// A second handle on a file that may make us wait: only to learn of a hang-up.
     pub fn lookout(file: &File) -> io::Result<Self> {
         let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Fifo;
