@@ -130,6 +130,7 @@ fn modes_do_not_import_each_other_but_for_what_they_share() {
         "succeeded",
         "Interrupted",
         "connect",
+        "proxy",
         "listen",
         "crowd",
         // The parts of the relay.

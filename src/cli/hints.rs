@@ -51,6 +51,7 @@ fn of_nc(name: &str) -> Option<&'static str> {
         "--ssl-verify" => "it is what --tls does; ncat's --ssl-trustfile is --tls-ca here",
         "--ssl-trustfile" => "ncat's --ssl-trustfile is --tls-ca here",
         "--ssl-servername" => "ncat's --ssl-servername is --tls-name here",
+        "--proxy-auth" => "the user is -P here, and the password is no argument",
         "--idle" => "ncat's -i is -w here",
         _ => return None,
     })

@@ -7,7 +7,7 @@ mod units;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, Parser, ValueEnum};
 
 pub use self::{
     hints::one_line,
@@ -228,6 +228,22 @@ pub struct Args {
     #[arg(long)]
     pub tls_insecure: bool,
 
+    /// Connect through this proxy, which looks up HOST (default port: 1080; 3128 with -X connect)
+    #[arg(short = 'x', long, value_name = "ADDR[:PORT]")]
+    pub proxy: Option<String>,
+
+    /// What the proxy speaks: SOCKS 4 (4a for a name), SOCKS 5 (the default), or HTTP CONNECT
+    #[arg(short = 'X', long, value_name = "4|5|connect", hide_possible_values = true)]
+    pub proxy_type: Option<ProxyType>,
+
+    /// User for the proxy; the password is REMOTE_PROXY_PASSWORD in the environment, or asked for at the terminal
+    #[arg(short = 'P', long, value_name = "USER")]
+    pub proxy_user: Option<String>,
+
+    /// Take the password for the proxy from the first line of FILE
+    #[arg(long, value_name = "FILE")]
+    pub proxy_password_file: Option<PathBuf>,
+
     /// Write what goes over the wire to FILE as a hex dump (-: stderr)
     #[arg(short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -295,6 +311,17 @@ pub struct Args {
     /// Use Multipath TCP where both sides have it
     #[arg(long)]
     pub mptcp: bool,
+}
+
+/// What a proxy speaks; ncat's names are understood too.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ProxyType {
+    #[value(alias = "http")]
+    Connect,
+    #[value(name = "4", alias = "socks4")]
+    Socks4,
+    #[value(name = "5", alias = "socks5")]
+    Socks5,
 }
 
 fn retries(text: &str) -> Result<u64, String> {

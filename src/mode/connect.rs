@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::{
     heed, local,
+    proxy::Errand,
     secure::{Security, secure},
     session::{self, Names},
     succeeded,
@@ -64,13 +65,21 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     session::run(&mut reactor, SESSION, &mut session, &mut local, report)
 }
 
-/// Connects, and tries again as often as the plan says.
+/// Connects, through the proxy if there is one, and tries again as often as the plan says.
 pub fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result<(Descriptor, Address)> {
+    let errand = match &plan.proxy {
+        Some(proxy) => Some(Errand::prepare(&plan.to, proxy, reactor)?),
+        None => None,
+    };
     let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
     let mut left = plan.retry;
     loop {
         let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
-        let error = match reach(&plan.to, &plan.recipe, reactor, limit, report) {
+        let reached = match &errand {
+            Some(errand) => errand.run(&plan.recipe, reactor, limit, report),
+            None => reach(&plan.to, &plan.recipe, reactor, limit, report),
+        };
+        let error = match reached {
             Ok(reached) => return Ok(reached),
             Err(error) if error.is::<super::Interrupted>() => return Err(error),
             Err(error) => error,

@@ -5,6 +5,7 @@ mod crowd;
 mod listen;
 mod local;
 mod practice;
+mod proxy;
 mod relay;
 mod scan;
 mod secure;

@@ -256,9 +256,7 @@ impl Session {
             (_, Address::Unix(_)) => 0,
             (Peer::Stream(stream), _) => sys::unacknowledged(stream.socket()),
             // That the end has arrived matters to nobody but the peer.
-            (Peer::Tls(tls), _) => {
-                sys::unacknowledged(tls.below().socket()).saturating_sub(tls.farewell())
-            }
+            (Peer::Tls(tls), _) => sys::unacknowledged(tls.below().socket()).saturating_sub(tls.farewell()),
             _ => 0,
         }
     }

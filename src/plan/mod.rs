@@ -3,6 +3,7 @@
 pub mod access;
 mod place;
 pub mod practice;
+mod proxy;
 mod refusal;
 pub mod relay;
 pub mod tls;
@@ -15,6 +16,8 @@ use std::{
 };
 
 use anyhow::Result;
+
+pub use self::proxy::Proxy;
 
 use self::{access::Access, place::Place, tls::Tls};
 use crate::{
@@ -52,6 +55,8 @@ pub enum Plan {
 #[derive(Debug)]
 pub struct Connect {
     pub to: Target,
+    /// Who connects to it in our place.
+    pub proxy: Option<Proxy>,
     pub recipe: Recipe,
     /// `-T`.
     pub timeout: Option<Duration>,
@@ -161,6 +166,20 @@ impl Target {
     pub fn is_name(&self) -> bool {
         matches!(self, Self::Host { host, .. } if literal(host).is_none())
     }
+
+    /// What is known of where it is, without a look-up.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Host { host, port, .. } => match literal(host) {
+                Some(mut address) => {
+                    address.set_port(*port);
+                    Address::Inet(address)
+                }
+                None => Address::Name { host: host.clone(), port: *port },
+            },
+            Self::Unix(path) => Address::Unix(path.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Target {
@@ -201,8 +220,9 @@ impl Plan {
             }));
         }
         let to = target(&place)?;
+        let proxy = Proxy::settle(&args, &to, recipe.only)?;
         let retry = args.retry.unwrap_or(0);
-        Ok(Self::Connect(Connect { to, recipe, timeout: args.timeout, retry, tls, session }))
+        Ok(Self::Connect(Connect { to, proxy, recipe, timeout: args.timeout, retry, tls, session }))
     }
 }
 
@@ -222,11 +242,8 @@ fn recipe(args: &Args, place: &Place) -> Result<Recipe> {
     };
     // A name then need not be tried at addresses that this source cannot reach.
     only = only.or(source.map(Family::of));
-    if let Some(ip) = place.host.as_deref().and_then(literal).map(|literal| literal.ip())
-        && only.is_some_and(|only| only != Family::of(ip))
-    {
-        let family = only.unwrap_or(Family::V6);
-        return usage(format!("{ip} is not an {family} address"));
+    if let (Some(host), None) = (&place.host, &args.proxy) {
+        fits(host, only)?;
     }
     let size = |size: Option<u64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     Ok(Recipe {
@@ -272,6 +289,14 @@ fn source(text: &str, only: Option<Family>, interface: Option<&Interface>) -> Re
         return usage(format!("-a {ip} is not an address of interface '{}'", interface.name));
     }
     Ok(ip)
+}
+
+/// A literal that is dialled has the family in use.
+fn fits(host: &str, only: Option<Family>) -> Result<()> {
+    match (literal(host).map(|literal| literal.ip()), only) {
+        (Some(ip), Some(only)) if Family::of(ip) != only => usage(format!("{ip} is not an {only} address")),
+        _ => Ok(()),
+    }
 }
 
 fn target(place: &Place) -> Result<Target> {
@@ -383,7 +408,8 @@ pub fn source_meant(path: &Path) -> Result<()> {
     }
 }
 
-fn usage<T>(why: impl Into<String>) -> Result<T> {
+/// Refuses the command line.
+pub fn usage<T>(why: impl Into<String>) -> Result<T> {
     Err(Usage(why.into()).into())
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{LARGEST_DATAGRAM, place::Place, usage};
 use crate::{
-    cli::Args,
+    cli::{Args, ProxyType},
     net::{Transport, address::literal},
 };
 
@@ -22,6 +22,15 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
         (args.one_by_one && args.max_conns.is_some(), "--one-by-one is -m 1: give one of them"),
         (args.z && args.listen, "-z looks at ports, -l listens: give one of them"),
         (args.z && (args.send.is_some() || received), "-z sends and receives nothing: leave out -s and -r"),
+        (args.proxy.is_some() && args.listen, "-x is for connecting"),
+        (args.proxy.is_some() && args.z, "-z looks at ports from here: leave out -x"),
+        (args.proxy_type.is_some() && args.proxy.is_none(), "-X needs -x"),
+        (args.proxy_user.is_some() && args.proxy.is_none(), "-P needs -x"),
+        (args.proxy_password_file.is_some() && args.proxy_user.is_none(), "--proxy-password-file needs -P"),
+        (
+            args.proxy_password_file.is_some() && args.proxy_type == Some(ProxyType::Socks4),
+            "SOCKS 4 has no passwords: leave out --proxy-password-file",
+        ),
         (args.timeout.is_some() && args.listen, "-T is for connecting; for waiting use -w"),
         (args.timeout.is_some() && datagram, "-T is for TCP: UDP connects at once; for waiting use -w"),
         (args.retry.is_some() && args.listen, "--retry is for connecting"),
@@ -116,6 +125,7 @@ pub(super) fn misfits(args: &Args, place: &Place) -> Result<()> {
         (unix, !args.allow.is_empty(), "--allow"),
         (unix, !args.deny.is_empty(), "--deny"),
         (unix, args.max_per_ip.is_some(), "--max-per-ip"),
+        (no_tcp, args.proxy.is_some(), "-x"),
         (no_tcp, args.nodelay, "--nodelay"),
         (no_tcp, args.keepalive.is_some(), "--keepalive"),
         (no_tcp, args.congestion.is_some(), "--congestion"),

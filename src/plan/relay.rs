@@ -134,6 +134,7 @@ fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
         connect: Connect {
             tls: None,
             to: target(&place)?,
+            proxy: None,
             recipe,
             timeout: args.timeout,
             retry: args.retry.unwrap_or(0),
