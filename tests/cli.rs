@@ -119,6 +119,41 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
         ("-l --tls --tls-insecure 80", "--tls-insecure is for connecting"),
         ("--tls --tls-client-ca f host 80", "--tls-client-ca needs -l; for connecting it is --tls-ca"),
         ("--ssl host 80", "there is no option '--ssl'; ncat's --ssl is --tls here (see remote --help)"),
+        // Proxies.
+        ("-x proxy -l 80", "-x is for connecting"),
+        ("-x proxy -u host 80", "-x is for TCP"),
+        ("-x proxy udp://host:80", "-x is for TCP"),
+        ("-x proxy -U path", "-x means nothing for a UNIX socket"),
+        ("-x proxy unix:path", "-x means nothing for a UNIX socket"),
+        ("-x proxy -z host 80", "-z looks at ports from here: leave out -x"),
+        ("-X 4 host 80", "-X needs -x"),
+        ("-P me host 80", "-P needs -x"),
+        ("-x proxy --proxy-password-file f host 80", "--proxy-password-file needs -P"),
+        (
+            "-x proxy -X 4 -P me --proxy-password-file f host 80",
+            "SOCKS 4 has no passwords: leave out --proxy-password-file",
+        ),
+        ("-x unix:proxy host 80", "-x 'unix:proxy' should be ADDR, ADDR:PORT or [ADDR]:PORT"),
+        ("-x udp://proxy host 80", "-x 'udp://proxy' should be ADDR, ADDR:PORT or [ADDR]:PORT"),
+        ("-x :1080 host 80", "-x ':1080' names no proxy"),
+        ("-x proxy:0 host 80", "port 0 cannot be connected to"),
+        ("-x proxy:65536 host 80", "port 65536 is out of range: 65535 is the last"),
+        ("-x proxy -n 127.0.0.1 80", "-n looks up no names: the proxy must be an address"),
+        ("-x 127.0.0.1 -n host 80", "-n looks up no names: HOST must be an address"),
+        ("-x 127.0.0.1 -6 host 80", "127.0.0.1 is not an IPv6 address"),
+        ("-x [::1]:1080 -4 host 80", "::1 is not an IPv4 address"),
+        ("-x proxy fe80::1%lo 80", "fe80::1%lo is on a link of ours, where the proxy is not"),
+        ("-x proxy -X 4 ::1 80", "SOCKS 4 cannot reach an IPv6 address: -X 5 can"),
+        (
+            "-x proxy a:b:c 80",
+            "a proxy looks up names of 1 to 255 bytes, without colons, blanks and control characters",
+        ),
+        ("-x proxy -X connect -P a:b host 80", "the user of an HTTP proxy has no colon in his name"),
+        ("-x proxy -X 3 host 80", "invalid value '3' for '--proxy-type <4|5|connect>' (see remote --help)"),
+        (
+            "--proxy-auth me:secret host 80",
+            "there is no option '--proxy-auth'; the user is -P here, and the password is no argument (see remote --help)",
+        ),
         // Values.
         (
             "--tls --tls-pin sha1:00 host 80",
@@ -149,7 +184,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
 
 #[test]
 fn letters_that_are_not_ours_yet_are_refused() {
-    for letter in ["-e", "-c", "-x", "-X", "-t", "-F", "--zstd", "--vsock", "tunnel --to"] {
+    for letter in ["-e", "-c", "-t", "-F", "--zstd", "--vsock", "tunnel --to"] {
         let ended = Remote::new(letter.split(' ').chain(["host", "80"])).run();
         assert_eq!(ended.code, 2, "{letter}");
         ended.expect_failure(2, &["there is no option '"]);

@@ -14,6 +14,7 @@ mod layout; // who may import whom
 mod listen; // one client or many
 mod load; // much at once, in little memory
 mod practice; // the servers to learn networks with
+mod proxy; // SOCKS and HTTP CONNECT: scripts, and the proxies that people run
 mod readme; // its examples run, its table is the program's own
 mod relay; // named clients on one port, and the program as one of them
 mod routes; // sendfile, splice, a buffer: the same whatever carries the bytes
