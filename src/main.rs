@@ -53,10 +53,10 @@ fn main() -> ExitCode {
         ),
         Command::Relay(args) => (
             report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
-            Plan::relay(args),
+            Plan::relay(*args),
         ),
         Command::Remote(args) => {
-            (report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)), Plan::new(args))
+            (report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)), Plan::new(*args))
         }
     };
     match plan.and_then(|plan| mode::run(&plan, &report)) {

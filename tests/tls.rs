@@ -60,7 +60,7 @@ impl Certificates {
     }
 }
 
-fn to(port: impl ToString, flags: &[&str]) -> Remote {
+fn to(port: &impl ToString, flags: &[&str]) -> Remote {
     let port = port.to_string();
     Remote::new(["--tls", "localhost", &port].iter().chain(flags))
 }
@@ -95,7 +95,7 @@ fn what_was_agreed_on_is_told() {
     let listener = certificates.listener(&["--tls-alpn", "two,one"]);
     let ca = certificates.path("ca.pem");
     let flags = ["-v", "--json", "--tls-ca", &ca, "--tls-alpn", "one"];
-    let ended = to(listener.port(), &flags).stdin("hello").run();
+    let ended = to(&listener.port(), &flags).stdin("hello").run();
     assert_eq!(ended.code, 0, "{ended:?}");
     let said = listener.said("TLS 1.3");
     let pin = said.split("our key is ").nth(1).unwrap().lines().next().unwrap();
@@ -243,7 +243,7 @@ fn an_end_that_is_not_announced_is_no_end() {
 #[test]
 fn what_is_no_tls_is_told() {
     let server = Server::new();
-    let remote = to(server.port(), &["--tls-insecure", "-Q"]).stdin("").start();
+    let remote = to(&server.port(), &["--tls-insecure", "-Q"]).stdin("").start();
     let mut stream = server.accept();
     stream.write_all(b"220 mail.example ESMTP\r\n").unwrap();
     remote.wait().expect_failure(1, &["TLS: what the peer speaks is no TLS"]);
@@ -260,14 +260,14 @@ fn what_is_no_tls_is_told() {
 fn a_handshake_has_an_end() {
     let certificates = Certificates::new();
     let server = Server::new();
-    let ended = to(server.port(), &["--tls-insecure", "-Q", "-T", "0.3"]).stdin("").run();
+    let ended = to(&server.port(), &["--tls-insecure", "-Q", "-T", "0.3"]).stdin("").run();
     ended.expect_failure(1, &["TLS: timed out"]);
     // One who says nothing holds nobody up.
     let listener = certificates.listener(&["-k", "-m", "2"]);
     let mut silent = client(listener.port());
     listener.said("Connection received");
     let ca = certificates.path("ca.pem");
-    to(listener.port(), &["--tls-ca", &ca]).stdin("hello").run().expect_quiet_success();
+    to(&listener.port(), &["--tls-ca", &ca]).stdin("hello").run().expect_quiet_success();
     assert_eq!(listener.printed(5), b"hello");
     listener.said("TLS: no handshake within 10 s");
     assert_eq!(read_all(&mut silent), b"");
@@ -282,7 +282,7 @@ fn full_duplex_at_full_load() {
     let (there, back) = (dir.file("there", &bytes), dir.file("back", &bytes[1..]));
     let listener = certificates.listener(&["-s", back.to_str().unwrap()]);
     let ended =
-        to(listener.port(), &["--tls-ca", &ca, "-s", there.to_str().unwrap()]).run().expect_quiet_success();
+        to(&listener.port(), &["--tls-ca", &ca, "-s", there.to_str().unwrap()]).run().expect_quiet_success();
     assert!(ended.stdout == bytes[1..]);
     let ended = listener.wait();
     assert!(ended.code == 0 && ended.stdout == bytes, "{}", ended.stderr);
@@ -297,7 +297,7 @@ fn many_clients_at_once() {
     let file = dir.file("file", &bytes);
     let listener = certificates.listener(&["-k", "-s", file.to_str().unwrap()]);
     let port = listener.port();
-    let clients: Vec<Running> = (0..20).map(|_| to(port, &["--tls-ca", &ca]).stdin("").start()).collect();
+    let clients: Vec<Running> = (0..20).map(|_| to(&port, &["--tls-ca", &ca]).stdin("").start()).collect();
     for client in clients {
         assert!(client.wait().expect_quiet_success().stdout == bytes);
     }

@@ -19,8 +19,8 @@ pub use self::{
 #[derive(Debug)]
 pub enum Command {
     Practice(Practice),
-    Relay(Relay),
-    Remote(Args),
+    Relay(Box<Relay>),
+    Remote(Box<Args>),
 }
 
 impl Command {
@@ -29,8 +29,8 @@ impl Command {
         let args: Vec<OsString> = args.into_iter().collect();
         match args.get(1).and_then(|first| first.to_str()) {
             Some("practice") => Practice::try_parse_from(&args[1..]).map(Self::Practice),
-            Some("relay") => Relay::try_parse_from(&args[1..]).map(Self::Relay),
-            _ => Args::try_parse_from(args).map(Self::Remote),
+            Some("relay") => Relay::try_parse_from(&args[1..]).map(|args| Self::Relay(Box::new(args))),
+            _ => Args::try_parse_from(args).map(|args| Self::Remote(Box::new(args))),
         }
     }
 }
