@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::Command,
-    mode::Interrupted,
+    mode::{Exited, Interrupted},
     plan::{Plan, Usage},
     report::{Progress, Report},
 };
@@ -65,6 +65,8 @@ fn main() -> ExitCode {
         Err(error) => {
             if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
                 sys::die_of(*signal)
+            } else if let Some(Exited(code)) = error.downcast_ref::<Exited>() {
+                ExitCode::from(*code)
             } else {
                 let text = report::sentence(&error);
                 report.error(&text);

@@ -7,6 +7,7 @@ mod cli; // what is refused, and help
 mod connect; // names, addresses, Happy Eyeballs, time limits
 mod datagram; // UDP: sizes, peers, queries, files, groups
 mod ending; // half-close, timeouts, resets, signals
+mod exec; // -e and -c: programs on connections
 mod files; // -s and -r: names, parts, refusals, digests, progress
 mod interfaces; // -i, -b, -a, scopes
 mod interop; // with other netcats, curl, bash and Python, in both roles

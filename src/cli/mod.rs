@@ -148,6 +148,18 @@ pub struct Args {
     #[arg(long)]
     pub one_by_one: bool,
 
+    /// Run PROGRAM (with arguments: 'PROGRAM ARG…') on the connection, or for each client
+    #[arg(short, long, value_name = "PROGRAM", allow_hyphen_values = true)]
+    pub exec: Option<String>,
+
+    /// Run COMMAND in a shell on the connection, or for each client
+    #[arg(short, long = "sh-exec", value_name = "COMMAND", allow_hyphen_values = true)]
+    pub command: Option<String>,
+
+    /// Let a program go on when its client has gone
+    #[arg(long)]
+    pub keep_children: bool,
+
     /// Let in only clients of these addresses, networks (10.0.0.0/8) or names, or of those in @FILE (any: all)
     #[arg(long, value_name = "WHO", value_delimiter = ',')]
     pub allow: Vec<String>,

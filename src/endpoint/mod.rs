@@ -1,5 +1,6 @@
 //! What the program can read from and write to: each side of a session is one of these.
 
+mod child;
 mod datagram;
 mod download;
 mod ferry;
@@ -12,6 +13,7 @@ mod terminal;
 pub mod tls;
 
 pub use self::{
+    child::Child,
     datagram::{Datagram, Ends, Together, Whom},
     download::{Download, Name},
     mailbox::{LONGEST_LINE, Mailbox, Post},

@@ -83,10 +83,19 @@ impl Reactor {
     /// Tells `token` from now on when `descriptor` changes, and nobody else who was told before. It is
     /// forgotten when it is closed.
     pub fn watch(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
-        let (registry, both) = (self.poll.registry(), Interest::READABLE | Interest::WRITABLE);
-        match registry.register(descriptor, token, both) {
+        self.watch_for(token, descriptor, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// The same, but only for when a socket that somebody else reads and writes hangs up or fails.
+    pub fn watch_end(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
+        self.watch_for(token, descriptor, sys::END)
+    }
+
+    fn watch_for(&self, token: Token, descriptor: &mut Descriptor, what: Interest) -> io::Result<()> {
+        let registry = self.poll.registry();
+        match registry.register(descriptor, token, what) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                registry.reregister(descriptor, token, both)
+                registry.reregister(descriptor, token, what)
             }
             result => result,
         }

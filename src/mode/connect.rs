@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Error, Result, anyhow};
 
 use super::{
-    heed, local,
+    heed, local, program,
     proxy::Errand,
     secure::{Security, secure},
     session::{self, Names},
@@ -50,15 +50,19 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     report.detail(format!("from {local_address}"));
 
     let mut peer = peer(plan, socket, &address)?;
-    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
     if let Some(security) = security {
+        reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
         let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
         peer = secure(&security, peer, &mut reactor, SESSION, limit, report)
             .with_context(|| format!("connect to {}", plan.to))?;
     }
+    let names = Names::new(&plan.session, address, local_address);
+    if plan.session.program.is_some() {
+        return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
+    }
+    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
     let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
-    let names = Names::new(&plan.session, address, local_address);
     let source = local::source(&local.input);
     let sends = !matches!(local.input, Input::Nothing);
     let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;

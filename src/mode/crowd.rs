@@ -12,6 +12,7 @@ use super::{
     Interrupted,
     listen::{self, shown},
     local,
+    program::{self, Programs, Started},
     secure::{Handshake, Security},
     session::{self, Names, Session, Status},
 };
@@ -56,6 +57,7 @@ pub fn run(
         source,
         clients: Slots::new(FIRST_CLIENT),
         arriving: HashMap::new(),
+        programs: Programs::default(),
         paused: false,
         idle,
         turn: 0,
@@ -98,6 +100,8 @@ struct Crowd<'a> {
     clients: Slots<Client>,
     /// Those that TLS is not agreed on with yet; a token is a client's from the start.
     arriving: HashMap<Token, Arriving>,
+    /// What runs for them.
+    programs: Programs,
     /// There were no descriptors left; `PAUSE` later, or when a client has left, we try again.
     paused: bool,
     /// When nobody will have come for `-w`.
@@ -133,18 +137,19 @@ impl Crowd<'_> {
                         self.advance(token);
                     }
                     Event::Hangup(TABLE) => self.check_table(),
-                    Event::Hangup(token) => {
-                        if let Some(client) = self.clients.get_mut(token) {
-                            client.session.hangup();
-                        }
-                    }
+                    Event::Hangup(token) => match self.clients.get_mut(token) {
+                        Some(client) => client.session.hangup(),
+                        None => self.programs.hang_up(token, Instant::now()),
+                    },
                     Event::Signal(signal) => self.heed(signal),
                 }
             }
             self.accept();
             self.turn_table();
+            let until = self.programs.tick(Instant::now());
+            self.reactor.wake_at(PROGRAMS, until);
             if let Some((signal, until)) = self.leaving
-                && (self.clients.is_empty() || Instant::now() >= until)
+                && (self.clients.is_empty() && self.programs.may_be_left() || Instant::now() >= until)
             {
                 return Err(Interrupted(signal).into());
             }
@@ -252,30 +257,70 @@ impl Crowd<'_> {
         let Some(most) = self.per_site else { return false };
         let clients = self.clients.items().map(|client| client.session.peer_address());
         let present = clients.chain(self.arriving.values().map(|arriving| &arriving.names.peer));
+        let present = present.chain(self.programs.clients());
         present.filter(|address| site(address) == site(peer)).count() >= most
     }
 
     fn is_full(&self) -> bool {
-        self.clients.len() + self.arriving.len() >= self.most
+        self.present() >= self.most
     }
 
-    fn seat(&mut self, token: Token, peer: Peer, names: Names) -> Result<()> {
+    /// How many clients there are, those that arrive included.
+    fn present(&self) -> usize {
+        self.clients.len() + self.arriving.len() + self.programs.clients().count()
+    }
+
+    /// A program has ended, and perhaps its client has gone with it.
+    fn reap(&mut self) {
+        if self.programs.reap(self.report) {
+            self.paused = false;
+            if self.present() == 0 {
+                self.idle = self.plan.idle.map(|idle| Instant::now() + idle);
+            }
+            self.reactor.again(LISTENER);
+        }
+    }
+
+    fn seat(&mut self, token: Token, mut peer: Peer, names: Names) -> Result<()> {
         let plan = self.plan;
+        let mut serving = None;
+        if let Some(program) = &plan.program {
+            let bare = plan.is_bare() && !self.report.json;
+            serving = match program::start(program, &mut peer, &names, bare)? {
+                Started::Beside(child, local) => {
+                    self.programs.insert(token, child, None);
+                    Some(local)
+                }
+                Started::OnSocket(child) => {
+                    self.reactor.watch_end(token, peer.socket_mut())?;
+                    self.programs.insert(token, child, Some((peer, names.peer)));
+                    self.idle = None;
+                    return Ok(());
+                }
+            };
+        }
         let shared = Shared {
             input: self.table.is_some() && plan.input == Outgoing::Stdin,
             output: self.table.is_some() && plan.output == Incoming::Stdout,
         };
         let waker = self.reactor.waker(token);
-        let mut own = Standard {
-            input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
-            output: if shared.output {
-                Output::Nowhere
-            } else {
-                local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?
+        let mut own = match serving {
+            Some(local) => local,
+            None => Standard {
+                input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
+                output: if shared.output {
+                    Output::Nowhere
+                } else {
+                    local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?
+                },
             },
         };
         own.watch(&self.reactor, token)?;
-        let source = if shared.input { self.source } else { local::source(&own.input) };
+        let source = match shared.input {
+            true => self.source,
+            false if plan.program.is_some() => Source::File,
+            false => local::source(&own.input),
+        };
         let nothing = |input: &Input| matches!(input, Input::Nothing);
         let sends = match (&mut self.table, shared.input) {
             (Some(table), true) => !nothing(&table.standard().input),
@@ -329,6 +374,9 @@ impl Crowd<'_> {
                 self.reactor.wake_at(token, None);
                 let full = self.paused || self.is_full();
                 if let Some(mut client) = self.clients.remove(token) {
+                    if !client.session.has_sent_all() {
+                        self.programs.hang_up(token, now);
+                    }
                     summary.keep_file(&mut client.own, self.report);
                     summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();
                 }
@@ -337,7 +385,7 @@ impl Crowd<'_> {
                 }
                 summary.tell(self.report, false);
                 self.paused = false;
-                if self.clients.is_empty() {
+                if self.present() == 0 {
                     self.idle = self.plan.idle.map(|idle| now + idle);
                 }
                 if full {
@@ -385,7 +433,9 @@ impl Crowd<'_> {
                     table.stop();
                 }
                 self.arriving.clear();
-                let until = if self.leaving.is_some() { now } else { now + LEAVE };
+                self.programs.hang_up_all(now);
+                let time = if self.programs.may_be_left() { LEAVE } else { LEAVE_OF_PROGRAMS };
+                let until = if self.leaving.is_some() { now } else { now + time };
                 self.leaving = Some((signal, until));
                 self.reactor.wake_at(TABLE, Some(until));
                 for token in self.clients.tokens() {
@@ -395,8 +445,9 @@ impl Crowd<'_> {
                     }
                 }
             }
+            Signal::Child => self.reap(),
             Signal::Info => {
-                let clients = self.clients.len();
+                let clients = self.present();
                 self.report.result(format!("{clients} clients"));
                 for client in self.clients.items() {
                     let figures = client.session.figures(now);
@@ -444,6 +495,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long clients have when a signal ends it all.
 const LEAVE: Duration = Duration::from_millis(1500);
 
+/// How long they have if programs run for them: a little longer than those may take to end.
+const LEAVE_OF_PROGRAMS: Duration = Duration::from_secs(6);
+
 /// Arrivals before other events have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;
 
@@ -452,4 +506,5 @@ const TURNS: usize = 16;
 
 const LISTENER: Token = Token(3);
 const TABLE: Token = Token(4);
+const PROGRAMS: Token = Token(5);
 const FIRST_CLIENT: Token = Token(16);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::{
-    connect, crowd, heed, local,
+    connect, crowd, heed, local, program,
     secure::{Security, secure},
     session::{self, Names},
 };
@@ -34,6 +34,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         }
     };
     let access = access(plan, &mut reactor)?;
+    plan.check_exposure(&addresses)?;
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.recipe.clone(), &addresses, plan.keep_open.is_some())?;
     listener.restrict(access);
@@ -60,6 +61,9 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         drop(listener);
         (peer, names, None)
     };
+    if plan.session.program.is_some() {
+        return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
+    }
     let own = (names.local.host(), names.local.port());
     let mut local = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION))?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;

@@ -148,6 +148,7 @@ pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Re
     let lines = Cut::Lines(LARGEST_DATAGRAM - 1);
     let cut = match (&plan.input, source) {
         _ if plan.lines => lines,
+        _ if plan.program.is_some() => Cut::AsRead,
         (_, Source::Terminal) if datagrams => lines,
         (_, Source::File) if datagrams => Cut::Chunks(plan.chunk),
         (Outgoing::File(_), _) if plan.delay.is_some() => Cut::Chunks(plan.chunk),

@@ -5,6 +5,7 @@ mod crowd;
 mod listen;
 mod local;
 mod practice;
+mod program;
 mod proxy;
 mod relay;
 mod scan;
@@ -48,6 +49,18 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// A program that we had on a connection has ended with this status.
+#[derive(Debug)]
+pub struct Exited(pub u8);
+
+impl fmt::Display for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the program has ended with status {}", self.0)
+    }
+}
+
+impl std::error::Error for Exited {}
+
 /// What a signal means while there is no session: ctrl-C ends the program, ctrl-Z stops it.
 fn heed(signal: Signal) -> Result<()> {
     match signal {
@@ -56,7 +69,7 @@ fn heed(signal: Signal) -> Result<()> {
             sys::stop_self();
             Ok(())
         }
-        Signal::Continue | Signal::Info => Ok(()),
+        Signal::Child | Signal::Continue | Signal::Info => Ok(()),
     }
 }
 

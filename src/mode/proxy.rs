@@ -169,7 +169,7 @@ fn ask(prompt: &str, reactor: &mut Reactor) -> Result<Vec<u8>> {
 }
 
 /// Where the environment has the password.
-const PASSWORD: &str = "REMOTE_PROXY_PASSWORD";
+pub const PASSWORD: &str = "REMOTE_PROXY_PASSWORD";
 
 /// Bytes that are read for a password.
 const LONGEST: u64 = 64 << 10;

@@ -63,10 +63,12 @@ impl Names {
     /// Names for messages and for `--json`.
     pub fn new(plan: &plan::Session, peer: Address, local: Address) -> Self {
         let source = match &plan.input {
+            _ if plan.program.is_some() => "the program".to_owned(),
             Outgoing::File(path) => path.display().to_string(),
             Outgoing::Nothing | Outgoing::Stdin => "stdin".to_owned(),
         };
         let sink = match &plan.output {
+            _ if plan.program.is_some() => "the program".to_owned(),
             plan::Incoming::File { path, .. } => path.display().to_string(),
             plan::Incoming::Automatic => "the file".to_owned(),
             plan::Incoming::Nowhere | plan::Incoming::Stdout => "stdout".to_owned(),
@@ -116,6 +118,13 @@ impl Session {
     /// Who the far side is.
     pub fn peer_address(&self) -> &Address {
         &self.names.peer
+    }
+
+    /// Whether our end came to its own end, and all that it brought was sent.
+    pub fn has_sent_all(&self) -> bool {
+        let whole =
+            |flow: &Flow| flow.state() == State::Finished && flow.fault().is_none() && !flow.was_cut_off();
+        !self.cut_short && self.pump.outbound.as_ref().is_none_or(whole)
     }
 
     /// Moves what can be moved, and finds out whether that was all.
@@ -481,7 +490,7 @@ fn heed(signal: Signal, session: &mut Session, local: &mut Standard, report: &Re
             local.release_terminal();
             sys::stop_self();
         }
-        Signal::Continue => {}
+        Signal::Child | Signal::Continue => {}
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod access;
 mod place;
 pub mod practice;
+mod program;
 mod proxy;
 mod refusal;
 pub mod relay;
@@ -17,7 +18,7 @@ use std::{
 
 use anyhow::Result;
 
-pub use self::proxy::Proxy;
+pub use self::{program::Program, proxy::Proxy};
 
 use self::{access::Access, place::Place, tls::Tls};
 use crate::{
@@ -138,6 +139,19 @@ pub struct Session {
     pub digest: bool,
     /// `-o`.
     pub dump: Option<PathBuf>,
+    /// What runs on the connection, in the place of input and output.
+    pub program: Option<Program>,
+}
+
+impl Session {
+    /// Whether nothing stands between the connection and whoever reads and writes it: no byte has to be seen, held
+    /// back or counted.
+    pub fn is_bare(&self) -> bool {
+        let plain = !self.crlf && !self.lines && !self.digest && self.dump.is_none() && self.pass_eof;
+        let unhurried =
+            self.rate.is_none() && self.delay.is_none() && self.idle.is_none() && self.quiet.is_none();
+        self.transport == Transport::Stream && plain && unhurried
+    }
 }
 
 /// Where what we send comes from.
@@ -202,7 +216,7 @@ impl Plan {
             return scan(&args, place, recipe);
         }
         let tls = Tls::new(&args);
-        let session = session(&args, place.transport);
+        let session = session(&args, place.transport)?;
         if args.listen {
             let at = bind(&place, &recipe)?;
             let keep_open = match (args.keep_open, args.one_by_one, args.max_conns) {
@@ -357,15 +371,17 @@ fn scan(args: &Args, place: Place, recipe: Recipe) -> Result<Plan> {
     Ok(Plan::Scan(Scan { host, ports, recipe, timeout, retry: args.retry.unwrap_or(0) }))
 }
 
-fn session(args: &Args, transport: Transport) -> Session {
+fn session(args: &Args, transport: Transport) -> Result<Session> {
+    let program = Program::new(args)?;
     let input = match &args.send {
+        _ if program.is_some() => Outgoing::Nothing,
         Some(path) if path == Path::new("-") => Outgoing::Stdin,
         Some(path) => Outgoing::File(path.clone()),
         None if args.recv_only || args.receive.is_some() => Outgoing::Nothing,
         None => Outgoing::Stdin,
     };
     let output = match &args.receive {
-        _ if args.send_only => Incoming::Nowhere,
+        _ if args.send_only || program.is_some() => Incoming::Nowhere,
         None => Incoming::Stdout,
         Some(Some(path)) if path == Path::new("-") => Incoming::Stdout,
         Some(Some(path)) if path != Path::new("None") => {
@@ -373,7 +389,7 @@ fn session(args: &Args, transport: Transport) -> Session {
         }
         Some(_) => Incoming::Automatic,
     };
-    Session {
+    Ok(Session {
         transport,
         listening: args.listen,
         many: args.keep_open,
@@ -391,10 +407,16 @@ fn session(args: &Args, transport: Transport) -> Session {
         chunk: args.datagram.map_or(DATAGRAM, |size| usize::try_from(size).unwrap_or(DATAGRAM)),
         rate: args.rate,
         delay: args.delay,
-        limit: args.packets,
+        // A program serves one datagram, and answers it.
+        limit: if program.is_some() && args.listen && transport == Transport::Datagram {
+            Some(1)
+        } else {
+            args.packets
+        },
         digest: args.digest,
         dump: args.output.clone(),
-    }
+        program,
+    })
 }
 
 /// Whether the file that `-s` names is missing because it is an address, as in nc's `-s`.

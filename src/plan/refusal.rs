@@ -12,6 +12,7 @@ use crate::{
 pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
     let datagram = place.transport == Transport::Datagram;
     let received = args.receive.is_some();
+    let program = args.exec.is_some() || args.command.is_some();
     let restricted = !args.allow.is_empty() || !args.deny.is_empty() || args.max_per_ip.is_some();
     let verified = args.tls_ca.is_some() || !args.tls_pin.is_empty();
     let table = [
@@ -65,6 +66,19 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
             args.listen && datagram && args.keep_open && place.unix.is_some(),
             "-k with -u is for UDP, not for UNIX datagrams",
         ),
+        (program && args.z, "-z sends nothing: leave out -e and -c"),
+        (
+            program && (args.send.is_some() || received),
+            "a program takes the place of stdin and stdout: leave out -s and -r",
+        ),
+        (program && args.recv_only, "a program sends and receives: leave out --recv-only"),
+        (program && args.send_only, "a program sends and receives: leave out --send-only"),
+        (program && args.join.is_some(), "-e and -c are for clients: a group has none"),
+        (
+            program && datagram && place.unix.is_some(),
+            "-e and -c need clients, which UNIX datagrams do not have",
+        ),
+        (program && args.packets.is_some(), "a program serves one datagram: leave out -W"),
         (restricted && !args.listen, "--allow, --deny and --max-per-ip need -l"),
         (restricted && args.join.is_some(), "--allow and --deny are for clients: a group has none"),
         (args.max_per_ip.is_some() && !args.keep_open, "--max-per-ip needs -k"),

@@ -126,7 +126,7 @@ fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
     default_port(&mut place);
     refusal::contradictions(core, &place)?;
     let recipe = recipe(core, &place)?;
-    let session = session(core, place.transport);
+    let session = session(core, place.transport)?;
     if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
         return usage("-s needs --to NAME: to whom?");
     }

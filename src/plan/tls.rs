@@ -30,6 +30,11 @@ pub enum Trust {
 }
 
 impl Tls {
+    /// Whether the other side has to prove who it is.
+    pub fn verifies(&self) -> bool {
+        self.trust != Trust::Nothing || !self.pins.is_empty()
+    }
+
     /// What was asked for; `None` without `--tls`.
     pub fn new(args: &Args) -> Option<Self> {
         let trust = match (&args.tls_ca, &args.tls_client_ca) {

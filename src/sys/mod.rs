@@ -2,7 +2,7 @@
 //!
 //! [`Storage`], memory for the kernel to copy into, is the same everywhere.
 //!
-//! A platform provides, in `unix.rs`, `terminal.rs` and `signal.rs` (Windows would have the same names):
+//! A platform provides, in `unix.rs`, `terminal.rs`, `program.rs` and `signal.rs` (Windows would have the same names):
 //!
 //! * [`Descriptor`], [`Kind`], [`Raw`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
 //!   descriptors, ours and inherited;
@@ -12,6 +12,7 @@
 //!   [`wait_to_write`]: files and devices;
 //! * [`LineMode`], [`Hidden`], [`Keys`], [`width`]: the terminal's line editing and echo, taken over and given back;
 //! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`]: signals and limits;
+//! * [`start`], [`hang_up`], [`kill`], [`pair`], [`hand_over`]: programs that we start;
 //! * [`reason`], [`same`], and the predicates that tell one error from another.
 //!
 //! And, in `linux/`, or in `portable.rs` where there is no such thing:
@@ -23,11 +24,13 @@
 //! * [`Timer`]: a clock finer than that of a poll;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
+//! * [`END`]: what to watch a socket for that somebody else reads;
 //! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
 //! * [`want_destination`], [`destination`], [`send_from`]: the address a datagram was sent to, and is answered from.
 
 #![allow(unsafe_code)]
 
+mod program;
 mod signal;
 mod storage;
 mod terminal;
@@ -41,4 +44,4 @@ mod extras;
 #[path = "portable.rs"]
 mod extras;
 
-pub use self::{extras::*, signal::*, storage::*, terminal::*, unix::*};
+pub use self::{extras::*, program::*, signal::*, storage::*, terminal::*, unix::*};

@@ -182,6 +182,9 @@ pub fn at_mark(_socket: Raw<'_>) -> bool {
     false
 }
 
+/// A hang-up is told with everything else.
+pub const END: Interest = Interest::READABLE;
+
 /// Not known.
 pub fn unacknowledged(_socket: &Descriptor) -> u64 {
     0

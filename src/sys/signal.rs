@@ -12,6 +12,8 @@ use signal_hook::{consts, flag, low_level};
 /// A signal that means something to us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signal {
+    /// A program of ours has ended.
+    Child,
     /// We go on after a stop.
     Continue,
     Hangup,
@@ -26,6 +28,7 @@ pub enum Signal {
 impl Signal {
     fn number(self) -> c_int {
         match self {
+            Self::Child => consts::SIGCHLD,
             Self::Continue => consts::SIGCONT,
             Self::Hangup => consts::SIGHUP,
             Self::Info => consts::SIGUSR1,
@@ -43,11 +46,14 @@ impl Signals {
     /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
     /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
     pub fn new() -> io::Result<Self> {
-        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
         ignore_what_calls_tell();
-        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
-        let numbers: Vec<c_int> =
-            wanted.into_iter().map(Signal::number).filter(|number| !is_ignored(*number)).collect();
+        let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        let numbers: Vec<c_int> = wanted
+            .into_iter()
+            .map(Signal::number)
+            .filter(|number| !is_ignored(*number) || *number == consts::SIGCHLD)
+            .collect();
         let again = Arc::new(AtomicBool::new(false));
         for number in [consts::SIGINT, consts::SIGTERM] {
             if numbers.contains(&number) {
@@ -60,8 +66,8 @@ impl Signals {
 
     /// What has come since the last call.
     pub fn pending(&mut self) -> Vec<Signal> {
-        use Signal::{Continue, Hangup, Info, Interrupt, Stop, Terminate};
-        let wanted = [Continue, Hangup, Info, Interrupt, Stop, Terminate];
+        use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
+        let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
         let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
         self.0.pending().filter_map(find).collect()
     }
@@ -101,12 +107,15 @@ fn is_ignored(number: c_int) -> bool {
     asked == 0 && now.sa_sigaction == libc::SIG_IGN
 }
 
+/// What we ignore, see [`ignore_what_calls_tell`].
+pub(super) const IGNORED: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
+
 /// We attempt before we wait: without this, a background job would be stopped by its first read of
 /// the terminal (SIGTTIN). Ignored, the read fails with EIO.
 ///
 /// A file that grows beyond the limit of the shell (SIGXFSZ) fails with EFBIG, which is an error as any other.
 fn ignore_what_calls_tell() {
-    for signal in [libc::SIGTTIN, libc::SIGXFSZ] {
+    for signal in IGNORED {
         // SAFETY: ignoring a signal runs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }

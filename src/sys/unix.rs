@@ -130,6 +130,12 @@ impl AsFd for Raw<'_> {
     }
 }
 
+impl From<Descriptor> for OwnedFd {
+    fn from(descriptor: Descriptor) -> Self {
+        descriptor.fd
+    }
+}
+
 impl From<Socket> for Descriptor {
     /// Takes a socket of our own, which was made non-blocking.
     fn from(socket: Socket) -> Self {

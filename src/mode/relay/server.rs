@@ -490,7 +490,7 @@ impl Server<'_> {
             }
             Signal::Info => self.report.result(journal::summary(&self.router)),
             Signal::Stop => sys::stop_self(),
-            Signal::Continue => {}
+            Signal::Child | Signal::Continue => {}
         }
         Ok(())
     }

@@ -329,6 +329,9 @@ fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int) -> io::Res
     if asked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Wakes us for a hang-up or an error, and not for what is for others (epoll_ctl(2): those are always told).
+pub const END: Interest = Interest::PRIORITY;
+
 /// The state in `tcp_info` (linux/tcp_states.h).
 const TCP_CLOSE: u8 = 7;
 
