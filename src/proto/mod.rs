@@ -5,3 +5,4 @@ pub mod hexdump;
 pub mod practice;
 pub mod proxy;
 pub mod relay;
+pub mod telnet;
