@@ -58,7 +58,14 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.write(buf)
+        use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
+        let written = self.socket.write(buf);
+        if let Err(error) = &written
+            && !matches!(error.kind(), BrokenPipe | Interrupted | WouldBlock)
+        {
+            self.lost = Some(sys::same(error));
+        }
+        written
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
