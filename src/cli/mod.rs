@@ -184,6 +184,15 @@ pub struct Args {
     #[arg(short = 'C', long)]
     pub crlf: bool,
 
+    /// Speak to a telnet server: refuse what it negotiates, and take that out of what it says
+    #[arg(short, long)]
+    pub telnet: bool,
+
+    /// Compress what is sent, decompress what comes, on both sides; LEVEL 1 to 19 (default: 3)
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub zstd: Option<i32>,
+
     /// Keep lines whole: a datagram, or a write, for each
     #[arg(long)]
     pub lines: bool,
@@ -421,6 +430,17 @@ mod tests {
         assert_eq!(read("-l --receive=f 9").unwrap().receive, path("f"));
         assert_eq!(read("-l -r - 9").unwrap().receive, path("-"));
         assert_eq!(read("-l 9").unwrap().receive, None);
+    }
+
+    #[test]
+    fn a_level_is_no_host() {
+        let args = read("--zstd 9 10").unwrap();
+        assert_eq!((args.zstd, args.host.as_deref()), (Some(3), Some("9")));
+        assert_eq!(read("--zstd=19 host 10").unwrap().zstd, Some(19));
+        assert_eq!(read("host 10").unwrap().zstd, None);
+        for level in ["0", "20", "-1", "fast", ""] {
+            assert!(read(&format!("--zstd={level} host 10")).is_err(), "{level}");
+        }
     }
 
     #[test]

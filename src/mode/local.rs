@@ -15,7 +15,9 @@ use crate::{
     net::{Address, Transport},
     plan::{self, Incoming, LARGEST_DATAGRAM, Outgoing},
     pump::{Cut, Ending, Pace, Shape, Source},
-    stage::{Crlf, Digest, Direction, Hexdump, Stages},
+    stage::{
+        Compressor, Crlf, Decode, Decompressor, Digest, Direction, Encode, Hexdump, Negotiation, Stages,
+    },
     sys,
 };
 
@@ -133,7 +135,15 @@ pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> 
     };
     Ok(Shape {
         cut: if plan.lines { Cut::Lines(LARGEST_DATAGRAM) } else { Cut::AsRead },
-        stages: stages(plan, false, dump, Direction::Received)?,
+        stages: Stages {
+            decode: match plan.zstd {
+                // What is dropped need not be understood.
+                Some(_) if plan.send_only => None,
+                Some(_) => Some(Decode::Decompress(Decompressor::new().context("decompress")?.into())),
+                None => plan.telnet.then(|| Decode::Negotiate(Negotiation::default())),
+            },
+            ..taps(plan, dump, Direction::Received)?
+        },
         source_datagram: (plan.transport == Transport::Datagram).then_some(largest),
         reader_may_leave: true,
         limit: plan.limit,
@@ -161,19 +171,26 @@ pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Re
             None if datagrams => Pace::for_datagrams(plan.chunk, plan.delay),
             rate => Pace::new(rate, plan.delay),
         },
-        stages: stages(plan, plan.crlf, dump, Direction::Sent)?,
+        stages: Stages {
+            crlf: plan.crlf.then(Crlf::default),
+            encode: match plan.zstd {
+                Some(level) => Some(Encode::Compress(Compressor::new(level).context("compress")?.into())),
+                None => plan.telnet.then_some(Encode::Escape),
+            },
+            ..taps(plan, dump, Direction::Sent)?
+        },
         sink_datagram: datagrams.then_some(LARGEST_DATAGRAM),
         pass_eof: plan.pass_eof,
         ..Shape::plain()
     })
 }
 
-fn stages(plan: &plan::Session, crlf: bool, dump: Option<&File>, direction: Direction) -> Result<Stages> {
+fn taps(plan: &plan::Session, dump: Option<&File>, direction: Direction) -> Result<Stages> {
     let dump = dump.map(File::try_clone).transpose().context("dump")?;
     Ok(Stages {
-        crlf: crlf.then(Crlf::default),
         digest: plan.digest.then(Digest::default),
         dump: dump.map(|file| Hexdump::new(file, direction)),
+        ..Stages::default()
     })
 }
 

@@ -18,6 +18,7 @@ use crate::{
     plan::{self, Outgoing},
     pump::{Ending, Fault, Flow, Pump, Scene, Shape, Side, Source, State, Turn, Verdict, Why, earlier},
     report::{self, Meter, Report},
+    stage::Digest,
     sys::{self, Signal},
 };
 use anyhow::Result;
@@ -90,7 +91,8 @@ pub enum Status {
 impl Session {
     /// A session that has not begun.
     pub fn new(peer: Peer, pump: Pump, ending: Ending, names: Names, now: Instant) -> Self {
-        let sends_file = ending.source == Source::File && pump.outbound.is_some();
+        let sends_file =
+            ending.source == Source::File && pump.outbound.as_ref().is_some_and(Flow::has_source);
         Self {
             peer,
             pump,
@@ -209,6 +211,11 @@ impl Session {
         (self.pump.outbound.as_ref().map_or(0, Flow::moved), self.pump.inbound.moved())
     }
 
+    /// Bytes of our source that have been sent.
+    fn sent_content(&self) -> u64 {
+        self.pump.outbound.as_ref().map_or(0, Flow::content)
+    }
+
     /// What TCP knows of the line.
     pub fn tcp(&self) -> Option<Tcp> {
         let figures = sys::figures(self.peer.socket())?;
@@ -232,7 +239,8 @@ impl Session {
 
     fn scene(&mut self, local: &dyn Endpoint, paced: bool, now: Instant) -> Scene {
         let inbound = side(&self.pump.inbound, &mut self.inbound_end, now);
-        let outbound = self.pump.outbound.as_ref().map(|flow| side(flow, &mut self.outbound_end, now));
+        let outbound = self.pump.outbound.as_ref().filter(|flow| flow.has_source());
+        let outbound = outbound.map(|flow| side(flow, &mut self.outbound_end, now));
         // Only when a side has ended does it matter, and asking is a system call.
         let ours_ended = matches!(outbound, Some(Side::Finished(_)));
         let ended = !matches!(inbound, Side::Open) && outbound.is_some();
@@ -260,12 +268,16 @@ impl Session {
         }
     }
 
+    /// Bytes of ours that the peer's system has not acknowledged. Answers are for the peer's sake only.
     fn unacknowledged(&self) -> u64 {
+        let answered = self.pump.outbound.as_ref().map_or(0, Flow::answered);
         match (&self.peer, &self.names.peer) {
             (_, Address::Unix(_)) => 0,
-            (Peer::Stream(stream), _) => sys::unacknowledged(stream.socket()),
+            (Peer::Stream(stream), _) => sys::unacknowledged(stream.socket()).saturating_sub(answered),
             // That the end has arrived matters to nobody but the peer.
-            (Peer::Tls(tls), _) => sys::unacknowledged(tls.below().socket()).saturating_sub(tls.farewell()),
+            (Peer::Tls(tls), _) => {
+                sys::unacknowledged(tls.below().socket()).saturating_sub(answered + tls.farewell())
+            }
             _ => 0,
         }
     }
@@ -300,8 +312,10 @@ impl Session {
         let on_its_way = outbound.map_or(0, |_| self.unacknowledged()).saturating_sub(fin);
         let way = |flow: Option<&Flow>, count: u64| Way {
             bytes: flow.map_or(0, Flow::moved),
+            content: flow.map_or(0, Flow::content),
             datagrams: datagrams.then_some(count),
-            digest: flow.and_then(|flow| flow.stages().digest.as_ref()).map(ToString::to_string),
+            digest: digest(flow).map(ToString::to_string),
+            digested: digest(flow).map_or(0, Digest::size),
         };
         // What the sink has refused was counted by the flow.
         let held = if inbound.fault().is_some() { 0 } else { self.held };
@@ -327,7 +341,7 @@ impl Session {
             tls: Told::of(&self.peer),
             names: Shown {
                 source: self.names.source.clone(),
-                outbound: outbound.is_some(),
+                outbound: outbound.is_some_and(Flow::has_source),
                 closed_by_peer: matches!(end, End::Over(Why::PeerClosed)),
             },
             interrupted: match end {
@@ -335,7 +349,10 @@ impl Session {
                 End::Behind | End::Over(_) => None,
             },
         };
-        summary.received.bytes -= held;
+        summary.received.content -= held;
+        if inbound.stages().decode.is_none() {
+            summary.received.bytes -= held;
+        }
         summary.error = self.error(end, &summary);
         summary
     }
@@ -403,7 +420,8 @@ pub fn begin(
 ) -> Result<Session> {
     let now = Instant::now();
     let inbound = local::inbound(plan, &names.peer, dump)?;
-    let mut outbound = if sends { Some(local::outbound(plan, source, dump)?) } else { None };
+    let speaks = sends || plan.telnet;
+    let mut outbound = if speaks { Some(local::outbound(plan, source, dump)?) } else { None };
     if let (Peer::Datagram(datagram), Address::Inet(_)) = (&mut peer, &names.peer) {
         if let Some(outbound) = &mut outbound {
             outbound.sink_joins = datagram.joins();
@@ -414,7 +432,8 @@ pub fn begin(
         datagram.put_together(Together { sent, received: inbound.joins().then_some(messages) });
     }
     let inbound = Flow::new(inbound, now);
-    let outbound = outbound.map(|shape| Flow::new(shape, now));
+    let flow = if sends { Flow::new } else { Flow::for_answers };
+    let outbound = outbound.map(|shape| flow(shape, now));
     let ending = local::ending(plan, source);
     Ok(Session::new(peer, Pump { inbound, outbound }, ending, names, now))
 }
@@ -442,6 +461,10 @@ pub fn run_with(
     let interactive = local::source(&local.input) == Source::Terminal;
     let length = local.input.length().filter(|_| session.sends_file);
     let transfer = length.is_some() || matches!(local.output, crate::endpoint::Output::Download(_));
+    let shown = |session: &Session| match (length, session.moved()) {
+        (Some(_), _) => session.sent_content(),
+        (None, (sent, received)) => received.max(sent),
+    };
     let mut meter = Meter::new(report.progress, report.quiet, transfer, length, Instant::now());
     reactor.again(token);
     let mut summary = loop {
@@ -461,14 +484,12 @@ pub fn run_with(
                 None
             }
         };
-        let (sent, received) = session.moved();
-        meter.show(if length.is_some() { sent } else { received.max(sent) }, now);
+        meter.show(shown(session), now);
         reactor.wake_at(token, earlier(until, meter.deadline()));
         after(session, reactor)?;
     };
     local.release_terminal();
-    let (sent, received) = session.moved();
-    meter.finish(if length.is_some() { sent } else { received.max(sent) }, Instant::now());
+    meter.finish(shown(session), Instant::now());
     summary.keep_file(local, report);
     summary.tcp = report.json.then(|| session.tcp()).flatten();
     let success = summary.tell(report, interactive);
@@ -492,6 +513,10 @@ fn heed(signal: Signal, session: &mut Session, local: &mut Standard, report: &Re
         }
         Signal::Child | Signal::Continue => {}
     }
+}
+
+fn digest(flow: Option<&Flow>) -> Option<&Digest> {
+    flow?.stages().digest.as_ref()
 }
 
 fn side(flow: &Flow, end: &mut Option<Instant>, now: Instant) -> Side {

@@ -86,9 +86,15 @@ impl Serialize for Place {
 /// What went one way.
 #[derive(Debug, Serialize)]
 pub struct Way {
+    /// Over the wire.
     pub bytes: u64,
+    /// Of ours: as our source brought them, or as our sink took them.
+    pub content: u64,
     pub datagrams: Option<u64>,
     pub digest: Option<String>,
+    /// Bytes that the digest is of.
+    #[serde(skip)]
+    pub digested: u64,
 }
 
 /// What TCP knows of the line.
@@ -116,7 +122,7 @@ impl Summary {
                 Ok(path) => {
                     let path = path.display().to_string();
                     if report.verbose > 0 || report.is_watched() {
-                        report.note(format!("received {} bytes into {path}", self.received.bytes));
+                        report.note(format!("received {} bytes into {path}", self.received.content));
                     }
                     self.file = Some(path);
                 }
@@ -167,7 +173,7 @@ impl Summary {
         for (what, way, exists, name) in ways {
             if let (Some(digest), true) = (&way.digest, exists) {
                 report.result(format!("{digest}  {name}"));
-                report.result(format!("{what} {} bytes", way.bytes));
+                report.result(format!("{what} {} bytes", way.digested));
             }
         }
         report.object(self);

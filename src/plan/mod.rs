@@ -128,6 +128,10 @@ pub struct Session {
     pub idle: Option<Duration>,
     pub pass_eof: bool,
     pub crlf: bool,
+    /// `-t`.
+    pub telnet: bool,
+    /// `--zstd`: the level.
+    pub zstd: Option<i32>,
     pub lines: bool,
     /// `--datagram`: bytes.
     pub chunk: usize,
@@ -403,6 +407,8 @@ fn session(args: &Args, transport: Transport) -> Result<Session> {
         idle: args.idle,
         pass_eof: !args.no_shutdown,
         crlf: args.crlf,
+        telnet: args.telnet,
+        zstd: args.zstd,
         lines: args.lines,
         chunk: args.datagram.map_or(DATAGRAM, |size| usize::try_from(size).unwrap_or(DATAGRAM)),
         rate: args.rate,

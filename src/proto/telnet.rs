@@ -92,25 +92,25 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_comes() {
-        let table: [(&str, &[u8], &[u8], &[u8]); 16] = [
-            ("text",                               b"login: ",                                    b"login: ", b""),
-            ("a request is refused",               &[IAC, DO, 24],                                b"",        &[IAC, WONT, 24]),
-            ("an offer is refused",                &[IAC, WILL, 1],                               b"",        &[IAC, DONT, 1]),
-            ("a refusal is not answered",          &[IAC, WONT, 1, IAC, DONT, 3],                 b"",        b""),
-            ("each request has its answer",        &[IAC, DO, 1, b'a', IAC, DO, 1],               b"a",       &[IAC, WONT, 1, IAC, WONT, 1]),
-            ("an option may look like a command",  &[IAC, DO, IAC, b'a'],                         b"a",       &[IAC, WONT, IAC]),
-            ("a byte 255 of the text",             &[b'a', IAC, IAC, b'b'],                       &[b'a', IAC, b'b'], b""),
-            ("a command without option",           &[b'a', IAC, NOP, b'b'],                       b"ab",      b""),
-            ("a byte that is no command",          &[b'a', IAC, b'x', b'b'],                      b"ab",      b""),
-            ("a subnegotiation",                   &[b'a', IAC, SB, 24, 1, IAC, SE, b'b'],        b"ab",      b""),
-            ("a byte 255 in a subnegotiation",     &[IAC, SB, 24, IAC, IAC, SE, 7, IAC, SE, b'b'], b"b",      b""),
-            ("a subnegotiation that never ends",   &[IAC, SB, 24, 1, 2, 3],                       b"",        b""),
-            ("one whose end was left out",         &[IAC, SB, 24, 1, IAC, DO, 5, b'b'],           b"b",       &[IAC, WONT, 5]),
-            ("one in another",                     &[IAC, SB, 24, IAC, SB, 1, IAC, SE, b'b'],     b"b",       b""),
-            ("SE without SB",                      &[IAC, SE, b'b'],                              b"b",       b""),
-            ("an end in the middle",               &[b'a', IAC, DO],                              b"a",       b""),
+        let table: [(&str, [&[u8]; 3]); 16] = [
+            ("text",                               [b"login: ",                                    b"login: ", b""]),
+            ("a request is refused",               [&[IAC, DO, 24],                                b"",        &[IAC, WONT, 24]]),
+            ("an offer is refused",                [&[IAC, WILL, 1],                               b"",        &[IAC, DONT, 1]]),
+            ("a refusal is not answered",          [&[IAC, WONT, 1, IAC, DONT, 3],                 b"",        b""]),
+            ("each request has its answer",        [&[IAC, DO, 1, b'a', IAC, DO, 1],               b"a",       &[IAC, WONT, 1, IAC, WONT, 1]]),
+            ("an option may look like a command",  [&[IAC, DO, IAC, b'a'],                         b"a",       &[IAC, WONT, IAC]]),
+            ("a byte 255 of the text",             [&[b'a', IAC, IAC, b'b'],                       &[b'a', IAC, b'b'], b""]),
+            ("a command without option",           [&[b'a', IAC, NOP, b'b'],                       b"ab",      b""]),
+            ("a byte that is no command",          [&[b'a', IAC, b'x', b'b'],                      b"ab",      b""]),
+            ("a subnegotiation",                   [&[b'a', IAC, SB, 24, 1, IAC, SE, b'b'],        b"ab",      b""]),
+            ("a byte 255 in a subnegotiation",     [&[IAC, SB, 24, IAC, IAC, SE, 7, IAC, SE, b'b'], b"b",      b""]),
+            ("a subnegotiation that never ends",   [&[IAC, SB, 24, 1, 2, 3],                       b"",        b""]),
+            ("one whose end was left out",         [&[IAC, SB, 24, 1, IAC, DO, 5, b'b'],           b"b",       &[IAC, WONT, 5]]),
+            ("one in another",                     [&[IAC, SB, 24, IAC, SB, 1, IAC, SE, b'b'],     b"b",       b""]),
+            ("SE without SB",                      [&[IAC, SE, b'b'],                              b"b",       b""]),
+            ("an end in the middle",               [&[b'a', IAC, DO],                              b"a",       b""]),
         ];
-        for (sentence, bytes, text, answers) in table {
+        for (sentence, [bytes, text, answers]) in table {
             assert_eq!(receive(bytes), (text.to_vec(), answers.to_vec()), "{sentence}");
         }
     }

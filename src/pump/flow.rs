@@ -1,11 +1,14 @@
 //! One direction: from a source to a sink, piece by piece, to the end of file and a little beyond.
 
+mod answers;
+mod packed;
+
 use std::{
     io,
     time::{Duration, Instant},
 };
 
-use super::{Shape, buffer::Buffer, route::Route};
+use super::{Cut, Shape, buffer::Buffer, route::Route};
 use crate::{
     endpoint::Endpoint,
     stage::Stages,
@@ -43,6 +46,15 @@ enum Waits {
     Source,
 }
 
+/// Why a direction drains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tail {
+    /// It was broken off: whatever says that all is there would not be true.
+    Cut,
+    /// The source has come to its own end.
+    Whole,
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Step {
@@ -65,6 +77,8 @@ impl Step {
 #[derive(Debug)]
 pub struct Flow {
     shape: Shape,
+    /// Whether there is more to say than answers.
+    has_source: bool,
     state: State,
     fault: Option<Fault>,
     waits: Waits,
@@ -72,17 +86,29 @@ pub struct Flow {
     cut_off: bool,
     /// The sink has been told that nothing more will come.
     passed_end: bool,
+    /// What the filters do at the end.
+    tail: Tail,
     /// Chosen at the first read.
     route: Option<Route>,
+    /// As it came over the wire, where it has to be decoded.
+    packed: Buffer,
     /// As read.
     buffer: Buffer,
     /// The piece that is being sent, where a filter has changed it.
     filtered: Vec<u8>,
     /// Bytes of the piece that are still to be sent.
     piece: usize,
+    /// What the other direction has to answer; it goes between two pieces.
+    answers: Vec<u8>,
+    /// The piece is an answer: nobody misses it.
+    answering: bool,
+    /// Bytes of answers at the end of all that the sink has taken.
+    answered: u64,
     /// Bytes that the sink had taken, but could not pass on.
     returned: usize,
     moved: u64,
+    /// Bytes of ours: on the near side of what encodes or decodes.
+    content: u64,
     reads: u64,
     pieces: u64,
     last: Instant,
@@ -98,17 +124,24 @@ impl Flow {
         };
         Self {
             shape,
+            has_source: true,
             state: State::Open,
             fault: None,
             waits: Waits::Source,
             cut_off: false,
             passed_end: false,
+            tail: Tail::Cut,
             route: None,
+            packed: Buffer::new(),
             buffer,
             filtered: Vec::new(),
             piece: 0,
+            answers: Vec::new(),
+            answering: false,
+            answered: 0,
             returned: 0,
             moved: 0,
+            content: 0,
             reads: 0,
             pieces: 0,
             last: now,
@@ -144,9 +177,14 @@ impl Flow {
         self.passed_end
     }
 
-    /// Bytes that the sink has taken.
+    /// Bytes that went over the wire: that the sink has taken, or that were decoded for it.
     pub fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// The same in bytes of ours: that left the source, or that the sink has taken.
+    pub fn content(&self) -> u64 {
+        self.content
     }
 
     /// Reads that brought something: for datagrams, how many came.
@@ -159,11 +197,12 @@ impl Flow {
         self.pieces
     }
 
-    /// Bytes that were read, and that the sink has not taken.
+    /// Bytes that were read, and that the sink has not taken; answers do not count.
     pub fn pending(&self) -> u64 {
-        let piece = if self.filtered.is_empty() { 0 } else { self.piece };
-        let kept = self.buffer.bytes().len() + piece + self.held() + self.returned;
-        u64::try_from(kept).unwrap_or(u64::MAX)
+        let piece = if self.filtered.is_empty() || self.answering { 0 } else { self.piece };
+        let filters = self.shape.stages.held();
+        let kept = self.packed.bytes().len() + self.buffer.bytes().len() + filters + piece;
+        u64::try_from(kept + self.held() + self.returned).unwrap_or(u64::MAX)
     }
 
     /// When something last moved, or our own pace let it; at first, when the flow was made.
@@ -214,7 +253,7 @@ impl Flow {
         let mut moved = 0;
         loop {
             match self.step(from, to, now) {
-                Step::Moved(n) if moved + n < share => moved += n,
+                Step::Moved(n) if moved + n < share && self.answers().is_none() => moved += n,
                 step => return step,
             }
         }
@@ -223,15 +262,23 @@ impl Flow {
     /// Moves one buffer's worth: sends what it has, or else reads once.
     fn step(&mut self, from: &mut dyn Endpoint, to: &mut dyn Endpoint, now: Instant) -> Step {
         match self.state {
-            State::Finished => return Step::Finished,
+            State::Finished if self.fault.is_some() => return Step::Finished,
+            // The source has ended, but the sink was not told so.
+            State::Finished if self.answers.is_empty() && self.piece == 0 => return Step::Finished,
+            State::Finished => return self.send(to, now),
             State::Discarding => return self.discard(from, now),
             State::Draining | State::Open => {}
         }
         let sent = if self.held() > 0 { self.drain(to, now) } else { self.send(to, now) };
-        match sent {
-            Step::Finished if self.state == State::Open => self.receive(from, to, now),
-            Step::Finished => self.close(to),
-            step => step,
+        if sent != Step::Finished {
+            return sent;
+        }
+        if let Some(step) = self.unpack() {
+            return step;
+        }
+        match self.state {
+            State::Open => self.receive(from, to, now),
+            _ => self.close(to),
         }
     }
 
@@ -239,15 +286,25 @@ impl Flow {
     fn send(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
         let mut moved = 0;
         let step = loop {
+            if self.piece == 0 && !self.answers.is_empty() {
+                self.begin_answer();
+            }
             if self.piece == 0 {
-                let last = self.state == State::Draining;
+                // What cannot be decoded yet may be the rest of a line.
+                let last = self.state == State::Draining && !self.has_packed();
                 let Some(piece) = self.shape.cut.next(self.buffer.bytes(), last) else {
                     break Step::Finished;
                 };
                 if let Err(when) = self.shape.pace.start(now) {
                     break self.hold_back(when);
                 }
-                self.begin(piece);
+                if let Err(error) = self.begin(piece) {
+                    return self.fail_source(error);
+                }
+                if self.piece == 0 {
+                    moved += piece;
+                    continue;
+                }
             }
             let most = match self.shape.pace.allow(now) {
                 Ok(most) => most,
@@ -274,6 +331,8 @@ impl Flow {
                     self.waits = Waits::Sink;
                     break Step::Blocked(Some(now + DEVICE_BUSY));
                 }
+                // Whoever has gone need not be answered; how he went, the other direction finds out.
+                Err(_) if self.answering => self.drop_answer(),
                 Err(error) => {
                     self.refuse(error, to);
                     return Step::Moved(moved);
@@ -300,14 +359,31 @@ impl Flow {
         self.piece
     }
 
-    /// Makes the first `piece` bytes of the buffer the piece to send.
-    fn begin(&mut self, piece: usize) {
+    /// Makes the first `piece` bytes of the buffer the piece to send; the filters may have nothing of it to
+    /// send yet, unless it is to go by itself.
+    fn begin(&mut self, piece: usize) -> io::Result<()> {
         self.piece = piece;
-        if self.shape.stages.change() {
-            self.shape.stages.filter(&self.buffer.bytes()[..piece], &mut self.filtered);
+        if self.shape.stages.filters() {
+            let filtered = self.shape.stages.filter(&self.buffer.bytes()[..piece], &mut self.filtered);
             self.buffer.consume(piece);
+            self.content += piece as u64;
+            if self.shape.cut != Cut::AsRead {
+                self.shape.stages.flush(&mut self.filtered)?;
+            }
             self.piece = self.filtered.len();
+            return filtered;
         }
+        Ok(())
+    }
+
+    /// Makes what the filters still have the piece to send. Tells whether they had something.
+    fn flush(&mut self) -> io::Result<bool> {
+        let flushed = match (self.state, self.tail) {
+            (State::Draining, Tail::Whole) => self.shape.stages.end(&mut self.filtered),
+            _ => self.shape.stages.flush(&mut self.filtered),
+        };
+        self.piece = self.filtered.len();
+        flushed.map(|()| self.piece > 0)
     }
 
     /// The sink has taken `n` bytes of the piece.
@@ -316,10 +392,12 @@ impl Flow {
             self.shape.stages.tap(&ready(&self.filtered, &self.buffer, self.piece)[..n])?;
         }
         self.piece -= n;
-        if !self.shape.stages.change() {
+        self.answered = if self.answering { self.answered + n as u64 } else { 0 };
+        if self.filtered.is_empty() {
             self.buffer.consume(n);
         } else if self.piece == 0 {
             self.filtered.clear();
+            self.answering = false;
         }
         let pieces = match self.shape.segment() {
             Some(size) => n.div_ceil(size),
@@ -331,7 +409,13 @@ impl Flow {
 
     /// The sink has taken `n` bytes, which finished so many pieces.
     fn count(&mut self, n: usize, pieces: usize, now: Instant) {
-        self.moved += n as u64;
+        let stages = &self.shape.stages;
+        if stages.decode.is_none() {
+            self.moved += n as u64;
+        }
+        if !stages.filters() {
+            self.content += n as u64;
+        }
         self.pieces += pieces as u64;
         self.shape.pace.spend(n, pieces > 0, now);
         self.last = now;
@@ -440,6 +524,9 @@ impl Flow {
         if route.is_direct() {
             return self.pass(from, to, now);
         }
+        if self.shape.stages.decode.is_some() {
+            return self.receive_packed(from, now);
+        }
         let filled = route.fill(from, &mut self.buffer, most);
         if brought_nothing(&filled) && route.is_stopped(from) {
             return self.fall_back();
@@ -451,7 +538,12 @@ impl Flow {
                 self.last = now;
                 Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.pause(to),
+            // Whoever waits for what was read last is not to wait for what comes next.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.flush() {
+                Ok(true) => Step::Moved(0),
+                Ok(false) => self.pause(to),
+                Err(error) => self.fail_source(error),
+            },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Moved(TURN),
             Err(error) if sys::is_refusal(&error) && !matches!(route, Route::Copy) => self.fall_back(),
             Err(error) => self.fail_source(error),
@@ -463,6 +555,7 @@ impl Flow {
         if let Some(error) = from.lost() {
             return self.fail_source(error);
         }
+        self.tail = Tail::Whole;
         self.state = State::Draining;
         Step::Moved(0)
     }
@@ -497,6 +590,11 @@ impl Flow {
     }
 
     fn close(&mut self, to: &mut dyn Endpoint) -> Step {
+        match self.flush() {
+            Ok(true) => return Step::Moved(0),
+            Ok(false) => {}
+            Err(error) => return self.fail(Fault::Source(error)),
+        }
         if self.shape.pass_eof {
             match to.finish() {
                 Ok(()) => self.passed_end = true,
@@ -518,6 +616,7 @@ impl Flow {
         // Of a UNIX socket, a reader that leaves something unread resets it.
         let left = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
         if self.shape.reader_may_leave && left {
+            self.packed.clear();
             self.buffer.clear();
             self.filtered.clear();
             self.piece = 0;
@@ -529,7 +628,12 @@ impl Flow {
         } else {
             self.cut_off = self.state == State::Open;
             self.returned = to.held();
-            self.moved -= self.returned as u64;
+            if self.shape.stages.decode.is_none() {
+                self.moved -= self.returned as u64;
+            }
+            if !self.shape.stages.filters() {
+                self.content -= self.returned as u64;
+            }
             self.fail(Fault::Sink(error));
         }
     }

@@ -41,13 +41,29 @@ impl Pump {
     /// Moves what can be moved, inbound first: what the peer says may be what unblocks what we say. The
     /// endpoints are lent: a tunnel lends a view into its own.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
-        let inbound = self.inbound.run(peer, local, now, SHARE);
+        // A peer that does not read our answers is not read: there would be ever more of them.
+        let unheard = self.is_unheard();
+        let inbound = match unheard {
+            true => Step::Blocked(None),
+            false => self.inbound.run(peer, local, now, SHARE),
+        };
+        if let Some(answers) = self.inbound.answers() {
+            if let Some(outbound) = &mut self.outbound {
+                outbound.answer(answers);
+            }
+            answers.clear();
+        }
         let outbound =
             self.outbound.as_mut().map_or(Step::Finished, |flow| flow.run(local, peer, now, SHARE));
         match (inbound, outbound) {
             (Step::Moved(_), _) | (_, Step::Moved(_)) => Turn::Yielded,
+            _ if unheard && !self.is_unheard() => Turn::Yielded,
             (one, other) => Turn::Blocked(earlier(one.until(), other.until())),
         }
+    }
+
+    fn is_unheard(&self) -> bool {
+        self.outbound.as_ref().is_some_and(Flow::is_busy_answering)
     }
 
     /// What the kernel says with a hang-up: looks whether anybody still reads what the flows write.

@@ -1,4 +1,4 @@
-//! `--digest`: BLAKE3 of what went over the wire.
+//! `--digest`: BLAKE3 of what went one way.
 
 use std::fmt;
 
@@ -10,6 +10,11 @@ impl Digest {
     /// Takes in more.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+
+    /// Bytes that were taken in.
+    pub fn size(&self) -> u64 {
+        self.0.count()
     }
 }
 
