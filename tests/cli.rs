@@ -96,6 +96,9 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
         ("--datagram 100 host 80", "--datagram needs -u or -d"),
         ("-u --datagram 70000 host 80", "--datagram can be 65507 at most"),
         ("-u --half-open host 80", "--half-open is for TCP: UDP has no end to pass on"),
+        ("-ut host 80", "-t is for streams: leave out -u"),
+        ("-lu --zstd 80", "--zstd is for streams: leave out -u"),
+        ("-t --zstd host 80", "-t and --zstd exclude each other"),
         ("-u --join 239.1.1.1 host 80", "--join needs -l -u"),
         ("-lu --join 10.0.0.1 80", "--join needs a multicast address"),
         ("-u --nodelay host 80", "--nodelay is for TCP"),
@@ -167,6 +170,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
             "--rate 0 host 80",
             "--rate '0': a size is a number above 0, with k, M, G, Ki, Mi or Gi if it is not in bytes (see remote --help)",
         ),
+        ("--zstd=20 host 80", "--zstd '20': 20 is not in 1..=19 (see remote --help)"),
         ("-M 0 host 80", "--ttl '0': 0 is not in 1..=255 (see remote --help)"),
         (
             "--tos fast host 80",
@@ -184,7 +188,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
 
 #[test]
 fn letters_that_are_not_ours_yet_are_refused() {
-    for letter in ["-t", "-F", "--zstd", "--vsock", "tunnel --to"] {
+    for letter in ["-F", "--vsock", "tunnel --to"] {
         let ended = Remote::new(letter.split(' ').chain(["host", "80"])).run();
         assert_eq!(ended.code, 2, "{letter}");
         ended.expect_failure(2, &["there is no option '"]);

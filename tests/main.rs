@@ -21,6 +21,6 @@ mod relay; // named clients on one port, and the program as one of them
 mod routes; // sendfile, splice, a buffer: the same whatever carries the bytes
 mod scan; // -z
 mod scoreboard; // what no other netcat does, with default flags
-mod stages; // -C, -o, --rate, -d
+mod stages; // -C, --zstd, -t, -o, --rate, -d
 mod stdio; // terminals, pipes, files, sockets, closed descriptors; what is shared stays as it is
 mod tls; // --tls: whom it trusts, how it ends, with whom it talks
