@@ -40,7 +40,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
     listener.restrict(access);
     announce(&listener, random, report);
     let security = match &plan.tls {
-        Some(tls) => Some(Security::server(tls, &listener, report)?),
+        Some(tls) => Some(Security::server(tls, &listener, plan.session.zstd.is_some(), report)?),
         None => None,
     };
     if plan.keep_open.is_some() {

@@ -46,13 +46,13 @@ impl Security {
         Ok(Self::Client(tls::client(&trust(plan), own(plan)?, &plan.alpn, host)?))
     }
 
-    /// For a listener. One without a certificate makes one, and says how to get to it.
-    pub fn server(plan: &Plan, listener: &Listener, report: &Report) -> Result<Self> {
+    /// For a listener. One without a certificate makes one, and says how to get to it, with `--zstd` if that is needed.
+    pub fn server(plan: &Plan, listener: &Listener, zstd: bool, report: &Report) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != Whom::Nothing).then_some(&clients);
         let identity = match own(plan)? {
             Some(identity) => identity,
-            None => make(listener, report)?,
+            None => make(listener, if zstd { "--zstd " } else { "" }, report)?,
         };
         let pin = identity.pin()?;
         report.verbose(format!("TLS: our key is {pin}"));
@@ -177,7 +177,7 @@ fn own(plan: &Plan) -> Result<Option<Identity>> {
 }
 
 /// Makes a certificate, and says the command for the other side.
-fn make(listener: &Listener, report: &Report) -> Result<Identity> {
+fn make(listener: &Listener, flags: &str, report: &Report) -> Result<Identity> {
     let address = listener.addresses().into_iter().next().context("there is no address to listen at")?;
     let (mut names, place) = match &address {
         Address::Inet(inet) if inet.ip().is_unspecified() => {
@@ -193,7 +193,7 @@ fn make(listener: &Listener, report: &Report) -> Result<Identity> {
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;
-    report.result(format!("on the other side run: remote --tls --tls-pin {pin} {place}"));
+    report.result(format!("on the other side run: remote --tls --tls-pin {pin} {flags}{place}"));
     Ok(identity)
 }
 

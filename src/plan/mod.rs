@@ -151,7 +151,13 @@ impl Session {
     /// Whether nothing stands between the connection and whoever reads and writes it: no byte has to be seen, held
     /// back or counted.
     pub fn is_bare(&self) -> bool {
-        let plain = !self.crlf && !self.lines && !self.digest && self.dump.is_none() && self.pass_eof;
+        let plain = !self.crlf
+            && !self.telnet
+            && self.zstd.is_none()
+            && !self.lines
+            && !self.digest
+            && self.dump.is_none()
+            && self.pass_eof;
         let unhurried =
             self.rate.is_none() && self.delay.is_none() && self.idle.is_none() && self.quiet.is_none();
         self.transport == Transport::Stream && plain && unhurried
