@@ -20,7 +20,7 @@ fn examples(readme: &str) -> Vec<String> {
 
 #[test]
 fn the_examples_run() {
-    if !["bash", "tar", "python3", "seq", "ncat", "zstd"].iter().all(|program| has(program)) {
+    if !["bash", "tar", "python3", "seq", "ncat", "openssl", "zstd"].iter().all(|program| has(program)) {
         return;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_remote")).parent().unwrap();

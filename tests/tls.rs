@@ -113,7 +113,8 @@ fn what_was_agreed_on_is_told() {
 #[test]
 fn a_server_is_verified() {
     let certificates = Certificates::new();
-    let (ca, server) = (certificates.path("ca.pem"), certificates.path("server.pem"));
+    let (ca, server, client) =
+        (certificates.path("ca.pem"), certificates.path("server.pem"), certificates.path("client.pem"));
     let wrong = format!("sha256:{}", "00".repeat(32));
     let listener = certificates.listener(&["-k"]);
     let port = listener.port().to_string();
@@ -121,16 +122,17 @@ fn a_server_is_verified() {
         listener.said("our key").split("our key is ").nth(1).unwrap().lines().next().unwrap().to_owned();
     let unknown = "signed by nobody who is trusted here";
     let other = "the certificate is for another name (--tls-name)";
-    let table: [(&[&str], &str); 13] = [
+    let table: [(&[&str], &str); 14] = [
         (&["localhost", "--tls-ca", &ca], ""),
         (&["127.0.0.1", "--tls-ca", &ca], ""),
         (&["127.0.0.1", "--tls-ca", &ca, "--tls-name", "localhost"], ""),
+        (&["localhost", "--tls-ca", &server], ""),
         (&["localhost", "--tls-ca", &ca, "--tls-pin", &pin], ""),
         (&["localhost", "--tls-pin", &pin], ""),
         (&["localhost", "--tls-pin", &wrong, "--tls-pin", &pin], ""),
         (&["localhost", "--tls-insecure"], ""),
         (&["localhost"], unknown),
-        (&["localhost", "--tls-ca", &server], unknown),
+        (&["localhost", "--tls-ca", &client], unknown),
         (&["localhost", "--tls-ca", &ca, "--tls-name", "example.org"], other),
         (&["127.0.0.1", "--tls-ca", &ca, "--tls-name", "127.0.0.2"], other),
         (&["localhost", "--tls-pin", &wrong], "the key is not the one of --tls-pin, but sha256:"),
@@ -152,6 +154,32 @@ fn a_server_is_verified() {
         }
     }
     listener.said("the peer does not accept our certificate (unknown ca)");
+}
+
+#[test]
+fn a_certificate_that_is_named_itself_is_trusted() {
+    if !has("openssl") {
+        return;
+    }
+    let dir = Dir::new();
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("cert.pem"), path("key.pem"));
+    // It says of itself that it is an authority.
+    let args =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"];
+    let names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", &key, "-out", &certificate];
+    crate::bench::run("openssl", &[&args[..], &names].concat()).unwrap();
+    let own = ["--tls-cert", &certificate, "--tls-key", &key];
+    let listener =
+        Remote::new(["-lkv", "--tls", "--tls-client-ca", &certificate, "127.0.0.1", "0"].iter().chain(&own));
+    let listener = listener.start();
+    listener.said("our key");
+    let port = listener.port();
+    let flags = [&["--tls-ca", &certificate][..], &own].concat();
+    to(&port, &flags).stdin("hello").run().expect_quiet_success();
+    assert_eq!(listener.printed(5), b"hello");
+    let other = [&flags[..], &["--tls-name", "other.example"]].concat();
+    to(&port, &other).stdin("").run().expect_failure(1, &["for another name"]);
 }
 
 #[test]

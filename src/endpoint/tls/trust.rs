@@ -14,11 +14,12 @@ use rustls::{
     client::{
         Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{
-        NoServerSessionStorage, WebPkiClientVerifier,
+        NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
@@ -61,13 +62,15 @@ pub enum Roots {
 }
 
 impl Trust {
-    /// The roots, read; `None` for anybody.
-    fn load(&self) -> Result<Option<Arc<RootCertStore>>> {
+    /// The roots, read, and the certificates that were named one by one; `None` for anybody.
+    fn load(&self) -> Result<Option<(Arc<RootCertStore>, Vec<CertificateDer<'static>>)>> {
         let mut store = RootCertStore::empty();
+        let mut named = Vec::new();
         match &self.roots {
             Roots::Anybody => return Ok(None),
             Roots::File(path) => {
-                for certificate in certificates(path)? {
+                named = certificates(path)?;
+                for certificate in named.iter().cloned() {
                     store.add(certificate).with_context(|| format!("trust {}", path.display()))?;
                 }
             }
@@ -80,7 +83,7 @@ impl Trust {
                 }
             }
         }
-        Ok(Some(store.into()))
+        Ok(Some((store.into(), named)))
     }
 }
 
@@ -132,13 +135,13 @@ pub struct Server(pub(super) Arc<ServerConfig>);
 pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
-    let verifier = Arc::new(Servers {
-        chain: match trust.load()? {
-            Some(roots) => Some(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?),
-            None => None,
-        },
-        pins: trust.pins.clone(),
-    });
+    let (chain, named) = match trust.load()? {
+        Some((roots, named)) => {
+            (Some(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?), named)
+        }
+        None => (None, Vec::new()),
+    };
+    let verifier = Arc::new(Servers { chain, named, pins: trust.pins.clone() });
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match own {
@@ -155,13 +158,15 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
 pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<Server> {
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = match clients {
-        Some(trust) => config.with_client_cert_verifier(Arc::new(Clients {
-            chain: match trust.load()? {
-                Some(roots) => Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?),
-                None => None,
-            },
-            pins: trust.pins.clone(),
-        })),
+        Some(trust) => {
+            let (chain, named) = match trust.load()? {
+                Some((roots, named)) => {
+                    (Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?), named)
+                }
+                None => (None, Vec::new()),
+            };
+            config.with_client_cert_verifier(Arc::new(Clients { chain, named, pins: trust.pins.clone() }))
+        }
         None => config.with_no_client_auth(),
     };
     let mut config = config.with_single_cert(own.chain, own.key).context("use the certificate")?;
@@ -233,6 +238,9 @@ fn check_pin(pins: &[Pin], certificate: &CertificateDer<'_>) -> Result<(), rustl
 struct Servers {
     /// `None` where anybody may have signed.
     chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates that were named themselves. Many that sign themselves claim to be an authority, which no server is
+    /// to be (`openssl req -x509` makes such).
+    named: Vec<CertificateDer<'static>>,
     pins: Vec<Pin>,
 }
 
@@ -245,7 +253,9 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(chain) = &self.chain {
+        if self.named.contains(certificate) {
+            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+        } else if let Some(chain) = &self.chain {
             chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
         }
         check_pin(&self.pins, certificate).map(|()| ServerCertVerified::assertion())
@@ -279,6 +289,8 @@ impl ServerCertVerifier for Servers {
 struct Clients {
     /// `None` where anybody may have signed.
     chain: Option<Arc<dyn ClientCertVerifier>>,
+    /// See [`Servers`].
+    named: Vec<CertificateDer<'static>>,
     pins: Vec<Pin>,
 }
 
@@ -293,7 +305,7 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if let Some(chain) = &self.chain {
+        if let (Some(chain), false) = (&self.chain, self.named.contains(certificate)) {
             chain.verify_client_cert(certificate, intermediates, now)?;
         }
         check_pin(&self.pins, certificate).map(|()| ClientCertVerified::assertion())
