@@ -132,6 +132,7 @@ fn modes_do_not_import_each_other_but_for_what_they_share() {
         "Interrupted",
         "connect",
         "program",
+        "sandbox",
         "proxy",
         "listen",
         "crowd",

@@ -19,6 +19,7 @@ mod proxy; // SOCKS and HTTP CONNECT: scripts, and the proxies that people run
 mod readme; // its examples run, its table is the program's own
 mod relay; // named clients on one port, and the program as one of them
 mod routes; // sendfile, splice, a buffer: the same whatever carries the bytes
+mod sandbox; // what is given up after set-up
 mod scan; // -z
 mod scoreboard; // what no other netcat does, with default flags
 mod stages; // -C, --zstd, -t, -o, --rate, -d

@@ -265,6 +265,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub proxy_password_file: Option<PathBuf>,
 
+    /// Keep the right to open other files and connections after set-up, which is given up where the kernel can
+    #[arg(long)]
+    pub no_sandbox: bool,
+
     /// Write what goes over the wire to FILE as a hex dump (-: stderr)
     #[arg(short, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -78,6 +78,10 @@ pub struct Practice {
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     pub marker_pause: Option<Duration>,
 
+    /// Keep the right to open other files and connections after set-up, which is given up where the kernel can
+    #[arg(long)]
+    pub no_sandbox: bool,
+
     /// End with stdin
     #[arg(long, hide = true)]
     pub while_open: bool,

@@ -146,6 +146,10 @@ pub struct Relay {
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<String>,
 
+    /// Keep the right to open other files and connections after set-up, which is given up where the kernel can
+    #[arg(long)]
+    pub no_sandbox: bool,
+
     /// Print what happened as JSON on stderr: one object a session, or with -l an event
     #[arg(long)]
     pub json: bool,

@@ -10,6 +10,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use super::{
     heed, local, program,
     proxy::Errand,
+    sandbox,
     secure::{Security, secure},
     session::{self, Names},
     succeeded,
@@ -50,6 +51,7 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     report.detail(format!("from {local_address}"));
 
     let mut peer = peer(plan, socket, &address)?;
+    sandbox::enter(&plan.session, &[], report);
     if let Some(security) = security {
         reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
         let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));

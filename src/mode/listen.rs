@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::{
-    connect, crowd, heed, local, program,
+    connect, crowd, heed, local, program, sandbox,
     secure::{Security, secure},
     session::{self, Names},
 };
@@ -43,6 +43,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         Some(tls) => Some(Security::server(tls, &listener, plan.session.zstd.is_some(), report)?),
         None => None,
     };
+    sandbox::enter(&plan.session, &listener.addresses(), report);
     if plan.keep_open.is_some() {
         return crowd::run(plan, listener, security, reactor, dump.as_ref(), report);
     }

@@ -8,6 +8,7 @@ mod practice;
 mod program;
 mod proxy;
 mod relay;
+mod sandbox;
 mod scan;
 mod secure;
 mod session;

@@ -145,6 +145,8 @@ pub struct Session {
     pub dump: Option<PathBuf>,
     /// What runs on the connection, in the place of input and output.
     pub program: Option<Program>,
+    /// Whether the process gives up what it does not need.
+    pub sandbox: bool,
 }
 
 impl Session {
@@ -428,6 +430,7 @@ fn session(args: &Args, transport: Transport) -> Result<Session> {
         digest: args.digest,
         dump: args.output.clone(),
         program,
+        sandbox: !args.no_sandbox,
     })
 }
 

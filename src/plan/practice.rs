@@ -30,6 +30,8 @@ pub struct Server {
     pub marker_pause: Duration,
     /// Whether it ends with stdin.
     pub while_open: bool,
+    /// Whether the process gives up what it does not need.
+    pub sandbox: bool,
 }
 
 /// Use the servers of somebody.
@@ -98,6 +100,7 @@ impl Plan {
             sequence: args.sequence,
             marker_pause: args.marker_pause.unwrap_or(MARKER_PAUSE),
             while_open: args.while_open,
+            sandbox: !args.no_sandbox,
         }))
     }
 }
@@ -150,6 +153,7 @@ fn refuse(args: &Practice) -> Result<()> {
         (args.open, "--open"),
         (args.sequence, "--sequence"),
         (args.marker_pause.is_some(), "--marker-pause"),
+        (args.no_sandbox, "--no-sandbox"),
     ];
     let asking = [
         (!args.places.is_empty(), "HOST"),

@@ -33,6 +33,8 @@ pub struct Server {
     /// Names, and the hashes of their keys.
     pub names: Option<PathBuf>,
     pub metrics: Option<SocketAddr>,
+    /// Whether the process gives up what it does not need.
+    pub sandbox: bool,
 }
 
 /// Be one of its clients.
@@ -100,6 +102,7 @@ fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
         token: args.token_file.clone(),
         names: args.names.clone(),
         metrics: args.metrics.as_deref().map(metrics).transpose()?,
+        sandbox: !args.no_sandbox,
     }))
 }
 
@@ -179,6 +182,7 @@ fn refuse(args: &Relay) -> Result<()> {
         (args.deliver.is_some(), "--deliver"),
         (args.names.is_some(), "--names"),
         (args.metrics.is_some(), "--metrics"),
+        (args.no_sandbox, "--no-sandbox"),
     ];
     let connecting = [
         (args.to.is_some(), "--to"),

@@ -24,12 +24,14 @@
 //! * [`Timer`]: a clock finer than that of a poll;
 //! * [`reopen`], [`never_blocks`]: a description of our own for an inherited descriptor;
 //! * [`unacknowledged`], [`at_mark`], [`dropped`], [`figures`]: what the kernel knows of a socket;
+//! * [`confine`]: what the process gives up, but for its [`Permits`];
 //! * [`END`]: what to watch a socket for that somebody else reads;
 //! * [`force_receive_buffer`], [`set_congestion`], [`bind_device`]: options that not every kernel has;
 //! * [`want_destination`], [`destination`], [`send_from`]: the address a datagram was sent to, and is answered from.
 
 #![allow(unsafe_code)]
 
+mod permits;
 mod program;
 mod signal;
 mod storage;
@@ -44,4 +46,4 @@ mod extras;
 #[path = "portable.rs"]
 mod extras;
 
-pub use self::{extras::*, program::*, signal::*, storage::*, terminal::*, unix::*};
+pub use self::{extras::*, permits::*, program::*, signal::*, storage::*, terminal::*, unix::*};

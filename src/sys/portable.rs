@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token, event::Source};
 use rustix::fs::{Mode, OFlags};
 use socket2::{SockAddr, SockRef, Socket};
 
-use super::{Descriptor, Entry, Kind, Raw};
+use super::{Confined, Descriptor, Entry, Kind, Permits, Raw};
 
 /// A non-blocking description of our own for a terminal that we inherited (ttyname(3)). For a pipe there
 /// is no way: a ferry reads and writes.
@@ -180,6 +180,11 @@ impl Batch {
 /// Nothing is spliced here that could stop at it.
 pub fn at_mark(_socket: Raw<'_>) -> bool {
     false
+}
+
+/// Nothing is given up.
+pub fn confine(_permits: &Permits) -> io::Result<Confined> {
+    Ok(Confined::Not)
 }
 
 /// A hang-up is told with everything else.

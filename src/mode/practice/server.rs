@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{Event, Reactor, Slots, Token},
-    mode::{heed, listen},
+    mode::{heed, listen, sandbox},
     net::{Address, Arrival, Listener, Transport},
     plan::practice as plan,
     proto::practice::{
@@ -24,7 +24,7 @@ use crate::{
         files::{self, Command, SERVER_KEY},
     },
     report::Report,
-    sys::{self, Descriptor, Inherited, Raw},
+    sys::{self, Descriptor, Inherited, Permits, Raw},
 };
 
 /// Serves until a signal comes.
@@ -82,6 +82,8 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
         reactor.watch(PARENT, &mut stdin)?;
         parent = Some(stdin);
     }
+    let permits = Permits { read: plan.root.iter().cloned().collect(), ..Permits::default() };
+    sandbox::confine(plan.sandbox.then_some(&permits), report);
     let clients = Slots::new(FIRST);
     Server { style, folder, basic, files, datagrams, clients, parent, reactor, report }.run()
 }

@@ -12,12 +12,12 @@ use anyhow::{Context, Result};
 use super::{journal, metrics::Metrics, secrets};
 use crate::{
     event::{Event, Reactor, Token},
-    mode::{Interrupted, connect, listen},
+    mode::{Interrupted, connect, listen, sandbox},
     net::{Accepted, Address, Arrival, Listener},
     plan::{Bind, relay as plan},
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
-    sys::{self, Descriptor, Pipe, Signal, Storage},
+    sys::{self, Descriptor, Permits, Pipe, Signal, Storage},
 };
 
 /// Serves until a signal comes.
@@ -46,6 +46,7 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
         if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
     }
     report.note(format!("up to {most_clients} clients"));
+    sandbox::confine(plan.sandbox.then(Permits::default).as_ref(), report);
     let rules = Rules {
         most_clients,
         most_per_address: plan.most_per_address,

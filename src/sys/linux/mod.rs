@@ -3,9 +3,10 @@
 mod datagram;
 #[cfg(target_env = "gnu")]
 mod linked;
+mod sandbox;
 mod splice;
 
-pub use self::{datagram::*, splice::*};
+pub use self::{datagram::*, sandbox::*, splice::*};
 
 use std::{
     ffi::c_int,

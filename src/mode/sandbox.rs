@@ -1,0 +1,79 @@
+//! What the process may do for the rest of its life: no file but those that were named, no program, no other connection.
+
+use std::{
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use super::local;
+use crate::{
+    net::Address,
+    plan::{self, Incoming, Outgoing},
+    report::Report,
+    sys::{self, Confined, Permits},
+};
+
+/// Gives up what a session of this plan does not need. `at` are the addresses we listen at. Before the first byte from
+/// the network, and before anything has a thread of its own.
+pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
+    if plan.program.is_some() {
+        report.detail("sandbox: none (a program could not do its work)");
+        return;
+    }
+    let mut permits = Permits { write: vec!["/dev/null".into()], ..Permits::default() };
+    streams(&mut permits);
+    if let Outgoing::File(path) = &plan.input {
+        permits.read.push(path.clone());
+        if plan.many {
+            // For the next client, there may be another file of this name, or a link to another one.
+            permits
+                .read
+                .extend(std::fs::canonicalize(path).ok().and_then(|path| Some(path.parent()?.to_owned())));
+            permits.read.push(folder(path));
+        }
+    }
+    match &plan.output {
+        Incoming::Automatic => {
+            permits.make.push(".".into());
+            // Which day it is.
+            permits.read.extend(ZONES.map(PathBuf::from));
+        }
+        Incoming::File { path, .. } if local::is_written_directly(path) => permits.write.push(path.clone()),
+        Incoming::File { path, .. } => permits.make.push(folder(path)),
+        Incoming::Nowhere | Incoming::Stdout => {}
+    }
+    for address in at {
+        if let Address::Unix(path) = address {
+            permits.remove.push(folder(path));
+        }
+    }
+    confine(plan.sandbox.then_some(&permits), report);
+}
+
+/// Gives up what is not permitted, and tells how much that is; `None` keeps everything.
+pub fn confine(permits: Option<&Permits>, report: &Report) {
+    let Some(permits) = permits else { return report.detail("sandbox: none (--no-sandbox)") };
+    report.detail(match sys::confine(permits) {
+        Ok(Confined::Wholly) => "sandbox: only the files that were named (Landlock)".to_owned(),
+        Ok(Confined::Partly) => "sandbox: as much as this kernel's Landlock knows".to_owned(),
+        Ok(Confined::Not) => "sandbox: none (this kernel has no Landlock)".to_owned(),
+        Err(error) => format!("sandbox: none ({})", sys::reason(&error)),
+    });
+}
+
+/// Terminals are opened once more, so that what others share with us stays as it is.
+fn streams(permits: &mut Permits) {
+    let (input, output) = (std::io::stdin(), std::io::stdout());
+    for (path, stream) in [("/proc/self/fd/0", input.as_fd()), ("/proc/self/fd/1", output.as_fd())] {
+        if sys::is_terminal(stream) {
+            permits.write.push(path.into());
+        }
+    }
+}
+
+fn folder(path: &Path) -> PathBuf {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Where the system keeps its time zone (tzset(3)).
+const ZONES: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
