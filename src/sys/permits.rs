@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// All that it may still do. What it has open stays open.
+/// All that it may still do; no new TCP connections or ports. What it has open stays open.
 #[derive(Debug, Default)]
 pub struct Permits {
     /// Files to open for reading, and folders beneath which to do so.
@@ -13,11 +13,10 @@ pub struct Permits {
     pub make: Vec<PathBuf>,
     /// Folders to remove files from.
     pub remove: Vec<PathBuf>,
-    /// New TCP connections, and new ports to listen at.
-    pub connections: bool,
 }
 
 /// How much was given up.
+#[cfg_attr(any(portable, not(target_os = "linux")), allow(dead_code, reason = "nothing is given up there"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Confined {
     Not,

@@ -184,7 +184,7 @@ pub fn at_mark(_socket: Raw<'_>) -> bool {
 
 /// Nothing is given up.
 pub fn confine(_permits: &Permits) -> io::Result<Confined> {
-    Ok(Confined::Not)
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A hang-up is told with everything else.

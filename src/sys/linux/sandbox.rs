@@ -12,11 +12,8 @@ use crate::sys::{Confined, Permits};
 /// Gives up all that `permits` does not name, for this thread and all that it starts, and for good. A kernel without
 /// Landlock, or with less of it, gives up less.
 pub fn confine(permits: &Permits) -> io::Result<Confined> {
-    let mut ruleset =
-        Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(io::Error::other)?;
-    if !permits.connections {
-        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(io::Error::other)?;
-    }
+    let ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(io::Error::other)?;
+    let ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(io::Error::other)?;
     let mut rules = ruleset.create().map_err(io::Error::other)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::WriteFile | AccessFs::IoctlDev;
@@ -87,7 +84,6 @@ mod tests {
                 write: vec!["/dev/null".into()],
                 make: vec![path("make")],
                 remove: vec![],
-                connections: false,
             })
             .unwrap();
             let denied = |result: io::Result<()>| {
@@ -111,20 +107,5 @@ mod tests {
         };
         thread::spawn(confined).join().unwrap();
         fs::read("/etc/passwd").unwrap();
-    }
-
-    #[test]
-    fn connections_can_be_kept() {
-        if !is_possible() {
-            return;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        let confined = move || {
-            confine(&Permits { connections: true, ..Permits::default() }).unwrap();
-            TcpStream::connect(at).unwrap();
-            fs::read("/etc/passwd").unwrap_err();
-        };
-        thread::spawn(confined).join().unwrap();
     }
 }
