@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    inbox::LIMIT,
     router::{FLUSH, Passage},
     *,
 };
@@ -27,6 +28,8 @@ pub(super) struct Person {
     pub sent: VecDeque<u8>,
     /// It has said that it will send no more.
     pub ended: bool,
+    /// And the relay has read that.
+    pub heard: bool,
     pub got: Vec<u8>,
     /// Bytes that it still reads.
     pub reads: usize,
@@ -73,6 +76,7 @@ impl World {
             id: Some(id),
             sent: VecDeque::new(),
             ended: false,
+            heard: false,
             got: Vec::new(),
             reads: usize::MAX,
             gone: None,
@@ -171,6 +175,7 @@ impl World {
             return false;
         }
         if person.sent.is_empty() {
+            person.heard = true;
             self.router.ended(id, self.now);
             return true;
         }
@@ -193,9 +198,11 @@ impl World {
         true
     }
 
-    /// Whether what it has sent last is not decided yet.
-    pub fn waits(&mut self, who: usize) -> bool {
-        self.people[who].id.is_some_and(|id| self.router.appetite(id) == 0)
+    /// Whether the relay may not have taken all that it has sent.
+    pub fn is_behind(&mut self, who: usize) -> bool {
+        let person = &self.people[who];
+        let untaken = |id| !person.sent.is_empty() || self.router.appetite(id) == 0;
+        !person.heard && person.id.is_some_and(untaken)
     }
 
     fn got(&self, who: usize) -> String {
@@ -478,6 +485,59 @@ fn the_destination_dies_within_a_message() {
         assert_eq!(world.people[0].gone, None);
         world.assert_clean();
     }
+}
+
+#[test]
+fn a_name_is_taken_within_a_message_to_its_holder() {
+    // How long the message is, how much of it was sent before, and how much of it the old holder gets.
+    let table = [
+        ("a small one that is not whole", 50_000, 49_999, 0),
+        ("a small one", 50_000, 50_000, 50_000),
+        ("a large one that is not whole", 200_000, 100_000, 100_000),
+        ("a large one that fills the queue", LIMIT, LIMIT, LIMIT),
+        ("a large one with one byte more than the queue takes", LIMIT + 1, LIMIT + 1, LIMIT),
+    ];
+    for (what, length, before, arrives) in table {
+        for piece in [1000, 50_000, usize::MAX] {
+            let mut world = World::with(&["a", "b"], rules());
+            world.piece = piece;
+            world.read_only(1, 0);
+            world.end(1);
+            let message = large("b", length);
+            let header = message.len() - length;
+            world.send(0, &message[..header + before]);
+            let new = world.connect();
+            world.send(new, b"b|");
+            world.send(0, &message[header + before..]);
+            world.send(0, b"b|5|hello");
+            world.read_only(1, usize::MAX);
+            assert!(world.people[1].got == message[header..header + arrives], "{what}, by {piece}");
+            let fates = (world.people[0].gone, world.people[1].gone, world.people[new].gone);
+            assert_eq!(fates, (None, Some(Why::Ended), None), "{what}: nobody else is to blame");
+            assert_eq!(world.got(new), "hello", "{what}: nothing of it is for the new one");
+            let cut = u64::from((1..length).contains(&arrives));
+            assert_eq!(world.router.figures().truncated, cut, "{what}");
+            world.assert_clean();
+        }
+    }
+}
+
+#[test]
+fn an_end_that_waits_behind_a_message_does_not_give_the_name_away() {
+    let mut world = World::with(&["a", "b"], rules());
+    let message = large("b", 100_000);
+    world.send(0, &message[..1000]);
+    // b is not read before a's message is whole, and so it is not known that it has ended.
+    world.send(1, b"b|5|hello");
+    world.end(1);
+    let early = world.connect();
+    world.send(early, b"b|");
+    assert_eq!((world.people[early].gone, world.people[1].gone), (Some(Why::Duplicate), None));
+    world.send(0, &message[1000..]);
+    assert!(world.got(1).ends_with("hello"));
+    let late = world.connect();
+    world.send(late, b"b|");
+    assert_eq!((world.people[late].gone, world.people[1].gone), (None, Some(Why::Ended)));
 }
 
 #[test]
