@@ -1,0 +1,237 @@
+//! What clients send: headers and payload, and what becomes of a message.
+
+use std::time::Instant;
+
+use super::{Id, Lock, Router, STORED, Violation, Why, client::Phase, header, turns::Turn};
+
+/// What became of a piece of what a client has sent: so many bytes were taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taken {
+    /// And more can be.
+    On(usize),
+    /// The rest has to wait, or there is none, or the client is gone.
+    Stop(usize),
+}
+
+impl Router {
+    /// Takes what can be taken from the front of `bytes`, and tells how much that was. `turn` is the right of a client
+    /// that has waited.
+    pub(super) fn take(&mut self, id: Id, bytes: &[u8], mut turn: Option<Turn>, now: Instant) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            let Some(client) = self.clients.get_mut(id) else { return bytes.len() };
+            let taken = match client.phase {
+                Phase::Registering => self.register(id, rest, now),
+                Phase::Header => self.begin_message(id, rest, &mut turn, now),
+                Phase::Assembling { to, left } => {
+                    let n = left.min(rest.len());
+                    client.partial.extend_from_slice(&rest[..n]);
+                    client.phase = Phase::Assembling { to, left: left - n };
+                    if left == n && self.deliver_assembled(id, to, &mut turn, now) {
+                        Taken::On(n)
+                    } else {
+                        Taken::Stop(n)
+                    }
+                }
+                Phase::Passing { to, left } => self.pass(id, to, left, rest, now),
+                Phase::Discarding { left } => {
+                    let n = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    self.discarded(id, n as u64, now);
+                    if (n as u64) < left { Taken::Stop(n) } else { Taken::On(n) }
+                }
+                Phase::Leaving(_) => Taken::Stop(rest.len()),
+            };
+            match taken {
+                Taken::On(n) => at += n,
+                Taken::Stop(n) => return at + n,
+            }
+        }
+    }
+
+    /// Reads a header, and begins what it announces.
+    fn begin_message(&mut self, id: Id, bytes: &[u8], turn: &mut Option<Turn>, now: Instant) -> Taken {
+        let Some(client) = self.clients.get_mut(id) else { return Taken::Stop(bytes.len()) };
+        let last = client.last;
+        if client.partial.is_empty() {
+            let skipped = header::line_ends(bytes);
+            let bytes = &bytes[skipped..];
+            return match self.find(last, bytes) {
+                Ok(Some((to, len, size))) => match self.announce(id, to, len, &bytes[size..], turn, now) {
+                    Some(payload) => Taken::On(skipped + size + payload),
+                    None => Taken::Stop(skipped),
+                },
+                Ok(None) => {
+                    self.keep_header(id, bytes.to_vec(), now);
+                    Taken::Stop(skipped + bytes.len())
+                }
+                Err(why) => self.refuse(id, why, skipped + bytes.len(), now),
+            };
+        }
+        let mut text = std::mem::take(&mut client.partial);
+        let before = text.len();
+        text.extend_from_slice(&bytes[..bytes.len().min(header::LONGEST_HEADER - before)]);
+        match self.find(last, &text) {
+            Ok(Some((to, len, size))) => {
+                let read = size.saturating_sub(before);
+                if let Some(payload) = self.announce(id, to, len, &bytes[read..], turn, now) {
+                    return Taken::On(read + payload);
+                }
+                // It is whole, and waits with the client.
+                text.truncate(size);
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.partial = text;
+                }
+                Taken::Stop(read)
+            }
+            Ok(None) => {
+                let since = self.clients.get(id).map_or(now, |client| client.since);
+                self.keep_header(id, text, since);
+                Taken::Stop(bytes.len())
+            }
+            Err(why) => self.refuse(id, why, bytes.len(), now),
+        }
+    }
+
+    /// The header at the front of `text`: whom it is for, how long the payload is, and how long itself.
+    fn find(&self, last: Option<Id>, text: &[u8]) -> Result<Option<(Option<Id>, u64, usize)>, Why> {
+        // Most write to the same one again and again, who need not be looked up then.
+        let known = last.and_then(|last| Some((last, self.clients.get(last)?))).and_then(|(last, client)| {
+            let name = client.name.as_ref().filter(|_| client.listed)?;
+            (text.starts_with(name) && text.get(name.len()) == Some(&b'|')).then_some((last, name.len()))
+        });
+        let found = match known {
+            Some((_, length)) => header::header_to(&text[..length], text),
+            None => header::header(text),
+        };
+        match found {
+            Ok(Some(header)) => {
+                let to = known.map(|(last, _)| last).or_else(|| self.clients.named(header.dest));
+                Ok(Some((to, header.len, header.size)))
+            }
+            Ok(None) => Ok(None),
+            Err(Violation::BadLength) => Err(Why::BadLength),
+            Err(Violation::BadName) => Err(Why::BadName),
+        }
+    }
+
+    fn refuse(&mut self, id: Id, why: Why, bytes: usize, now: Instant) -> Taken {
+        self.close(id, why, now);
+        Taken::Stop(bytes)
+    }
+
+    fn keep_header(&mut self, id: Id, text: Vec<u8>, since: Instant) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.partial = text;
+            client.since = since;
+            self.schedule(id);
+        }
+    }
+
+    /// Begins the message of a header that was read, and finishes it if it is whole. The bytes of `payload` that were
+    /// taken; `None` if the client has to wait with it.
+    fn announce(
+        &mut self,
+        id: Id,
+        to: Option<Id>,
+        len: u64,
+        payload: &[u8],
+        turn: &mut Option<Turn>,
+        now: Instant,
+    ) -> Option<usize> {
+        if len > self.rules.longest_message {
+            self.close(id, Why::TooLarge, now);
+            return Some(payload.len());
+        }
+        let Some(to) = to else {
+            self.figures.unknown += 1;
+            self.set_phase(id, Phase::Discarding { left: len });
+            return Some(0);
+        };
+        let small = usize::try_from(len).ok().filter(|len| *len <= STORED);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.last = Some(to);
+            client.large = small.is_none();
+        }
+        let Some(len) = small else {
+            if !self.is_open(to, 0, *turn) {
+                self.wait_for(id, to);
+                return None;
+            }
+            self.push_frame(id, to, len, now);
+            let inbox = self.inbox(to, now)?;
+            inbox.lock = Some(Lock { holder: id, moved: now });
+            self.set_phase(id, Phase::Passing { to, left: len });
+            return Some(0);
+        };
+        if payload.len() < len {
+            let client = self.clients.get_mut(id)?;
+            client.partial = payload.to_vec();
+            client.since = now;
+            client.phase = Phase::Assembling { to, left: len - payload.len() };
+            return Some(payload.len());
+        }
+        if !self.deliver(id, to, &payload[..len], turn, now) {
+            self.wait_for(id, to);
+            return None;
+        }
+        Some(len)
+    }
+
+    /// Puts a whole message into the queue of its destination, if that is open for it.
+    fn deliver(&mut self, id: Id, to: Id, payload: &[u8], turn: &mut Option<Turn>, now: Instant) -> bool {
+        // To oneself, nothing is only a sign of life.
+        if payload.is_empty() && (id == to || !self.rules.framed) {
+            return true;
+        }
+        if !self.is_open(to, payload.len(), *turn) {
+            return false;
+        }
+        if let Some(turn) = turn {
+            turn.bytes = turn.bytes.saturating_sub(payload.len());
+        }
+        self.push_frame(id, to, payload.len() as u64, now);
+        self.push(to, payload, now);
+        self.figures.messages += 1;
+        self.figures.bytes += payload.len() as u64;
+        true
+    }
+
+    /// Delivers the message that a client has assembled; `false` if it has to wait.
+    fn deliver_assembled(&mut self, id: Id, to: Id, turn: &mut Option<Turn>, now: Instant) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return false };
+        let message = std::mem::take(&mut client.partial);
+        if !self.is_listed(to) {
+            self.figures.discarded += message.len() as u64;
+        } else if !self.deliver(id, to, &message, turn, now) {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.partial = message;
+            }
+            self.wait_for(id, to);
+            return false;
+        }
+        self.set_phase(id, Phase::Header);
+        true
+    }
+
+    /// Passes on what has come of a large message.
+    fn pass(&mut self, id: Id, to: Id, left: u64, bytes: &[u8], now: Instant) -> Taken {
+        let Some(inbox) = self.inbox(to, now) else { return Taken::Stop(bytes.len()) };
+        // What has gone past the queue comes first.
+        let room = if inbox.piped > 0 { 0 } else { inbox.room() };
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()).min(room);
+        if let (Some(lock), true) = (&mut inbox.lock, n > 0) {
+            lock.moved = now;
+        }
+        self.push(to, &bytes[..n], now);
+        self.figures.bytes += n as u64;
+        self.set_phase(id, Phase::Passing { to, left: left - n as u64 });
+        if self.release(to, now) {
+            return Taken::On(n);
+        }
+        if n < bytes.len() {
+            self.wait_for(id, to);
+        }
+        Taken::Stop(n)
+    }
+}
