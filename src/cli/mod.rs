@@ -3,6 +3,7 @@
 mod hints;
 mod practice;
 mod relay;
+mod tls;
 mod units;
 
 use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
@@ -13,6 +14,7 @@ pub use self::{
     hints::one_line,
     practice::Practice,
     relay::{Deliver, Relay},
+    tls::Tls,
 };
 
 /// What was typed: the netcat, or one of its other trades.
@@ -213,41 +215,8 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = retries)]
     pub retry: Option<u64>,
 
-    /// Encrypt: connecting, the system's roots and HOST verify the other side; listening, a certificate is made
-    #[arg(long)]
-    pub tls: bool,
-
-    /// Trust the certificates that those in FILE (PEM) have signed, and not the system's
-    #[arg(long, value_name = "FILE")]
-    pub tls_ca: Option<PathBuf>,
-
-    /// Trust the other side if its key has this SHA-256 (sha256:…, as a listener prints it); several are possible
-    #[arg(long, value_name = "PIN", value_parser = units::pin)]
-    pub tls_pin: Vec<[u8; 32]>,
-
-    /// Expect a certificate for NAME, and ask for it (default: HOST)
-    #[arg(long, value_name = "NAME")]
-    pub tls_name: Option<String>,
-
-    /// Offer or accept these protocols (ALPN): h2,http/1.1
-    #[arg(long, value_name = "PROTOCOL", value_delimiter = ',')]
-    pub tls_alpn: Vec<String>,
-
-    /// Show the certificate in FILE (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-
-    /// Its key (PEM; default: in the same file)
-    #[arg(long, value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-
-    /// Listening: let in only clients whose certificate one of those in FILE (PEM) has signed
-    #[arg(long, value_name = "FILE")]
-    pub tls_client_ca: Option<PathBuf>,
-
-    /// Verify nothing: anybody in between can read and change everything
-    #[arg(long)]
-    pub tls_insecure: bool,
+    #[command(flatten)]
+    pub tls: Tls,
 
     /// Connect through this proxy, which looks up HOST (default port: 1080; 3128 with -X connect)
     #[arg(short = 'x', long, value_name = "ADDR[:PORT]")]

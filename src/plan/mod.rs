@@ -227,7 +227,7 @@ impl Plan {
         if args.z {
             return scan(&args, place, recipe);
         }
-        let tls = Tls::new(&args);
+        let tls = Tls::settle(&args.tls, args.listen, ("--tls", args.tls.on))?;
         let session = session(&args, place.transport)?;
         if args.listen {
             let at = bind(&place, &recipe)?;

@@ -14,7 +14,6 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
     let received = args.receive.is_some();
     let program = args.exec.is_some() || args.command.is_some();
     let restricted = !args.allow.is_empty() || !args.deny.is_empty() || args.max_per_ip.is_some();
-    let verified = args.tls_ca.is_some() || !args.tls_pin.is_empty();
     let table = [
         (args.ip4 && args.ip6, "-4 and -6 exclude each other"),
         (args.keep_open && !args.listen, "-k needs -l"),
@@ -85,42 +84,13 @@ pub(super) fn contradictions(args: &Args, place: &Place) -> Result<()> {
         (restricted && !args.listen, "--allow, --deny and --max-per-ip need -l"),
         (restricted && args.join.is_some(), "--allow and --deny are for clients: a group has none"),
         (args.max_per_ip.is_some() && !args.keep_open, "--max-per-ip needs -k"),
-        (args.tls && datagram, "--tls is for streams: leave out -u"),
-        (args.tls && args.z, "-z sends nothing: leave out --tls"),
-        (args.tls_key.is_some() && args.tls_cert.is_none(), "--tls-key needs --tls-cert"),
-        (args.tls_insecure && verified, "--tls-insecure verifies nothing: leave out --tls-ca and --tls-pin"),
-        (
-            args.listen && args.tls_ca.is_some(),
-            "--tls-ca verifies a server; for clients it is --tls-client-ca",
-        ),
-        (args.listen && args.tls_name.is_some(), "--tls-name is for connecting"),
-        (args.listen && args.tls_insecure, "--tls-insecure is for connecting"),
-        (
-            !args.listen && args.tls_client_ca.is_some(),
-            "--tls-client-ca needs -l; for connecting it is --tls-ca",
-        ),
+        (args.tls.on && datagram, "--tls is for streams: leave out -u"),
+        (args.tls.on && args.z, "-z sends nothing: leave out --tls"),
     ];
-    if let Some((_, option)) = tls_options(args).into_iter().find(|(given, _)| *given && !args.tls) {
-        return usage(format!("{option} needs --tls"));
-    }
     match table.into_iter().find(|(is_so, _)| *is_so) {
         Some((_, why)) => usage(why),
         None => Ok(()),
     }
-}
-
-/// What only TLS gives a meaning, and whether it was given.
-fn tls_options(args: &Args) -> [(bool, &'static str); 8] {
-    [
-        (args.tls_ca.is_some(), "--tls-ca"),
-        (!args.tls_pin.is_empty(), "--tls-pin"),
-        (args.tls_name.is_some(), "--tls-name"),
-        (!args.tls_alpn.is_empty(), "--tls-alpn"),
-        (args.tls_cert.is_some(), "--tls-cert"),
-        (args.tls_key.is_some(), "--tls-key"),
-        (args.tls_client_ca.is_some(), "--tls-client-ca"),
-        (args.tls_insecure, "--tls-insecure"),
-    ]
 }
 
 /// Flags that do not fit the kind of socket.

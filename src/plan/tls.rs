@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cli::Args;
+use anyhow::Result;
+
+use super::usage;
+use crate::cli;
 
 /// How the connection is encrypted.
 #[derive(Clone, Debug)]
@@ -35,24 +38,54 @@ impl Tls {
         self.trust != Trust::Nothing || !self.pins.is_empty()
     }
 
-    /// What was asked for; `None` without `--tls`.
-    pub fn new(args: &Args) -> Option<Self> {
-        let trust = match (&args.tls_ca, &args.tls_client_ca) {
+    /// What was asked for; `None` if TLS was not, which `switch` does: an option that was given, or not.
+    pub fn settle(args: &cli::Tls, listen: bool, switch: (&str, bool)) -> Result<Option<Self>> {
+        refuse(args, listen, switch)?;
+        let trust = match (&args.ca, &args.client_ca) {
             (Some(file), _) | (_, Some(file)) => Trust::File(file.clone()),
-            _ if !args.tls_pin.is_empty() => Trust::Anybody,
-            _ if args.tls_insecure || args.listen => Trust::Nothing,
+            _ if !args.pin.is_empty() => Trust::Anybody,
+            _ if args.insecure || listen => Trust::Nothing,
             _ => Trust::System,
         };
-        let own = args.tls_cert.clone().map(|file| {
-            let key = args.tls_key.clone().unwrap_or_else(|| file.clone());
+        let own = args.cert.clone().map(|file| {
+            let key = args.key.clone().unwrap_or_else(|| file.clone());
             (file, key)
         });
-        args.tls.then(|| Self {
-            name: args.tls_name.clone(),
+        Ok(switch.1.then(|| Self {
+            name: args.name.clone(),
             trust,
-            pins: args.tls_pin.clone(),
-            alpn: args.tls_alpn.clone(),
+            pins: args.pin.clone(),
+            alpn: args.alpn.clone(),
             own,
-        })
+        }))
+    }
+}
+
+fn refuse(args: &cli::Tls, listen: bool, (switch, on): (&str, bool)) -> Result<()> {
+    let given = [
+        (args.ca.is_some(), "--tls-ca"),
+        (!args.pin.is_empty(), "--tls-pin"),
+        (args.name.is_some(), "--tls-name"),
+        (!args.alpn.is_empty(), "--tls-alpn"),
+        (args.cert.is_some(), "--tls-cert"),
+        (args.key.is_some(), "--tls-key"),
+        (args.client_ca.is_some(), "--tls-client-ca"),
+        (args.insecure, "--tls-insecure"),
+    ];
+    if let Some((_, option)) = given.into_iter().find(|(given, _)| *given && !on) {
+        return usage(format!("{option} needs {switch}"));
+    }
+    let verified = args.ca.is_some() || !args.pin.is_empty();
+    let table = [
+        (args.key.is_some() && args.cert.is_none(), "--tls-key needs --tls-cert"),
+        (args.insecure && verified, "--tls-insecure verifies nothing: leave out --tls-ca and --tls-pin"),
+        (listen && args.ca.is_some(), "--tls-ca verifies a server; for clients it is --tls-client-ca"),
+        (listen && args.name.is_some(), "--tls-name is for connecting"),
+        (listen && args.insecure, "--tls-insecure is for connecting"),
+        (!listen && args.client_ca.is_some(), "--tls-client-ca needs -l; for connecting it is --tls-ca"),
+    ];
+    match table.into_iter().find(|(is_so, _)| *is_so) {
+        Some((_, why)) => usage(why),
+        None => Ok(()),
     }
 }
