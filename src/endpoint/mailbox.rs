@@ -5,16 +5,16 @@ use std::{
     time::Instant,
 };
 
-use super::{Endpoint, Stream};
+use super::{Connection, Endpoint};
 use crate::{
     proto::relay::{Client, LONGEST_NAME, Nonce, STORED, is_name},
-    sys::{self, Descriptor, Storage},
+    sys::{self, Storage},
 };
 
 /// A registration with a relay. A write is a message; what is read is what others have sent, one behind the other.
 #[derive(Debug)]
 pub struct Mailbox {
-    stream: Stream,
+    connection: Connection,
     client: Client,
     post: Post,
     /// Read, and not yet taken.
@@ -55,10 +55,10 @@ pub struct Post {
 
 impl Mailbox {
     /// Takes a connection to a relay, and registers.
-    pub fn new(socket: Descriptor, post: Post, waits: bool, now: Instant) -> Self {
+    pub fn new(connection: Connection, post: Post, waits: bool, now: Instant) -> Self {
         let client = Client::new(&post.registration, &post.name, nonce(), now);
         Self {
-            stream: Stream::new(socket),
+            connection,
             client,
             post,
             inbox: Vec::new(),
@@ -74,8 +74,8 @@ impl Mailbox {
     }
 
     /// Goes on with another connection, `waits` saying whether there would be one more.
-    pub fn renew(&mut self, socket: Descriptor, now: Instant) {
-        self.stream = Stream::new(socket);
+    pub fn renew(&mut self, connection: Connection, now: Instant) {
+        self.connection = connection;
         self.doubtful += self.client.unheard();
         self.client.renew(&self.post.registration, nonce(), now);
         (self.gone, self.confirming, self.now) = (None, false, now);
@@ -87,13 +87,13 @@ impl Mailbox {
     }
 
     /// The connection.
-    pub fn stream(&self) -> &Stream {
-        &self.stream
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The connection, to be watched.
-    pub fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     /// Whether the relay is known to have our registration.
@@ -119,7 +119,7 @@ impl Mailbox {
     /// Writes what there is to write.
     fn push(&mut self) -> io::Result<()> {
         while !self.client.output().is_empty() && self.gone.is_none() {
-            match self.stream.write(self.client.output()) {
+            match self.connection.write(self.client.output()) {
                 Ok(n) => self.client.written(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(error) => self.lose(&sys::reason(&error)),
@@ -189,7 +189,7 @@ impl Read for Mailbox {
             self.inbox.clear();
             self.taken = 0;
             self.check()?;
-            match self.stream.read(&mut self.room) {
+            match self.connection.read(&mut self.room) {
                 Ok(0) => self.lose("the relay has closed the connection"),
                 Ok(n) => self.client.receive(&self.room[..n], &mut self.inbox),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),

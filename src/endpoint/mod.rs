@@ -1,6 +1,7 @@
 //! What the program can read from and write to: each side of a session is one of these.
 
 mod child;
+mod connection;
 mod datagram;
 mod download;
 mod ferry;
@@ -14,6 +15,7 @@ pub mod tls;
 
 pub use self::{
     child::Child,
+    connection::Connection,
     datagram::{Datagram, Ends, Together, Whom},
     download::{Download, Name},
     mailbox::{LONGEST_LINE, Mailbox, Post},
@@ -68,40 +70,28 @@ pub trait Endpoint: Read + Write {
 /// The far side of a session.
 #[derive(Debug)]
 pub enum Peer {
+    Connection(Connection),
     Datagram(Box<Datagram>),
     /// The clients of a relay.
     Mailbox(Box<Mailbox>),
-    Stream(Stream),
-    Tls(Box<Tls<Stream>>),
 }
 
 impl Peer {
-    /// The stream that carries it, of a connection of its own.
-    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
-        match self {
-            Self::Stream(stream) => Some(stream),
-            Self::Tls(tls) => Some(tls.below_mut()),
-            Self::Datagram(_) | Self::Mailbox(_) => None,
-        }
-    }
-
     /// The socket, for what the kernel knows of it.
     pub fn socket(&self) -> &Descriptor {
         match self {
+            Self::Connection(connection) => connection.stream().socket(),
             Self::Datagram(datagram) => datagram.socket(),
-            Self::Mailbox(mailbox) => mailbox.stream().socket(),
-            Self::Stream(stream) => stream.socket(),
-            Self::Tls(tls) => tls.below().socket(),
+            Self::Mailbox(mailbox) => mailbox.connection().stream().socket(),
         }
     }
 
     /// The socket, to be watched.
     pub fn socket_mut(&mut self) -> &mut Descriptor {
         match self {
+            Self::Connection(connection) => connection.stream_mut().socket_mut(),
             Self::Datagram(datagram) => datagram.socket_mut(),
-            Self::Mailbox(mailbox) => mailbox.stream_mut().socket_mut(),
-            Self::Stream(stream) => stream.socket_mut(),
-            Self::Tls(tls) => tls.below_mut().socket_mut(),
+            Self::Mailbox(mailbox) => mailbox.connection_mut().stream_mut().socket_mut(),
         }
     }
 
@@ -109,7 +99,7 @@ impl Peer {
     pub fn received(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.received(),
-            Self::Mailbox(_) | Self::Stream(_) | Self::Tls(_) => 0,
+            Self::Connection(_) | Self::Mailbox(_) => 0,
         }
     }
 
@@ -117,21 +107,23 @@ impl Peer {
     pub fn dropped(&self) -> u64 {
         match self {
             Self::Datagram(datagram) => datagram.dropped(),
-            Self::Mailbox(_) | Self::Stream(_) | Self::Tls(_) => 0,
+            Self::Connection(_) | Self::Mailbox(_) => 0,
         }
     }
 
-    /// Whether its end was not announced, where ends are.
-    pub fn was_cut(&self) -> bool {
-        matches!(self, Self::Tls(tls) if tls.was_cut())
+    fn endpoint(&self) -> &dyn Endpoint {
+        match self {
+            Self::Connection(connection) => connection,
+            Self::Datagram(datagram) => &**datagram,
+            Self::Mailbox(mailbox) => &**mailbox,
+        }
     }
 
-    fn endpoint(&mut self) -> &mut dyn Endpoint {
+    fn endpoint_mut(&mut self) -> &mut dyn Endpoint {
         match self {
+            Self::Connection(connection) => connection,
             Self::Datagram(datagram) => &mut **datagram,
             Self::Mailbox(mailbox) => &mut **mailbox,
-            Self::Stream(stream) => stream,
-            Self::Tls(tls) => &mut **tls,
         }
     }
 }
@@ -144,63 +136,46 @@ impl From<Datagram> for Peer {
 
 impl Read for Peer {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.endpoint().read(buf)
+        self.endpoint_mut().read(buf)
     }
 }
 
 impl Write for Peer {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.endpoint().write(buf)
+        self.endpoint_mut().write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.endpoint().flush()
+        self.endpoint_mut().flush()
     }
 }
 
 impl Endpoint for Peer {
     fn finish(&mut self) -> io::Result<()> {
-        self.endpoint().finish()
+        self.endpoint_mut().finish()
     }
 
     fn broken(&mut self) -> Option<io::Error> {
-        self.endpoint().broken()
+        self.endpoint_mut().broken()
     }
 
     fn tick(&mut self, now: Instant) -> Option<Instant> {
-        self.endpoint().tick(now)
-    }
-
-    fn held(&self) -> usize {
-        match self {
-            Self::Mailbox(mailbox) => mailbox.held(),
-            Self::Tls(tls) => tls.held(),
-            Self::Datagram(_) | Self::Stream(_) => 0,
-        }
+        self.endpoint_mut().tick(now)
     }
 
     fn lost(&self) -> Option<io::Error> {
-        match self {
-            Self::Datagram(datagram) => datagram.lost(),
-            Self::Mailbox(mailbox) => mailbox.lost(),
-            Self::Stream(stream) => stream.lost(),
-            Self::Tls(tls) => tls.lost(),
-        }
+        self.endpoint().lost()
+    }
+
+    fn held(&self) -> usize {
+        self.endpoint().held()
     }
 
     fn source(&self) -> Option<Raw<'_>> {
-        match self {
-            Self::Datagram(datagram) => datagram.source(),
-            Self::Mailbox(_) | Self::Tls(_) => None,
-            Self::Stream(stream) => stream.source(),
-        }
+        self.endpoint().source()
     }
 
     fn sink(&self) -> Option<Raw<'_>> {
-        match self {
-            Self::Datagram(datagram) => datagram.sink(),
-            Self::Mailbox(_) | Self::Tls(_) => None,
-            Self::Stream(stream) => stream.sink(),
-        }
+        self.endpoint().sink()
     }
 }

@@ -16,7 +16,7 @@ use super::{
     succeeded,
 };
 use crate::{
-    endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
+    endpoint::{Connection, Datagram, Ends, Input, Peer, Whom},
     event::{Event, Reactor, Slots, Token},
     net::{Address, Race, Recipe, Transport, race::Next, resolve::Lookup},
     plan::{Connect, Target},
@@ -289,7 +289,7 @@ fn tried(addresses: impl Iterator<Item = String>) -> String {
 
 fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
     if plan.recipe.transport == Transport::Stream {
-        return Ok(Peer::Stream(Stream::new(socket)));
+        return Ok(Peer::Connection(Connection::plain(socket)));
     }
     // The answers to what a group was asked come from its members.
     let whom = match plan.recipe.reaches_many(address) {

@@ -17,7 +17,7 @@ use super::{
     session::{self, Names, Session, Status},
 };
 use crate::{
-    endpoint::{Input, Output, Peer, Shared, Standard, Table},
+    endpoint::{Connection, Input, Output, Peer, Shared, Standard, Table},
     event::{Event, Reactor, Slots, Token},
     net::{Accepted, Address, Arrival, Listener, access::site, listener::is_exhausted},
     plan::{self, Incoming, Listen, Outgoing},
@@ -199,7 +199,7 @@ impl Crowd<'_> {
         let names = Names::new(self.plan, peer.clone(), accepted.local.clone());
         let peer = listen::peer(self.plan, accepted);
         let seated = match (&self.security, peer) {
-            (Some(security), Peer::Stream(stream)) => match security.begin(stream) {
+            (Some(security), Peer::Connection(Connection::Plain(stream))) => match security.begin(stream) {
                 Ok(handshake) => return self.receive(token, Arriving { handshake, names }),
                 Err(error) => Err(error),
             },
@@ -231,7 +231,7 @@ impl Crowd<'_> {
         self.reactor.wake_at(token, None);
         let peer = names.peer.clone();
         let seated = match agreed {
-            Ok(_) => self.seat(token, handshake.finish(self.report), names),
+            Ok(_) => self.seat(token, Peer::Connection(handshake.finish(self.report)), names),
             Err(error) => Err(error),
         };
         if seated.is_err() {

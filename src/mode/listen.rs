@@ -10,7 +10,7 @@ use super::{
     session::{self, Names},
 };
 use crate::{
-    endpoint::{Datagram, Ends, Input, Peer, Stream, Whom},
+    endpoint::{Connection, Datagram, Ends, Input, Peer, Whom},
     event::{Event, Reactor, Token},
     net::{
         Accepted, Access, Address, Arrival, Family, Hears, Listener, Transport,
@@ -184,7 +184,7 @@ fn accept(
 /// The far side of an accepted client.
 pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
     match plan.transport {
-        Transport::Stream => Peer::Stream(Stream::new(accepted.socket)),
+        Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
         Transport::Datagram => {
             let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
             let whom = match accepted.hears {

@@ -15,7 +15,7 @@ use super::{
     session::{self, Names},
 };
 use crate::{
-    endpoint::{Child, Peer, Standard},
+    endpoint::{Child, Connection, Peer, Standard},
     event::{Event, Reactor, Token},
     net::Address,
     plan::{self, Program},
@@ -29,7 +29,7 @@ pub fn start(program: &Program, peer: &mut Peer, names: &Names, bare: bool) -> R
     let command = command(program, peer, names);
     let context = || format!("run {program}");
     match peer {
-        Peer::Stream(stream) if bare => {
+        Peer::Connection(Connection::Plain(stream)) if bare => {
             let socket = stream.socket().socket();
             // Nobody else would notice that the client is gone.
             if !socket.keepalive().unwrap_or(true) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::heed;
 use crate::{
     endpoint::{
-        Peer, Stream, Tls,
+        Connection, Peer, Stream, Tls,
         tls::{self, Identity, Pin, Roots, Trust},
     },
     event::{Event, Reactor, Token},
@@ -78,13 +78,13 @@ pub fn secure(
     limit: Option<Instant>,
     report: &Report,
 ) -> Result<Peer> {
-    let Peer::Stream(stream) = peer else { return Ok(peer) };
+    let Peer::Connection(Connection::Plain(stream)) = peer else { return Ok(peer) };
     let mut handshake = security.begin(stream)?;
     loop {
         let now = Instant::now();
         if handshake.go_on(now)? {
             reactor.wake_at(token, None);
-            return Ok(handshake.finish(report));
+            return Ok(Peer::Connection(handshake.finish(report)));
         }
         if limit.is_some_and(|limit| now >= limit) {
             bail!("TLS: timed out");
@@ -126,8 +126,8 @@ impl Handshake {
         }
     }
 
-    /// What was agreed on, told with `-v`; and the peer, ready for a session.
-    pub fn finish(self, report: &Report) -> Peer {
+    /// What was agreed on, told with `-v`; and the connection, ready for a session.
+    pub fn finish(self, report: &Report) -> Connection {
         if report.verbose > 0 {
             let agreement = self.tls.agreement();
             let mut text = format!("{}, {}", agreement.version, agreement.suite);
@@ -140,7 +140,7 @@ impl Handshake {
             }
             report.verbose(text);
         }
-        Peer::Tls(self.tls)
+        Connection::Secure(self.tls)
     }
 }
 
@@ -157,7 +157,7 @@ pub struct Told {
 impl Told {
     /// Of a peer; `None` without TLS.
     pub fn of(peer: &Peer) -> Option<Self> {
-        let Peer::Tls(tls) = peer else { return None };
+        let Peer::Connection(Connection::Secure(tls)) = peer else { return None };
         let tls::Agreement { version, suite, alpn, peer } = tls.agreement();
         Some(Self { version, suite, alpn, peer: peer.map(|(_, pin)| pin.to_string()) })
     }

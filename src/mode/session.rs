@@ -12,7 +12,7 @@ use super::{
     summary::{End, Place, Shown, Summary, Tcp, Way},
 };
 use crate::{
-    endpoint::{Endpoint, Peer, Standard, Together},
+    endpoint::{Connection, Endpoint, Peer, Standard, Together},
     event::{Event, Reactor, Token},
     net::{Address, Transport},
     plan::{self, Outgoing},
@@ -158,10 +158,10 @@ impl Session {
             Some((why, _)) => Verdict::Over(why),
             None => self.ending.verdict(&scene, now),
         };
-        if let (Verdict::Continue(_), Some(_), Some(stream)) =
-            (verdict, self.inbound_end, self.peer.stream_mut())
+        if let (Verdict::Continue(_), Some(_), Peer::Connection(connection)) =
+            (verdict, self.inbound_end, &mut self.peer)
         {
-            stream.probe();
+            connection.stream_mut().probe();
         }
         match (verdict, turn) {
             (Verdict::Over(why), _) => {
@@ -273,12 +273,8 @@ impl Session {
         let answered = self.pump.outbound.as_ref().map_or(0, Flow::answered);
         match (&self.peer, &self.names.peer) {
             (_, Address::Unix(_)) => 0,
-            (Peer::Stream(stream), _) => sys::unacknowledged(stream.socket()).saturating_sub(answered),
-            // That the end has arrived matters to nobody but the peer.
-            (Peer::Tls(tls), _) => {
-                sys::unacknowledged(tls.below().socket()).saturating_sub(answered + tls.farewell())
-            }
-            _ => 0,
+            (Peer::Connection(connection), _) => connection.unacknowledged().saturating_sub(answered),
+            (Peer::Datagram(_) | Peer::Mailbox(_), _) => 0,
         }
     }
 
@@ -287,15 +283,21 @@ impl Session {
         let cut_short = self.cut_short || self.outbound_end.is_none() || self.fault_of_source();
         // What the peer has is not the whole, and must not look as if it were.
         let incomplete = matches!(end, End::Behind) || (self.sends_file && cut_short);
-        match &mut self.peer {
+        if let Peer::Connection(connection) = &mut self.peer {
             // If it is closed already, there is nobody to be told.
-            Peer::Stream(stream) if incomplete => drop(stream.abort()),
-            Peer::Tls(tls) if incomplete => drop(tls.below_mut().abort()),
-            // Where nothing went out, the end was not announced either.
-            Peer::Tls(tls) if summary.error.is_none() => drop(tls.finish()),
-            Peer::Datagram(_) | Peer::Mailbox(_) | Peer::Stream(_) | Peer::Tls(_) => {}
+            let _ = match connection {
+                _ if incomplete => connection.stream_mut().abort(),
+                // Where nothing went out, the end was not announced either.
+                Connection::Secure(tls) if summary.error.is_none() => tls.finish(),
+                Connection::Plain(_) | Connection::Secure(_) => Ok(()),
+            };
         }
         Status::Finished(Box::new(summary))
+    }
+
+    /// Whether the peer's end was not announced, although it should have been.
+    fn was_cut(&self) -> bool {
+        matches!(&self.peer, Peer::Connection(connection) if connection.was_cut())
     }
 
     fn fault_of_source(&self) -> bool {
@@ -324,7 +326,7 @@ impl Session {
                 _ if matches!(self.names.peer, Address::Unix(_)) => "unix",
                 Peer::Datagram(_) => Transport::Datagram.name(),
                 Peer::Mailbox(_) => "relay",
-                Peer::Stream(_) | Peer::Tls(_) => Transport::Stream.name(),
+                Peer::Connection(_) => Transport::Stream.name(),
             },
             peer: Place(self.names.peer.clone()),
             local: Place(self.names.local.clone()),
@@ -385,7 +387,7 @@ impl Session {
             (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),
             (_, End::Interrupted(_)) => return None,
             // Who has said nothing at all has not been cut short.
-            _ if self.peer.was_cut() && self.pump.inbound.reads() > 0 => {
+            _ if self.was_cut() && self.pump.inbound.reads() > 0 => {
                 format!("receive from {peer}: the end was not announced, so what came may not be all")
             }
             _ if summary.dropped > 0 => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::secrets::first_line;
 use crate::{
-    endpoint::{Input, LONGEST_LINE, Mailbox, Peer, Post},
+    endpoint::{Connection, Input, LONGEST_LINE, Mailbox, Peer, Post},
     event::{Reactor, Token},
     mode::{
         connect::{self, keep_trying},
@@ -47,8 +47,8 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     };
 
     let now = Instant::now();
-    let mut mailbox = Mailbox::new(socket, post, connect.retry > 0, now);
-    reactor.watch(SESSION, mailbox.stream_mut().socket_mut()).context("watch the socket")?;
+    let mut mailbox = Mailbox::new(Connection::plain(socket), post, connect.retry > 0, now);
+    reactor.watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut()).context("watch the socket")?;
     let inbound = local::inbound(&connect.session, &address, None)?;
     let outbound = match local.input {
         Input::Nothing => None,
@@ -64,7 +64,7 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     session::run_with(&mut reactor, SESSION, &mut session, &mut local, report, |session, reactor| {
         match session.peer() {
             Peer::Mailbox(mailbox) => attempts.look_after(mailbox, reactor),
-            Peer::Datagram(_) | Peer::Stream(_) | Peer::Tls(_) => Ok(()),
+            Peer::Connection(_) | Peer::Datagram(_) => Ok(()),
         }
     })
 }
@@ -103,9 +103,11 @@ impl Attempts<'_> {
         self.registered = false;
         connect::sleep(reactor, Instant::now() + connect::RETRY)?;
         let (socket, _) = keep_trying(self.connect, reactor, self.report)?;
-        mailbox.renew(socket, Instant::now());
+        mailbox.renew(Connection::plain(socket), Instant::now());
         mailbox.set_waits(self.left > 0);
-        reactor.watch(SESSION, mailbox.stream_mut().socket_mut()).context("watch the socket")?;
+        reactor
+            .watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut())
+            .context("watch the socket")?;
         reactor.again(SESSION);
         Ok(())
     }
