@@ -612,8 +612,11 @@ fn a_client_keeps_itself_alive() {
 
 #[test]
 fn mistakes_of_usage() {
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 12] = [
         (&["relay"], "a client needs HOST"),
+        (&["relay", "-l", "--tls"], "--tls is a client's: leave out -l"),
+        (&["relay", "-l", "--tls-cert", "f"], "--tls-cert needs --tls-port"),
+        (&["relay", "host", "x", "--tls-port", "1"], "--tls-port is the relay's: it needs -l"),
         (&["relay", "host"], "a client needs HOST"),
         (&["relay", "host", "8080", "a|b"], "is not a name"),
         (&["relay", "host", "x", "--to", ""], "is not a name"),
@@ -654,4 +657,81 @@ fn addresses_have_their_limit_and_loopback_has_none() {
         stream.write_all(format!("l{n}|l{n}|2|ok").as_bytes()).unwrap();
         assert_eq!(exactly(&mut stream, 2), b"ok");
     }
+}
+
+/// A relay with a port for TLS, and the arguments of a client there: from the command that it prints.
+fn encrypted(flags: &[&str]) -> (Relay, Vec<String>) {
+    let relay = Relay::new(&[&["--tls-port", "0"][..], flags].concat());
+    let said = relay.0.said("on the other side run: remote ");
+    let line = said.split("run: remote ").nth(1).unwrap().lines().next().unwrap();
+    assert!(line.starts_with("relay --tls --tls-pin sha256:") && line.ends_with(" NAME"), "{line}");
+    let args = line.trim_end_matches(" NAME").split(' ').map(str::to_owned).collect();
+    (relay, args)
+}
+
+#[test]
+fn clients_may_come_encrypted_and_meet_the_others() {
+    let (relay, args) = encrypted(&[]);
+    let secret = |more: &[&str]| Remote::new(args.iter().map(String::as_str).chain(more.iter().copied()));
+    let dir = Dir::new();
+    let bytes = noise(3_000_000);
+    let file = dir.file("file", &bytes);
+    let file = file.to_str().unwrap();
+    // Whoever sends and whoever receives, encrypted or not.
+    for (sends, receives) in [(true, true), (true, false), (false, true)] {
+        let plain = ["relay", "127.0.0.1", &relay.port()].map(str::to_owned);
+        let side = |is_encrypted: bool, more: &[&str]| match is_encrypted {
+            true => secret(more),
+            false => Remote::new(plain.iter().map(String::as_str).chain(more.iter().copied())),
+        };
+        let name = format!("to_{sends}_{receives}");
+        let receiver = side(receives, &[&name, "-v", "--recv-only", "-w", "5"]).start();
+        receiver.said("registered");
+        let from = format!("from_{sends}_{receives}");
+        side(sends, &[&from, "--to", &name, "-s", file, "--send-only"]).run().expect_quiet_success();
+        assert!(receiver.printed(bytes.len()) == bytes, "{sends} {receives}");
+        receiver.signal(Signal::TERM);
+        assert_eq!(receiver.wait().code, 143);
+    }
+    // A message larger than what is kept whole, to a client that comes encrypted.
+    let mut sender = relay.friend("large");
+    let receiver = secret(&["reads", "-v", "--recv-only"]).start();
+    receiver.said("registered");
+    sender.write_all(format!("reads|{}|", bytes.len()).as_bytes()).unwrap();
+    sender.write_all(&bytes).unwrap();
+    assert!(receiver.printed(bytes.len()) == bytes);
+}
+
+#[test]
+fn one_who_does_not_finish_a_handshake_is_cut_off() {
+    let (relay, args) = encrypted(&["--register-timeout", "0.5"]);
+    let port: u16 = args.last().unwrap().parse().unwrap();
+    let mut silent = client(port);
+    let mut rude = client(port);
+    rude.write_all(b"device_a|device_a|5|hello").unwrap();
+    // An alert, perhaps, and the end.
+    read_all(&mut silent);
+    read_all(&mut rude);
+    relay.0.said("-127.0.0.1:");
+    let more = ["--", "device_b"];
+    let args = args.iter().map(String::as_str).chain(more);
+    let remote = Remote::new(args).stdin("device_b|hello\n").start();
+    assert_eq!(remote.printed(5), b"hello");
+}
+
+#[test]
+fn an_encrypted_client_comes_back() {
+    let (relay, args) = encrypted(&[]);
+    let more = ["--retry", "30", "-v", "--recv-only", "device_a"];
+    let remote = Remote::new(args.iter().map(String::as_str).chain(more)).start();
+    remote.said("registered");
+    let port = args.last().unwrap().clone();
+    drop(relay);
+    remote.said("trying again");
+    // Another relay there has another key, and is none of ours.
+    let other = Remote::new(["relay", "-lv", "127.0.0.1", "0", "--tls-port", &port]).start();
+    other.said("clients\n");
+    let ended = remote.wait();
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("the key is not the one of --tls-pin"), "{}", ended.stderr);
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, ValueEnum};
 
-use super::{retries, units};
+use super::{Tls, retries, units};
 
 /// The command line of the relay and of its clients, as it was typed.
 #[derive(Debug, Parser)]
@@ -141,6 +141,13 @@ pub struct Relay {
     /// Only names that stand in FILE, a line each: the name, a space, and the SHA-256 of its key in hex
     #[arg(long, value_name = "FILE")]
     pub names: Option<PathBuf>,
+
+    /// Listen at this port, too, for clients that come with --tls
+    #[arg(long, value_name = "PORT")]
+    pub tls_port: Option<u16>,
+
+    #[command(flatten)]
+    pub tls: Tls,
 
     /// Serve figures for Prometheus at this port (default ADDR: 127.0.0.1)
     #[arg(long, value_name = "ADDR:PORT")]

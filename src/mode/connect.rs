@@ -50,14 +50,16 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
     }
     report.detail(format!("from {local_address}"));
 
-    let mut peer = peer(plan, socket, &address)?;
     sandbox::enter(&plan.session, &[], report);
-    if let Some(security) = security {
-        reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-        let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
-        peer = secure(&security, peer, &mut reactor, SESSION, limit, report)
-            .with_context(|| format!("connect to {}", plan.to))?;
-    }
+    let mut peer = match (security, peer(plan, socket, &address)?) {
+        (Some(security), Peer::Connection(mut connection)) => {
+            reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
+            let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
+            let secured = secure(&security, connection, &mut reactor, SESSION, limit, report);
+            Peer::Connection(secured.with_context(|| format!("connect to {}", plan.to))?)
+        }
+        (_, peer) => peer,
+    };
     let names = Names::new(&plan.session, address, local_address);
     if plan.session.program.is_some() {
         return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);

@@ -40,7 +40,10 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
     listener.restrict(access);
     announce(&listener, random, report);
     let security = match &plan.tls {
-        Some(tls) => Some(Security::server(tls, &listener, plan.session.zstd.is_some(), report)?),
+        Some(tls) => {
+            let rest = if plan.session.zstd.is_some() { " --zstd" } else { "" };
+            Some(Security::server(tls, &listener, ("remote", rest), report)?)
+        }
         None => None,
     };
     sandbox::enter(&plan.session, &listener.addresses(), report);
@@ -130,11 +133,13 @@ fn first(
         let accepted = accept(listener, &plan.session, limit, reactor, report)?;
         report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
         let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
-        let mut peer = peer(&plan.session, accepted);
-        let Some(security) = security else { return Ok((peer, names)) };
-        reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-        match secure(security, peer, reactor, SESSION, None, report) {
-            Ok(peer) => return Ok((peer, names)),
+        let (security, mut connection) = match (security, peer(&plan.session, accepted)) {
+            (Some(security), Peer::Connection(connection)) => (security, connection),
+            (_, peer) => return Ok((peer, names)),
+        };
+        reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
+        match secure(security, connection, reactor, SESSION, None, report) {
+            Ok(connection) => return Ok((Peer::Connection(connection), names)),
             Err(error) if error.is::<super::Interrupted>() => return Err(error),
             // It was not the one that is waited for.
             Err(error) => report.error(format!("{}: {}", shown(&names.peer), report::sentence(&error))),

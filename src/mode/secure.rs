@@ -46,13 +46,14 @@ impl Security {
         Ok(Self::Client(tls::client(&trust(plan), own(plan)?, &plan.alpn, host)?))
     }
 
-    /// For a listener. One without a certificate makes one, and says how to get to it, with `--zstd` if that is needed.
-    pub fn server(plan: &Plan, listener: &Listener, zstd: bool, report: &Report) -> Result<Self> {
+    /// For a listener. One without a certificate makes one, and says the command for the other side: the program, the
+    /// options of TLS, where to, and what else it takes.
+    pub fn server(plan: &Plan, listener: &Listener, command: (&str, &str), report: &Report) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != Whom::Nothing).then_some(&clients);
         let identity = match own(plan)? {
             Some(identity) => identity,
-            None => make(listener, if zstd { "--zstd " } else { "" }, report)?,
+            None => make(listener, command, report)?,
         };
         let pin = identity.pin()?;
         report.verbose(format!("TLS: our key is {pin}"));
@@ -69,22 +70,22 @@ impl Security {
     }
 }
 
-/// Has TLS agreed on with a peer, before `limit`; one that is no stream stays as it is.
+/// Has TLS agreed on over a connection, before `limit`.
 pub fn secure(
     security: &Security,
-    peer: Peer,
+    connection: Connection,
     reactor: &mut Reactor,
     token: Token,
     limit: Option<Instant>,
     report: &Report,
-) -> Result<Peer> {
-    let Peer::Connection(Connection::Plain(stream)) = peer else { return Ok(peer) };
+) -> Result<Connection> {
+    let Connection::Plain(stream) = connection else { return Ok(connection) };
     let mut handshake = security.begin(stream)?;
     loop {
         let now = Instant::now();
         if handshake.go_on(now)? {
             reactor.wake_at(token, None);
-            return Ok(Peer::Connection(handshake.finish(report)));
+            return Ok(handshake.finish(report));
         }
         if limit.is_some_and(|limit| now >= limit) {
             bail!("TLS: timed out");
@@ -94,6 +95,16 @@ pub fn secure(
             if let Event::Signal(signal) = event {
                 heed(signal)?;
             }
+        }
+    }
+}
+
+impl Security {
+    /// Begins TLS on a connection, and leaves it to reading and writing to agree on it.
+    pub fn begin_at_once(&self, connection: Connection) -> Result<Connection> {
+        match connection {
+            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream)?.tls)),
+            Connection::Secure(_) => Ok(connection),
         }
     }
 }
@@ -157,7 +168,12 @@ pub struct Told {
 impl Told {
     /// Of a peer; `None` without TLS.
     pub fn of(peer: &Peer) -> Option<Self> {
-        let Peer::Connection(Connection::Secure(tls)) = peer else { return None };
+        let connection = match peer {
+            Peer::Connection(connection) => connection,
+            Peer::Mailbox(mailbox) => mailbox.connection(),
+            Peer::Datagram(_) => return None,
+        };
+        let Connection::Secure(tls) = connection else { return None };
         let tls::Agreement { version, suite, alpn, peer } = tls.agreement();
         Some(Self { version, suite, alpn, peer: peer.map(|(_, pin)| pin.to_string()) })
     }
@@ -177,7 +193,7 @@ fn own(plan: &Plan) -> Result<Option<Identity>> {
 }
 
 /// Makes a certificate, and says the command for the other side.
-fn make(listener: &Listener, flags: &str, report: &Report) -> Result<Identity> {
+fn make(listener: &Listener, (program, rest): (&str, &str), report: &Report) -> Result<Identity> {
     let address = listener.addresses().into_iter().next().context("there is no address to listen at")?;
     let (mut names, place) = match &address {
         Address::Inet(inet) if inet.ip().is_unspecified() => {
@@ -193,7 +209,7 @@ fn make(listener: &Listener, flags: &str, report: &Report) -> Result<Identity> {
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;
-    report.result(format!("on the other side run: remote --tls --tls-pin {pin} {flags}{place}"));
+    report.result(format!("on the other side run: {program} --tls --tls-pin {pin} {place}{rest}"));
     Ok(identity)
 }
 

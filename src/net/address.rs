@@ -82,6 +82,13 @@ impl Address {
         }
     }
 
+    /// Gives it another port, if it is IP.
+    pub fn set_port(&mut self, port: u16) {
+        if let Self::Inet(address) = self {
+            address.set_port(port);
+        }
+    }
+
     /// The IP address, if it is one that is known.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 
-use super::{Bind, Connect, Outgoing, Plan, bind, place::Place, recipe, refusal, session, target, usage};
+use super::{
+    Bind, Connect, Outgoing, Plan, bind, place::Place, recipe, refusal, session, target, tls::Tls, usage,
+};
 use crate::{
     cli::{Args, Deliver, Relay},
     net::{Recipe, address::literal, port},
@@ -33,6 +35,8 @@ pub struct Server {
     /// Names, and the hashes of their keys.
     pub names: Option<PathBuf>,
     pub metrics: Option<SocketAddr>,
+    /// The port for those who come encrypted, and how.
+    pub tls: Option<(u16, Tls)>,
     /// Whether the process gives up what it does not need.
     pub sandbox: bool,
 }
@@ -88,6 +92,7 @@ fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
     default_port(&mut place);
     refusal::contradictions(&core, &place)?;
     let recipe = recipe(&core, &place)?;
+    let tls = Tls::settle(&args.tls, true, ("--tls-port", args.tls_port.is_some()))?;
     Ok(Plan::Relay(Server {
         at: bind(&place, &recipe)?,
         recipe,
@@ -102,6 +107,7 @@ fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
         token: args.token_file.clone(),
         names: args.names.clone(),
         metrics: args.metrics.as_deref().map(metrics).transpose()?,
+        tls: tls.and_then(|tls| Some((args.tls_port?, tls))),
         sandbox: !args.no_sandbox,
     }))
 }
@@ -135,7 +141,7 @@ fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
     }
     Ok(Plan::RelayClient(Client {
         connect: Connect {
-            tls: None,
+            tls: Tls::settle(&args.tls, false, ("--tls", args.tls.on))?,
             to: target(&place)?,
             proxy: None,
             recipe,
@@ -183,9 +189,11 @@ fn refuse(args: &Relay) -> Result<()> {
         (args.names.is_some(), "--names"),
         (args.metrics.is_some(), "--metrics"),
         (args.no_sandbox, "--no-sandbox"),
+        (args.tls_port.is_some(), "--tls-port"),
     ];
     let connecting = [
         (args.to.is_some(), "--to"),
+        (args.tls.on, "--tls"),
         (args.send.is_some(), "-s"),
         (args.receive.is_some(), "-r"),
         (args.force, "--force"),

@@ -11,6 +11,7 @@ use crate::{
     mode::{
         connect::{self, keep_trying},
         local,
+        secure::{Security, secure},
         session::{self, Names, Session},
     },
     net::Address,
@@ -26,8 +27,12 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     local::check(&connect.session)?;
     let mut post = post(plan)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
-    let (socket, address) = keep_trying(connect, &mut reactor, report)?;
-    let local_address = Address::from(&socket.socket().local_addr()?);
+    let security = match &connect.tls {
+        Some(tls) => Some(Security::client(tls, &connect.to, report)?),
+        None => None,
+    };
+    let (connection, address) = reach(connect, security.as_ref(), &mut reactor, report)?;
+    let local_address = Address::from(&connection.stream().socket().socket().local_addr()?);
     report.detail(format!("from {local_address}"));
 
     let host = address.host();
@@ -47,7 +52,7 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     };
 
     let now = Instant::now();
-    let mut mailbox = Mailbox::new(Connection::plain(socket), post, connect.retry > 0, now);
+    let mut mailbox = Mailbox::new(connection, post, connect.retry > 0, now);
     reactor.watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut()).context("watch the socket")?;
     let inbound = local::inbound(&connect.session, &address, None)?;
     let outbound = match local.input {
@@ -60,7 +65,14 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     let peer = Peer::Mailbox(Box::new(mailbox));
     let mut session = Session::new(peer, pump, ending(&connect.session, source), names, now);
 
-    let mut attempts = Attempts { connect, name: &plan.name, left: connect.retry, registered: false, report };
+    let mut attempts = Attempts {
+        connect,
+        security: security.as_ref(),
+        name: &plan.name,
+        left: connect.retry,
+        registered: false,
+        report,
+    };
     session::run_with(&mut reactor, SESSION, &mut session, &mut local, report, |session, reactor| {
         match session.peer() {
             Peer::Mailbox(mailbox) => attempts.look_after(mailbox, reactor),
@@ -69,9 +81,28 @@ pub fn run(plan: &Client, report: &Report) -> Result<bool> {
     })
 }
 
+/// Connects to the relay, and has TLS agreed on.
+fn reach(
+    connect: &Connect,
+    security: Option<&Security>,
+    reactor: &mut Reactor,
+    report: &Report,
+) -> Result<(Connection, Address)> {
+    let deadline = connect.timeout.map(|timeout| Instant::now() + timeout);
+    let (socket, address) = keep_trying(connect, reactor, report)?;
+    let mut connection = Connection::plain(socket);
+    if let Some(security) = security {
+        reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
+        connection = secure(security, connection, reactor, SESSION, deadline, report)
+            .with_context(|| format!("connect to {}", connect.to))?;
+    }
+    Ok((connection, address))
+}
+
 /// How often we have tried, and may still try, to be registered.
 struct Attempts<'a> {
     connect: &'a Connect,
+    security: Option<&'a Security>,
     name: &'a str,
     left: u64,
     registered: bool,
@@ -102,8 +133,8 @@ impl Attempts<'_> {
         self.left -= 1;
         self.registered = false;
         connect::sleep(reactor, Instant::now() + connect::RETRY)?;
-        let (socket, _) = keep_trying(self.connect, reactor, self.report)?;
-        mailbox.renew(Connection::plain(socket), Instant::now());
+        let (connection, _) = reach(self.connect, self.security, reactor, self.report)?;
+        mailbox.renew(connection, Instant::now());
         mailbox.set_waits(self.left > 0);
         reactor
             .watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut())

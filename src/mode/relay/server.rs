@@ -11,13 +11,14 @@ use anyhow::{Context, Result};
 
 use super::{journal, metrics::Metrics, secrets};
 use crate::{
+    endpoint::{Connection, Endpoint},
     event::{Event, Reactor, Token},
-    mode::{Interrupted, connect, listen, sandbox},
+    mode::{Interrupted, connect, listen, sandbox, secure::Security},
     net::{Accepted, Address, Arrival, Listener},
     plan::{Bind, relay as plan},
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
-    sys::{self, Descriptor, Permits, Pipe, Signal, Storage},
+    sys::{self, Permits, Pipe, Signal, Storage},
 };
 
 /// Serves until a signal comes.
@@ -36,6 +37,24 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
     listen::announce(&listener, random, report);
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
+    }
+    let mut secure_listener = None;
+    let mut security = None;
+    if let Some((port, tls)) = &plan.tls {
+        let mut addresses = addresses.clone();
+        for address in &mut addresses {
+            address.set_port(*port);
+        }
+        let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
+        for address in listener.addresses() {
+            let line = format!("Listening on {} (tls)", listen::shown(&address));
+            if *port == 0 { report.result(line) } else { report.verbose(line) }
+        }
+        for socket in listener.sockets() {
+            reactor.watch(LISTENER, socket)?;
+        }
+        security = Some(Security::server(tls, &listener, ("remote relay", " NAME"), report)?);
+        secure_listener = Some(listener);
     }
     let metrics = match plan.metrics {
         Some(at) => Some(Metrics::listen(at, plan.recipe.clone(), &reactor, METRICS)?),
@@ -61,9 +80,11 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
     };
     let server = Server {
         router: Router::new(rules),
-        connections: Vec::new(),
+        clients: Vec::new(),
         parked: VecDeque::new(),
         listener: Some(listener),
+        secure_listener,
+        security,
         metrics,
         reactor,
         report,
@@ -81,11 +102,14 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
 struct Server<'a> {
     router: Router,
     /// By the index of their ids.
-    connections: Vec<Option<Connection>>,
-    /// Clients whose address has sent too many of late, and when they may come in.
-    parked: VecDeque<(Instant, Accepted)>,
+    clients: Vec<Option<Client>>,
+    /// Clients whose address has sent too many of late, when they may come in, and whether encrypted.
+    parked: VecDeque<(Instant, Accepted, bool)>,
     /// `None` once a signal has come.
     listener: Option<Listener>,
+    /// For those who come encrypted.
+    secure_listener: Option<Listener>,
+    security: Option<Security>,
     metrics: Option<Metrics>,
     reactor: Reactor,
     report: &'a Report,
@@ -103,9 +127,11 @@ struct Server<'a> {
     now: Instant,
 }
 
-struct Connection {
+struct Client {
     id: Id,
-    socket: Descriptor,
+    connection: Connection,
+    /// Bytes that the connection has taken, and that are not on their way yet.
+    owed: usize,
     peer: Address,
     /// It stands in `again`.
     queued: bool,
@@ -151,8 +177,8 @@ impl Server<'_> {
             self.router.tick(self.now);
             for _ in 0..self.again.len() {
                 if let Some(id) = self.again.pop_front() {
-                    if let Some(connection) = self.connection(id) {
-                        connection.queued = false;
+                    if let Some(client) = self.client(id) {
+                        client.queued = false;
                     }
                     self.read(id);
                 }
@@ -174,32 +200,38 @@ impl Server<'_> {
     // ---- coming ----
 
     fn accept(&mut self) {
-        while let Some((when, _)) = self.parked.front() {
+        while let Some((when, ..)) = self.parked.front() {
             if *when > self.now {
                 self.reactor.wake_at(LISTENER, Some(*when));
                 break;
             }
-            if let Some((_, accepted)) = self.parked.pop_front() {
-                self.admit(accepted);
+            if let Some((_, accepted, secure)) = self.parked.pop_front() {
+                self.admit(accepted, secure);
             }
         }
-        for _ in 0..ACCEPTED_AT_ONCE {
-            let Some(listener) = self.listener.as_mut().filter(|_| !self.paused) else { return };
-            match listener.accept(&|_| false) {
-                Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {}
-                Ok(None) => return,
-                Err(error) => {
-                    self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
-                    self.paused = true;
-                    self.reactor.wake_at(PAUSE, Some(self.now + PAUSE_TIME));
+        for secure in [false, true] {
+            for _ in 0..ACCEPTED_AT_ONCE {
+                let listener = if secure { &mut self.secure_listener } else { &mut self.listener };
+                let Some(listener) = listener.as_mut().filter(|_| !self.paused) else { break };
+                match listener.accept(&|_| false) {
+                    Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted, secure),
+                    Ok(Some(
+                        Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. },
+                    )) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        let why = sys::reason(&error);
+                        self.report.verbose(format!("remote: accept a client: {why}; waiting"));
+                        self.paused = true;
+                        self.reactor.wake_at(PAUSE, Some(self.now + PAUSE_TIME));
+                    }
                 }
+                self.reactor.again(LISTENER);
             }
         }
-        self.reactor.again(LISTENER);
     }
 
-    fn admit(&mut self, mut accepted: Accepted) {
+    fn admit(&mut self, mut accepted: Accepted, secure: bool) {
         let ip = match &accepted.peer {
             Address::Inet(inet) => inet.ip(),
             Address::Name { .. } | Address::Unix(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -211,8 +243,8 @@ impl Server<'_> {
                 return self.refuse(&accepted.peer, Why::Crowded);
             }
             Admission::Later(when) => {
-                self.reactor.wake_at(LISTENER, Some(self.parked.front().map_or(when, |(when, _)| *when)));
-                return self.parked.push_back((when, accepted));
+                self.reactor.wake_at(LISTENER, Some(self.parked.front().map_or(when, |(when, ..)| *when)));
+                return self.parked.push_back((when, accepted, secure));
             }
         };
         // Who has given way is to be gone before somebody else has the place.
@@ -222,12 +254,23 @@ impl Server<'_> {
             self.router.lost(id, self.now);
             return;
         }
-        if self.connections.len() <= id.index() {
-            self.connections.resize_with(id.index() + 1, || None);
+        if self.clients.len() <= id.index() {
+            self.clients.resize_with(id.index() + 1, || None);
         }
-        let (socket, peer) = (accepted.socket, accepted.peer);
-        let connection = Connection { id, socket, peer, queued: false, copies: false, load: None };
-        self.connections[id.index()] = Some(connection);
+        let (peer, mut connection) = (accepted.peer, Connection::plain(accepted.socket));
+        if let (Some(security), true) = (&self.security, secure) {
+            connection = match security.begin_at_once(connection) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.report.verbose(format!("remote: serve {peer}: {error:#}"));
+                    return self.lose(id);
+                }
+            };
+        }
+        // The kernel has no key.
+        let copies = secure;
+        let client = Client { id, connection, owed: 0, peer, queued: false, copies, load: None };
+        self.clients[id.index()] = Some(client);
         self.read(id);
     }
 
@@ -237,14 +280,14 @@ impl Server<'_> {
 
     // ---- bytes ----
 
-    fn connection(&mut self, id: Id) -> Option<&mut Connection> {
-        self.connections.get_mut(id.index())?.as_mut().filter(|connection| connection.id == id)
+    fn client(&mut self, id: Id) -> Option<&mut Client> {
+        self.clients.get_mut(id.index())?.as_mut().filter(|client| client.id == id)
     }
 
     /// Something has changed for a client.
     fn advance(&mut self, index: usize) {
-        let Some(Some(connection)) = self.connections.get(index) else { return };
-        let id = connection.id;
+        let Some(Some(client)) = self.clients.get(index) else { return };
+        let id = client.id;
         self.write(id);
         self.read(id);
     }
@@ -262,8 +305,8 @@ impl Server<'_> {
     }
 
     fn read_again(&mut self, id: Id) {
-        if let Some(connection) = self.connection(id)
-            && !std::mem::replace(&mut connection.queued, true)
+        if let Some(client) = self.client(id)
+            && !std::mem::replace(&mut client.queued, true)
         {
             self.again.push_back(id);
         }
@@ -274,30 +317,37 @@ impl Server<'_> {
         if let Some(to) = self.router.clogged(id) {
             self.write(to);
         }
-        let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+        let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
             return 0;
         };
-        if connection.id != id {
+        if client.id != id {
             return 0;
         }
-        let passes =
-            !connection.copies && self.router.passage(id).is_some_and(|passage| passage.left >= LARGE);
-        if (passes || connection.load.is_some())
+        let copies = client.copies;
+        let passes = !copies
+            && self.router.passage(id).is_some_and(|passage| {
+                let there = self.clients.get(passage.to.index()).and_then(Option::as_ref);
+                passage.left >= LARGE && there.is_some_and(|there| there.connection.sink().is_some())
+            });
+        if (passes || self.client(id).is_some_and(|client| client.load.is_some()))
             && let Some(n) = self.pass(id)
         {
             return n;
         }
-        let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+        let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
             return 0;
         };
         let nobodys = self.router.to_discard(id);
-        let read = if nobodys >= LARGE {
-            sys::discard(&connection.socket, usize::try_from(nobodys).unwrap_or(usize::MAX).min(DISCARDED))
-                .inspect(|n| self.router.discarded(id, *n as u64, self.now))
+        let read = if nobodys >= LARGE && client.connection.source().is_some() {
+            sys::discard(
+                client.connection.stream().socket(),
+                usize::try_from(nobodys).unwrap_or(usize::MAX).min(DISCARDED),
+            )
+            .inspect(|n| self.router.discarded(id, *n as u64, self.now))
         } else {
             match self.router.appetite(id) {
                 0 => return 0,
-                most => connection.socket.read(&mut self.buffer[..most]).inspect(|n| {
+                most => client.connection.read(&mut self.buffer[..most]).inspect(|n| {
                     if *n > 0 {
                         self.router.receive(id, &self.buffer[..*n], self.now);
                     }
@@ -317,24 +367,24 @@ impl Server<'_> {
     /// they have to be copied.
     fn pass(&mut self, id: Id) -> Option<usize> {
         let passage = self.router.passage(id);
-        let mut load = match self.connection(id)?.load.take() {
+        let mut load = match self.client(id)?.load.take() {
             Some(load) => load,
             None => Box::new(Load { to: passage?.to, pipe: self.lend_pipe()? }),
         };
-        let connection = self.connections.get_mut(id.index()).and_then(Option::as_mut)?;
+        let client = self.clients.get_mut(id.index()).and_then(Option::as_mut)?;
         let mut taken = 0;
         let mut failed = false;
         // A pipe that takes pages as they come may hold far more than its size.
         let room = PIPED.saturating_sub(load.pipe.held());
         if let (Some(passage), Some(raw), false) =
-            (passage, connection.socket.raw(), connection.copies || room == 0)
+            (passage, client.connection.source(), client.copies || room == 0)
         {
             let filled = load.pipe.fill(raw, usize::try_from(passage.left).unwrap_or(usize::MAX).min(room));
             let nothing =
                 filled.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |n| *n == 0);
             match filled {
                 // Urgent data (tcp(7)): only a read gets past it.
-                _ if nothing && sys::at_mark(raw) => connection.copies = true,
+                _ if nothing && sys::at_mark(raw) => client.copies = true,
                 Ok(0) => self.router.ended(id, self.now),
                 Ok(n) => {
                     taken = n;
@@ -342,18 +392,18 @@ impl Server<'_> {
                 }
                 // There is nothing, or the pipe is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if sys::is_refusal(&error) => connection.copies = true,
+                Err(error) if sys::is_refusal(&error) => client.copies = true,
                 Err(_) => failed = true,
             }
         }
         let given = self.unload(&mut load);
         let held = load.pipe.held();
-        let over = held == 0 || self.connection(load.to).is_none();
+        let over = held == 0 || self.client(load.to).is_none();
         if over {
             // Nobody is to find what somebody else was to get.
             self.give_back((held == 0).then_some(load.pipe));
-        } else if let Some(connection) = self.connection(id) {
-            connection.load = Some(load);
+        } else if let Some(client) = self.client(id) {
+            client.load = Some(load);
             if given == 0 {
                 self.router.blocked(id);
             }
@@ -361,7 +411,7 @@ impl Server<'_> {
         if failed {
             self.lose(id);
         }
-        let ends = over && (passage.is_none() || self.connection(id)?.copies);
+        let ends = over && (passage.is_none() || self.client(id)?.copies);
         if ends && taken.max(given) == 0 { None } else { Some(taken.max(given)) }
     }
 
@@ -370,8 +420,8 @@ impl Server<'_> {
         let mut moved = 0;
         // What came through the router comes first.
         while load.pipe.held() > 0 && self.router.output(load.to).is_empty() {
-            let there = self.connections.get(load.to.index()).and_then(Option::as_ref);
-            let sink = there.filter(|there| there.id == load.to).and_then(|there| there.socket.raw());
+            let there = self.clients.get(load.to.index()).and_then(Option::as_ref);
+            let sink = there.filter(|there| there.id == load.to).and_then(|there| there.connection.sink());
             let Some(sink) = sink else { break };
             match load.pipe.drain(sink, usize::MAX) {
                 Ok(n) => {
@@ -410,17 +460,27 @@ impl Server<'_> {
             if output.is_empty() {
                 break;
             }
-            let Some(connection) = self.connections.get_mut(id.index()).and_then(Option::as_mut) else {
+            let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
                 return;
             };
-            match connection.socket.write(output) {
-                Ok(n) => self.router.written(id, n, self.now),
+            let taken = match client.owed {
+                0 => client.connection.write(output),
+                owed => Ok(owed),
+            };
+            client.owed = 0;
+            // What TLS has taken is not on its way before all of it is.
+            match taken.map(|n| (n, client.connection.flush())) {
+                Ok((n, Ok(()))) => self.router.written(id, n, self.now),
+                Ok((n, Err(error))) if error.kind() == io::ErrorKind::WouldBlock => {
+                    client.owed = n;
+                    return;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.lose(id),
+                Ok((_, Err(_))) | Err(_) => return self.lose(id),
             }
         }
         if let Some(holder) = self.router.holder(id)
-            && self.connection(holder).is_some_and(|connection| connection.load.is_some())
+            && self.client(holder).is_some_and(|client| client.load.is_some())
         {
             self.read_again(holder);
         }
@@ -437,10 +497,10 @@ impl Server<'_> {
             let Some(event) = self.router.next_event() else { return };
             match event {
                 relay::Event::Joined { id, name } => {
-                    if let Some(Some(connection)) = self.connections.get(id.index())
-                        && connection.id == id
+                    if let Some(Some(client)) = self.clients.get(id.index())
+                        && client.id == id
                     {
-                        journal::joined(self.report, &self.router, &name, &connection.peer);
+                        journal::joined(self.report, &self.router, &name, &client.peer);
                     }
                 }
                 relay::Event::Left { id, name, why } => self.part(id, name.as_deref(), why),
@@ -456,11 +516,15 @@ impl Server<'_> {
 
     /// Closes the connection of a client that is gone.
     fn part(&mut self, id: Id, name: Option<&[u8]>, why: Why) {
-        if self.connection(id).is_none() {
+        if self.client(id).is_none() {
             return;
         }
-        let Some(mut connection) = self.connections[id.index()].take() else { return };
-        if let Some(mut load) = connection.load.take() {
+        let Some(mut client) = self.clients[id.index()].take() else { return };
+        if let (Connection::Secure(tls), 0) = (&mut client.connection, client.owed) {
+            // It is to see an end, and not a cut; if it is gone, it sees nothing.
+            let _ = tls.finish();
+        }
+        if let Some(mut load) = client.load.take() {
             // What has left it still arrives.
             let (mut bytes, mut piece) = (Vec::with_capacity(load.pipe.held()), [0; 4096]);
             while load.pipe.held() > 0
@@ -471,7 +535,7 @@ impl Server<'_> {
             self.router.poured(load.to, &bytes, self.now);
             self.give_back((load.pipe.held() == 0).then_some(load.pipe));
         }
-        journal::left(self.report, &self.router, name, &connection.peer, why.name());
+        journal::left(self.report, &self.router, name, &client.peer, why.name());
         if self.paused {
             // There is a descriptor again.
             self.paused = false;
@@ -485,7 +549,7 @@ impl Server<'_> {
                 if self.leaving.replace(signal).is_some() {
                     return Err(Interrupted(signal).into());
                 }
-                self.listener = None;
+                (self.listener, self.secure_listener) = (None, None);
                 self.parked.clear();
                 self.router.close_down(self.now);
             }
