@@ -205,7 +205,7 @@ impl Crowd<'_> {
             },
             (_, peer) => self.seat(token, peer, names.clone()),
         };
-        self.excuse(&names.peer, seated);
+        self.excuse(token, &names.peer, seated);
     }
 
     /// Begins to agree on TLS.
@@ -216,7 +216,7 @@ impl Crowd<'_> {
             self.arriving.insert(token, arriving);
             self.agree(token);
         } else {
-            self.excuse(&arriving.names.peer, watched.map_err(Into::into));
+            self.excuse(token, &arriving.names.peer, watched.map_err(Into::into));
         }
     }
 
@@ -238,12 +238,13 @@ impl Crowd<'_> {
             // Somebody may be waiting for the place.
             self.reactor.again(LISTENER);
         }
-        self.excuse(&peer, seated);
+        self.excuse(token, &peer, seated);
     }
 
-    /// One client's trouble is not another's.
-    fn excuse(&mut self, peer: &Address, seated: Result<()>) {
+    /// One client's trouble is not another's. A program that was started for it has nothing to do.
+    fn excuse(&mut self, token: Token, peer: &Address, seated: Result<()>) {
         let Err(error) = seated else { return };
+        self.programs.hang_up(token, Instant::now());
         self.report.error(format!("serve {}: {}", shown(peer), report::sentence(&error)));
         if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
             self.paused = true;
