@@ -481,3 +481,50 @@ fn curl_speaks_with_a_listener() {
     let ended = listener.wait();
     assert!(ended.stdout.starts_with(b"GET / HTTP/1.1\r\n"), "{ended:?}");
 }
+
+#[test]
+fn a_farewell_that_is_not_read_does_no_harm() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let dir = Dir::new();
+    let bytes = noise(100_000);
+    let file = dir.file("file", &bytes);
+    for says_farewell in [true, false] {
+        let server = Server::new();
+        let port = server.port();
+        let remote = to(&port, &["--tls-ca", &ca, "-s", file.to_str().unwrap()]).start();
+        let mut tls = scripted(&certificates, server.accept());
+        let mut received = Vec::new();
+        while received.len() < bytes.len() {
+            // One record, and nothing behind it.
+            let mut record = vec![0; 5];
+            tls.sock.read_exact(&mut record).unwrap();
+            let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+            record.resize(5 + length, 0);
+            tls.sock.read_exact(&mut record[5..]).unwrap();
+            let mut rest = &record[..];
+            while !rest.is_empty() {
+                tls.conn.read_tls(&mut rest).unwrap();
+                tls.conn.process_new_packets().unwrap();
+            }
+            // What has to be said for the handshake.
+            while tls.conn.wants_write() {
+                tls.conn.write_tls(&mut tls.sock).unwrap();
+            }
+            let _ = tls.conn.reader().read_to_end(&mut received);
+        }
+        assert!(received == bytes);
+        // Its farewell has come, and is not read: closing is a reset.
+        eventually("its farewell", || (tls.sock.peek(&mut [0; 24]).unwrap() > 5).then_some(()));
+        // All that follows comes at once.
+        remote.signal(rustix::process::Signal::STOP);
+        if says_farewell {
+            tls.conn.send_close_notify();
+            tls.conn.write_tls(&mut tls.sock).unwrap();
+        }
+        drop(tls);
+        remote.signal(rustix::process::Signal::CONT);
+        let ended = remote.wait();
+        assert_eq!(ended.code, i32::from(!says_farewell), "{ended:?}");
+    }
+}
