@@ -316,3 +316,109 @@ fn programs_that_make_no_sense() {
     assert_eq!(ask(listener.port(), ""), "");
     listener.said("permission denied");
 }
+
+#[test]
+fn what_a_program_has_not_read_takes_nothing_with_it() {
+    let answer = 2_000_000;
+    let command = format!("read l; head -c {answer} /dev/zero | tr '\\0' x");
+    for flags in [&["-k"][..], &["-k", "--json"], &["-k", "-C"]] {
+        let listener = listener(&[&["-c", &command][..], flags].concat());
+        let mut stream = client(listener.port());
+        // More than it reads, and more still while it answers.
+        stream.write_all(b"GET / HTTP/1.0\r\nHost: example.org\r\nAccept: everything\r\n\r\n").unwrap();
+        let (mut received, mut room) = (0, vec![0; 1 << 16]);
+        loop {
+            match stream.read(&mut room) {
+                Ok(0) => break,
+                Ok(n) => received += n,
+                Err(error) => panic!("{flags:?}: {error} after {received}"),
+            }
+            if received < answer / 2 {
+                stream.write_all(b"and more").unwrap();
+            }
+        }
+        assert_eq!(received, answer, "{flags:?}");
+    }
+    // Connecting, too.
+    for flags in [&[][..], &["--json", "-Q"]] {
+        let server = Server::new();
+        let port = server.port();
+        let args = ["127.0.0.1", &port, "-c", "read x; exit 3"].into_iter().chain(flags.iter().copied());
+        let remote = Remote::new(args).start();
+        let mut stream = server.accept();
+        stream.write_all(b"one line\nand another one\n").unwrap();
+        assert_eq!(read_all(&mut stream), b"");
+        drop(stream);
+        assert_eq!(remote.wait().code, 3, "{flags:?}");
+    }
+}
+
+#[test]
+fn who_is_left_behind_by_a_program_goes_with_the_client() {
+    // The program ends, its child does not; or it does not mind the hang-up.
+    for (command, flags) in [
+        ("sleep 1000 & echo $!", &["-k", "-C"][..]),
+        ("(trap '' HUP; sleep 1000) & sleep 0.1; echo $!; wait", &["-k"]),
+    ] {
+        let listener = listener(&[&["-c", command][..], flags].concat());
+        let mut stream = client(listener.port());
+        let id = line(&mut stream);
+        assert!(is_alive(&id));
+        reset(stream);
+        dies(&id);
+    }
+}
+
+#[test]
+fn a_second_signal_waits_for_no_program() {
+    let dir = Dir::new();
+    for flags in [&["-k"][..], &[], &["-C"]] {
+        let told = dir.join("told");
+        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", told.display());
+        let listener = listener(&[&["-c", &command][..], flags].concat());
+        let mut stream = client(listener.port());
+        let id = line(&mut stream);
+        listener.signal(Signal::TERM);
+        eventually("the program to be told", || told.exists().then_some(()));
+        fs::remove_file(&told).unwrap();
+        listener.signal(Signal::INT);
+        let code = listener.wait().code;
+        assert!(code == 130 || code == 143, "{flags:?} {code}");
+        dies(&id);
+    }
+}
+
+#[test]
+fn an_empty_datagram_is_an_end_and_others_wait_their_turn() {
+    let listener = listener(&["-uk", "-c", "cat > /dev/null; echo done"]);
+    let ask = |texts: &[&str], answers: usize| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.connect(("127.0.0.1", listener.port())).unwrap();
+        for text in texts {
+            socket.send(text.as_bytes()).unwrap();
+        }
+        for _ in 0..answers {
+            let n = socket.recv(&mut [0; 100]).expect("an answer comes");
+            assert_eq!(n, 5);
+        }
+    };
+    ask(&[""], 1);
+    ask(&["one", "two", "three", "four"], 4);
+    // Nobody is left.
+    let children = format!("/proc/{}/task/{0}/children", listener.id());
+    eventually("all to end", || {
+        fs::read_to_string(&children).is_ok_and(|list| list.is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn out_of_descriptors_clients_wait() {
+    let listener = Remote::new(["-lvk", "127.0.0.1", "0", "-c", "cat"]).with_descriptors(24).start();
+    listener.said("Listening on");
+    let mut clients: Vec<_> = (0..20).map(|_| client(listener.port())).collect();
+    for (n, mut stream) in clients.drain(..).enumerate() {
+        writeln!(stream, "{n}").unwrap();
+        assert_eq!(line(&mut stream), n.to_string());
+    }
+}

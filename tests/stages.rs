@@ -469,3 +469,20 @@ fn busyboxs_telnet_understands_us() {
     eventually("telnet to end", || telnet.try_wait().unwrap());
     assert_eq!(remote.wait().code, 0);
 }
+
+#[test]
+fn a_good_end_is_one_for_the_other_side_too() {
+    // Our pipe stays open and is silent: when the peer has ended, that is the end, of the frame too.
+    for flags in [&["--zstd"][..], &["--zstd", "--tls"]] {
+        let listener = Remote::new(["-lv", "127.0.0.1", "0", "-q", "0.2"].iter().chain(flags)).stdin_open();
+        let mut listener = listener.start();
+        listener.said("Listening on");
+        let port = listener.port().to_string();
+        let insecure: &[&str] = if flags.contains(&"--tls") { &["--tls-insecure", "-Q"] } else { &[] };
+        let args = [&["127.0.0.1", &port][..], flags, insecure].concat();
+        listener.type_in(b"hello");
+        let ended = Remote::new(&args).stdin("a question").run().expect_quiet_success();
+        assert_eq!(ended.stdout, b"hello", "{flags:?}");
+        assert_eq!(listener.wait().stdout, b"a question");
+    }
+}

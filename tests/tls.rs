@@ -237,17 +237,26 @@ fn scripted(certificates: &Certificates, stream: TcpStream) -> StreamOwned<Serve
     StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
 }
 
+/// The next client of a server, with whom it has agreed on TLS.
+fn agreed(certificates: &Certificates, server: &Server) -> StreamOwned<ServerConnection, TcpStream> {
+    let mut tls = scripted(certificates, server.accept());
+    while tls.conn.is_handshaking() {
+        tls.conn.complete_io(&mut tls.sock).unwrap();
+    }
+    tls
+}
+
 #[test]
 fn an_end_that_is_not_announced_is_no_end() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.pem");
-    for (text, announced) in [("", false), ("", true), ("half", false), ("all", true)] {
+    for (text, announced) in [("", true), ("", false), ("half", false), ("all", true)] {
         let work = Dir::new();
         let server = Server::new();
         let port = server.port();
         let args = ["--tls", "--tls-ca", &ca, "localhost", &port, "-r", "file"];
         let remote = Remote::new(args).in_folder(work.path()).start();
-        let mut tls = scripted(&certificates, server.accept());
+        let mut tls = agreed(&certificates, &server);
         tls.write_all(text.as_bytes()).unwrap();
         if announced {
             tls.conn.send_close_notify();
@@ -259,12 +268,158 @@ fn an_end_that_is_not_announced_is_no_end() {
             ended
                 .expect_failure(1, &["the end was not announced", "(0 bytes sent, 4 received)", "file.part"]);
             assert_eq!(work.read("file.part"), b"half");
+        } else if !announced {
+            ended.expect_failure(1, &["the end was not announced", "(0 bytes sent, 0 received)"]);
+            assert!(work.names().is_empty());
         } else {
             ended.expect_quiet_success();
             assert_eq!(work.read("file"), text.as_bytes());
         }
         // A good end is announced, although nothing went out.
-        assert_eq!(tls.read(&mut [0; 1]).is_ok_and(|n| n == 0), text != "half", "{text} {announced}");
+        assert_eq!(tls.read(&mut [0; 1]).is_ok_and(|n| n == 0), announced, "{text} {announced}");
+    }
+}
+
+#[test]
+fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let dir = Dir::new();
+    let file = dir.file("file", b"a file");
+    let file = file.to_str().unwrap();
+    // What comes, how much of it, and what becomes of it.
+    let table: [(&[&str], &[u8], usize, i32); 6] = [
+        (&["-s", file], b"", 0, 0),
+        (&["-s", file], b"thanks", usize::MAX, 1),
+        // A part of a record.
+        (&["-s", file], b"thanks", 7, 1),
+        (&["-s", file, "--send-only"], b"thanks", usize::MAX, 0),
+        (&["-s", file, "--send-only"], b"thanks", 7, 0),
+        (&["--recv-only"], b"thanks", 7, 1),
+    ];
+    for (flags, answer, most, code) in table {
+        let server = Server::new();
+        let port = server.port();
+        let remote = to(&port, &[&["--tls-ca", &ca][..], flags].concat()).start();
+        let mut tls = agreed(&certificates, &server);
+        if flags[0] == "-s" {
+            assert_eq!(read_all(&mut tls), b"a file");
+        }
+        if !answer.is_empty() {
+            tls.conn.writer().write_all(answer).unwrap();
+        }
+        let mut record = Vec::new();
+        tls.conn.write_tls(&mut record).unwrap();
+        tls.sock.write_all(&record[..most.min(record.len())]).unwrap();
+        drop(tls);
+        assert_eq!(remote.wait().code, code, "{flags:?} {answer:?} {most}");
+    }
+}
+
+#[test]
+fn what_is_good_before_a_bad_record_is_kept() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let server = Server::new();
+    let port = server.port();
+    let remote = to(&port, &["--tls-ca", &ca, "--recv-only"]).start();
+    let mut tls = agreed(&certificates, &server);
+    tls.conn.writer().write_all(b"good").unwrap();
+    let mut records = Vec::new();
+    tls.conn.write_tls(&mut records).unwrap();
+    records.extend([23, 3, 3, 0, 20]);
+    records.extend([7; 20]);
+    tls.sock.write_all(&records).unwrap();
+    let ended = remote.wait();
+    assert_eq!(ended.stdout, b"good");
+    assert!(ended.code == 1 && ended.stderr.contains("(0 bytes sent, 4 received)"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_not_followed_by_an_end_is_sent_all_the_same() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let dir = Dir::new();
+    let bytes = noise(300_000);
+    let file = dir.file("file", &bytes);
+    let server = Server::new();
+    socket2::SockRef::from(&server.0).set_recv_buffer_size(4096).unwrap();
+    let port = server.port();
+    let flags = ["--tls-ca", &ca, "--no-shutdown", "--sndbuf", "8k", "-s", file.to_str().unwrap()];
+    let remote = to(&port, &flags).start();
+    let mut tls = agreed(&certificates, &server);
+    // It has ended before it takes anything.
+    tls.conn.send_close_notify();
+    tls.conn.write_tls(&mut tls.sock).unwrap();
+    tls.sock.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut received = vec![0; bytes.len()];
+    tls.read_exact(&mut received).unwrap();
+    assert!(received == bytes);
+    drop(tls);
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
+fn a_certificate_that_is_named_itself_has_to_be_good_for_something() {
+    let dir = Dir::new();
+    let make = |name: &str, change: &dyn Fn(&mut CertificateParams)| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        change(&mut params);
+        let both = params.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+        dir.file(name, both.as_bytes()).to_str().unwrap().to_owned()
+    };
+    let authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let for_clients = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let both = |one: &dyn Fn(&mut CertificateParams), params: &mut CertificateParams| {
+        authority(params);
+        one(params);
+    };
+    let table = [
+        (make("good", &|_| ()), ""),
+        (make("authority", &authority), ""),
+        (make("old", &old), "has expired"),
+        (make("old-authority", &|params| both(&old, params)), "has expired"),
+        (make("client", &for_clients), "the certificate is not good"),
+        (make("client-authority", &|params| both(&for_clients, params)), "an authority's, and no server's"),
+    ];
+    for (path, why) in table {
+        let listener = Remote::new(["-lvk", "--tls", "--tls-cert", &path, "127.0.0.1", "0"]).start();
+        listener.said("our key");
+        let ended = to(&listener.port(), &["--tls-ca", &path]).stdin("").run();
+        match why {
+            "" => drop(ended.expect_quiet_success()),
+            why => drop(ended.expect_failure(1, &[why])),
+        }
+    }
+}
+
+#[test]
+fn a_mute_client_holds_up_nobody() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    for flags in [&[][..], &["-k", "-m", "1"]] {
+        let listener = certificates.listener(flags);
+        let mute: Vec<_> = (0..3).map(|_| client(listener.port())).collect();
+        to(&listener.port(), &["--tls-ca", &ca]).stdin("hello").run().expect_quiet_success();
+        assert_eq!(listener.printed(5), b"hello", "{flags:?}");
+        drop(mute);
+    }
+    // Nor does it keep us waiting for longer than we want to.
+    for flags in [&["-w", "1"][..], &["-k", "-w", "1"]] {
+        let listener = certificates.listener(flags);
+        let mute = client(listener.port());
+        listener.said("TLS: no handshake within 1 s");
+        let ended = listener.wait();
+        assert!(
+            ended.code == 1 && ended.stderr.contains("nobody came within 1 s"),
+            "{flags:?} {}",
+            ended.stderr
+        );
+        drop(mute);
     }
 }
 
@@ -356,7 +511,7 @@ fn files_that_are_not_what_they_should_be() {
         ),
         (&["-l", "--tls-cert", &key], "holds no certificate (PEM)"),
         (&["-l", "--tls-cert", empty], "read the key in"),
-        (&["-l", "--tls-cert", &server, "--tls-key", &other], "use the certificate: "),
+        (&["-l", "--tls-cert", &server, "--tls-key", &other], "the key is not that of the certificate"),
         (&["localhost", "--tls-ca", empty], "holds no certificate (PEM)"),
         (&["localhost", "--tls-ca", "/nothing/there"], "no such file or directory"),
         (&["localhost", "--tls-ca", "/"], "is a directory"),
@@ -494,6 +649,8 @@ fn a_farewell_that_is_not_read_does_no_harm() {
         let port = server.port();
         let remote = to(&port, &["--tls-ca", &ca, "-s", file.to_str().unwrap()]).start();
         let mut tls = scripted(&certificates, server.accept());
+        // What it says is to be on its way before it closes.
+        tls.sock.set_nodelay(true).unwrap();
         let mut received = Vec::new();
         while received.len() < bytes.len() {
             // One record, and nothing behind it.

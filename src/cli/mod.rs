@@ -170,7 +170,7 @@ pub struct Args {
     #[arg(long, value_name = "WHO", value_delimiter = ',')]
     pub deny: Vec<String>,
 
-    /// Let in at most N clients of an address at once
+    /// Let in at most N clients of an address at once (of IPv6, of a /64 network)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_per_ip: Option<u32>,
 

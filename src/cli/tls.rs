@@ -24,7 +24,7 @@ pub struct Tls {
     pub name: Option<String>,
 
     /// Offer or accept these protocols (ALPN): h2,http/1.1
-    #[arg(id = "tls-alpn", long = "tls-alpn", value_name = "PROTOCOL", value_delimiter = ',')]
+    #[arg(id = "tls-alpn", long = "tls-alpn", value_name = "PROTOCOL", value_delimiter = ',', value_parser = protocol)]
     pub alpn: Vec<String>,
 
     /// Show the certificate in FILE (PEM)
@@ -42,4 +42,12 @@ pub struct Tls {
     /// Verify nothing: anybody in between can read and change everything
     #[arg(id = "tls-insecure", long = "tls-insecure")]
     pub insecure: bool,
+}
+
+/// A name of 1 to 255 bytes (RFC 7301, section 3.1).
+fn protocol(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("the name of a protocol has 1 to 255 bytes".into()),
+    }
 }

@@ -55,32 +55,49 @@ impl Child {
         self.ended
     }
 
-    /// Tells it that its client has gone, unless it is to stay.
+    /// Whether nothing has to be done any more: it has ended, and, if it was told to, so have those that it has started
+    /// in its group.
+    pub fn is_gone(&mut self) -> bool {
+        self.ended().is_some() && (self.limit.is_none() || !sys::has_group(&self.process))
+    }
+
+    /// Tells it that its client has gone, unless it is to stay; and those that it has left behind.
     pub fn hang_up(&mut self, now: Instant) {
-        if self.ended().is_none() && !self.stays && self.limit.is_none() {
+        if !self.stays && self.limit.is_none() && (self.ended().is_none() || sys::has_group(&self.process)) {
             self.limit = Some(now + PATIENCE);
             // It may have left its group, which is its right.
             let _ = sys::hang_up(&self.process);
         }
     }
 
-    /// Makes it end if it was told to and does not; tells when to be called again.
-    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        if self.limit.is_some_and(|limit| now >= limit) && self.ended().is_none() {
-            self.limit = None;
+    /// Makes them end, unless they are to stay.
+    pub fn kill(&mut self) {
+        if !self.stays && (self.ended().is_none() || self.limit.is_some()) {
             let _ = sys::kill(&self.process);
         }
-        self.limit.filter(|_| self.ended.is_none())
+        self.limit = None;
+    }
+
+    /// Makes them end if they were told to and do not; tells when to be called again.
+    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
+        let limit = self.limit?;
+        if now >= limit {
+            self.kill();
+            return None;
+        }
+        // Nothing tells of the end of those that are not ours.
+        Some(if self.ended().is_some() { limit.min(now + LOOK) } else { limit })
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ended().is_none() && !self.stays {
-            let _ = sys::kill(&self.process);
-        }
+        self.kill();
     }
 }
+
+/// How often to look whether those that a program has left behind have ended.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(5);

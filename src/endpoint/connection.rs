@@ -51,6 +51,11 @@ impl Connection {
         matches!(self, Self::Secure(tls) if tls.was_cut())
     }
 
+    /// Whether it was in the middle of something.
+    pub fn was_cut_short(&self) -> bool {
+        matches!(self, Self::Secure(tls) if tls.was_cut_short())
+    }
+
     fn endpoint(&self) -> &dyn Endpoint {
         match self {
             Self::Plain(stream) => stream,

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
+    net::SocketAddr,
 };
 
 use socket2::SockAddr;
@@ -114,6 +115,18 @@ impl Datagram {
         } else {
             self.lost += 1;
         }
+    }
+
+    /// Takes what has come and was not read, with where it came from if that is known: it may be another's.
+    pub fn rest(&mut self) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
+        let mut rest: Vec<_> = self.inbox.drain(..).map(|bytes| (None, bytes)).collect();
+        let mut room = vec![0; 1 << 16];
+        while rest.len() < MOST_WAITING
+            && let Ok(datagram) = sys::receive_from(&self.socket, &mut room)
+        {
+            rest.push((datagram.from.as_socket(), room[..datagram.size].to_vec()));
+        }
+        rest
     }
 
     /// Datagrams that were read; an end of file is none.

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     Interrupted,
-    listen::{self, shown},
+    listen::{self, Arriving, MOST_ARRIVING, shown},
     local,
     program::{self, Programs, Started},
-    secure::{Handshake, Security},
+    secure::Security,
     session::{self, Names, Session, Status},
 };
 use crate::{
@@ -112,12 +112,6 @@ struct Crowd<'a> {
     leaving: Option<(Signal, Instant)>,
 }
 
-/// Who may become a client.
-struct Arriving {
-    handshake: Handshake,
-    names: Names,
-}
-
 /// A client; what it does not have of its own is at the table.
 struct Client {
     session: Session,
@@ -131,23 +125,22 @@ impl Crowd<'_> {
             for event in self.reactor.wait()? {
                 match event {
                     Event::Due(LISTENER) => self.paused = false,
+                    Event::Due(PROGRAMS) => self.look_after_programs(),
                     Event::Due(TABLE) | Event::Ready(LISTENER | TABLE) => {}
                     Event::Due(token) | Event::Ready(token) => {
                         self.agree(token);
                         self.advance(token);
+                        if self.programs.is_bare(token) {
+                            self.look_after_programs();
+                        }
                     }
                     Event::Hangup(TABLE) => self.check_table(),
-                    Event::Hangup(token) => match self.clients.get_mut(token) {
-                        Some(client) => client.session.hangup(),
-                        None => self.programs.hang_up(token, Instant::now()),
-                    },
+                    Event::Hangup(token) => self.hear_hangup(token),
                     Event::Signal(signal) => self.heed(signal),
                 }
             }
             self.accept();
             self.turn_table();
-            let until = self.programs.tick(Instant::now());
-            self.reactor.wake_at(PROGRAMS, until);
             if let Some((signal, until)) = self.leaving
                 && (self.clients.is_empty() && self.programs.may_be_left() || Instant::now() >= until)
             {
@@ -159,6 +152,15 @@ impl Crowd<'_> {
         }
     }
 
+    fn hear_hangup(&mut self, token: Token) {
+        if let Some(client) = self.clients.get_mut(token) {
+            return client.session.hangup();
+        }
+        let now = Instant::now();
+        self.programs.hang_up(token, now);
+        self.time_programs(now);
+    }
+
     /// Lets in who is waiting, some at a time.
     fn accept(&mut self) {
         for _ in 0..ACCEPTED_AT_ONCE {
@@ -168,7 +170,9 @@ impl Crowd<'_> {
             let clients = &self.clients;
             let known =
                 |address: &Address| clients.items().any(|client| client.session.peer_address() == address);
-            match self.listener.accept(&known) {
+            // A program takes more descriptors than its client's own, who is better left waiting than turned away.
+            let room = if self.plan.program.is_some() { sys::can_open(FOR_A_PROGRAM) } else { Ok(()) };
+            match room.and_then(|()| self.listener.accept(&known)) {
                 Ok(Some(Arrival::Peer(accepted))) if self.has_too_many(&accepted.peer) => {
                     let peer = shown(&accepted.peer);
                     self.report.verbose(format!("Connection from {peer} refused: it has too many"));
@@ -199,10 +203,12 @@ impl Crowd<'_> {
         let names = Names::new(self.plan, peer.clone(), accepted.local.clone());
         let peer = listen::peer(self.plan, accepted);
         let seated = match (&self.security, peer) {
-            (Some(security), Peer::Connection(Connection::Plain(stream))) => match security.begin(stream) {
-                Ok(handshake) => return self.receive(token, Arriving { handshake, names }),
-                Err(error) => Err(error),
-            },
+            (Some(security), Peer::Connection(Connection::Plain(stream))) => {
+                match security.begin(stream, self.plan.idle) {
+                    Ok(handshake) => return self.receive(token, Arriving { handshake, names }),
+                    Err(error) => Err(error),
+                }
+            }
             (_, peer) => self.seat(token, peer, names.clone()),
         };
         self.excuse(token, &names.peer, seated);
@@ -224,8 +230,11 @@ impl Crowd<'_> {
     fn agree(&mut self, token: Token) {
         let Some(arriving) = self.arriving.get_mut(&token) else { return };
         let agreed = arriving.handshake.go_on(Instant::now());
-        if let Ok(false) = agreed {
-            return;
+        match agreed {
+            Ok(false) => return,
+            // There is no place; when there is one, we come back.
+            Ok(true) if self.seated() >= self.most => return self.reactor.wake_at(token, None),
+            Ok(true) | Err(_) => {}
         }
         let Some(Arriving { handshake, names }) = self.arriving.remove(&token) else { return };
         self.reactor.wake_at(token, None);
@@ -244,7 +253,8 @@ impl Crowd<'_> {
     /// One client's trouble is not another's. A program that was started for it has nothing to do.
     fn excuse(&mut self, token: Token, peer: &Address, seated: Result<()>) {
         let Err(error) = seated else { return };
-        self.programs.hang_up(token, Instant::now());
+        self.programs.release(token, true, Instant::now());
+        self.time_programs(Instant::now());
         self.report.error(format!("serve {}: {}", shown(peer), report::sentence(&error)));
         if error.downcast_ref::<std::io::Error>().is_some_and(is_exhausted) {
             self.paused = true;
@@ -262,23 +272,62 @@ impl Crowd<'_> {
         present.filter(|address| site(address) == site(peer)).count() >= most
     }
 
+    /// Whether nobody is accepted for now. Who arrives takes nobody's place yet, but may not come in great numbers.
     fn is_full(&self) -> bool {
-        self.present() >= self.most
+        self.seated() >= self.most || self.arriving.len() >= MOST_ARRIVING
     }
 
-    /// How many clients there are, those that arrive included.
-    fn present(&self) -> usize {
-        self.clients.len() + self.arriving.len() + self.programs.clients().count()
+    /// How many clients there are.
+    fn seated(&self) -> usize {
+        self.clients.len() + self.programs.clients().count()
     }
 
-    /// A program has ended, and perhaps its client has gone with it.
-    fn reap(&mut self) {
-        if self.programs.reap(self.report) {
+    /// Looks after the programs; the client of one may go with it.
+    fn look_after_programs(&mut self) {
+        let now = Instant::now();
+        if self.programs.look(&self.reactor, self.report, now) {
             self.paused = false;
-            if self.present() == 0 {
-                self.idle = self.plan.idle.map(|idle| Instant::now() + idle);
+            self.rest(now);
+            self.offer_place();
+        }
+        self.time_programs(now);
+    }
+
+    fn time_programs(&mut self, now: Instant) {
+        let until = self.programs.tick(now);
+        self.reactor.wake_at(PROGRAMS, until);
+    }
+
+    /// Somebody may be waiting for a place: who arrived, or who has still to be accepted.
+    fn offer_place(&mut self) {
+        for token in self.arriving.keys() {
+            self.reactor.again(*token);
+        }
+        self.reactor.again(LISTENER);
+    }
+
+    /// If nobody is left, `-w` begins again. Who only arrives has not come yet.
+    fn rest(&mut self, now: Instant) {
+        if self.seated() == 0 {
+            self.idle = self.plan.idle.map(|idle| now + idle);
+        }
+    }
+
+    /// Datagrams that have come for a program that serves one of them are for another program.
+    fn put_back(&mut self, client: &mut Client) {
+        if self.plan.program.is_none() {
+            return;
+        }
+        let (Address::Inet(own), Address::Inet(peer)) =
+            (client.session.own_address().clone(), client.session.peer_address().clone())
+        else {
+            return;
+        };
+        if let Peer::Datagram(datagram) = client.session.peer() {
+            for (from, bytes) in datagram.rest() {
+                self.listener.put_back(from.unwrap_or(peer), own, bytes);
+                self.reactor.again(LISTENER);
             }
-            self.reactor.again(LISTENER);
         }
     }
 
@@ -375,9 +424,9 @@ impl Crowd<'_> {
                 self.reactor.wake_at(token, None);
                 let full = self.paused || self.is_full();
                 if let Some(mut client) = self.clients.remove(token) {
-                    if !client.session.has_sent_all() {
-                        self.programs.hang_up(token, now);
-                    }
+                    self.programs.release(token, !client.session.has_sent_all(), now);
+                    self.time_programs(now);
+                    self.put_back(&mut client);
                     summary.keep_file(&mut client.own, self.report);
                     summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();
                 }
@@ -386,12 +435,9 @@ impl Crowd<'_> {
                 }
                 summary.tell(self.report, false);
                 self.paused = false;
-                if self.present() == 0 {
-                    self.idle = self.plan.idle.map(|idle| now + idle);
-                }
+                self.rest(now);
                 if full {
-                    // Somebody may be waiting for the place.
-                    self.reactor.again(LISTENER);
+                    self.offer_place();
                 }
             }
         }
@@ -435,7 +481,11 @@ impl Crowd<'_> {
                 }
                 self.arriving.clear();
                 self.programs.hang_up_all(now);
+                self.time_programs(now);
                 let time = if self.programs.may_be_left() { LEAVE } else { LEAVE_OF_PROGRAMS };
+                if self.leaving.is_some() {
+                    self.programs.kill_all();
+                }
                 let until = if self.leaving.is_some() { now } else { now + time };
                 self.leaving = Some((signal, until));
                 self.reactor.wake_at(TABLE, Some(until));
@@ -446,9 +496,9 @@ impl Crowd<'_> {
                     }
                 }
             }
-            Signal::Child => self.reap(),
+            Signal::Child => self.look_after_programs(),
             Signal::Info => {
-                let clients = self.present();
+                let clients = self.seated();
                 self.report.result(format!("{clients} clients"));
                 for client in self.clients.items() {
                     let figures = client.session.figures(now);
@@ -472,7 +522,7 @@ impl Crowd<'_> {
     /// Whether there is nothing left to serve with, or nobody came for `-w`.
     fn is_over(&mut self) -> Result<Option<bool>> {
         if let Some(idle) = self.idle {
-            if Instant::now() >= idle {
+            if Instant::now() >= idle && self.arriving.is_empty() {
                 bail!("nobody came within {} s", self.plan.idle.unwrap_or_default().as_secs_f64());
             }
             if !self.paused {
@@ -498,6 +548,9 @@ const LEAVE: Duration = Duration::from_millis(1500);
 
 /// How long they have if programs run for them: a little longer than those may take to end.
 const LEAVE_OF_PROGRAMS: Duration = Duration::from_secs(6);
+
+/// Descriptors that it takes to start a program, its client's included.
+const FOR_A_PROGRAM: usize = 10;
 
 /// Arrivals before other events have their turn.
 const ACCEPTED_AT_ONCE: usize = 64;

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     connect, crowd, heed, local, program, sandbox,
-    secure::{Security, secure},
+    secure::{Handshake, Security},
     session::{self, Names},
 };
 use crate::{
     endpoint::{Connection, Datagram, Ends, Input, Peer, Whom},
-    event::{Event, Reactor, Token},
+    event::{Event, Reactor, Slots, Token},
     net::{
         Accepted, Access, Address, Arrival, Family, Hears, Listener, Transport,
         access::{Network, Rule},
@@ -90,7 +90,7 @@ fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
                     let limit = plan.session.idle.map(|idle| Instant::now() + idle);
                     for address in connect::look_up(name, 0, &plan.recipe, reactor, limit)? {
                         if let Address::Inet(inet) = address {
-                            networks.push(Network::of(inet.ip()));
+                            networks.push(Network::of(inet));
                         }
                     }
                 }
@@ -120,7 +120,7 @@ fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(Whom, Address)>
     })
 }
 
-/// Waits for the first client that is let in.
+/// Waits for the first client that is let in: who says nothing in a handshake holds up nobody.
 fn first(
     listener: &mut Listener,
     plan: &Listen,
@@ -128,60 +128,72 @@ fn first(
     reactor: &mut Reactor,
     report: &Report,
 ) -> Result<(Peer, Names)> {
-    let limit = plan.session.idle.map(|idle| Instant::now() + idle);
+    let plan = &plan.session;
+    let limit = plan.idle.map(|idle| Instant::now() + idle);
+    let mut arriving: Slots<Arriving> = Slots::new(FIRST_ARRIVAL);
     loop {
-        let accepted = accept(listener, &plan.session, limit, reactor, report)?;
-        report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
-        let names = Names::new(&plan.session, accepted.peer.clone(), accepted.local.clone());
-        let (security, mut connection) = match (security, peer(&plan.session, accepted)) {
-            (Some(security), Peer::Connection(connection)) => (security, connection),
-            (_, peer) => return Ok((peer, names)),
-        };
-        reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
-        match secure(security, connection, reactor, SESSION, None, report) {
-            Ok(connection) => return Ok((Peer::Connection(connection), names)),
-            Err(error) if error.is::<super::Interrupted>() => return Err(error),
-            // It was not the one that is waited for.
-            Err(error) => report.error(format!("{}: {}", shown(&names.peer), report::sentence(&error))),
+        while arriving.len() < MOST_ARRIVING
+            && let Some(accepted) = accept(listener, report)?
+        {
+            report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
+            let names = Names::new(plan, accepted.peer.clone(), accepted.local.clone());
+            match (security, peer(plan, accepted)) {
+                (Some(security), Peer::Connection(Connection::Plain(mut stream))) => {
+                    let token = arriving.token();
+                    reactor.watch(token, stream.socket_mut()).context("watch the socket")?;
+                    let handshake = security.begin(stream, plan.idle)?;
+                    arriving.insert(token, Arriving { handshake, names });
+                }
+                (_, peer) => return Ok((peer, names)),
+            }
+        }
+        let now = Instant::now();
+        for token in arriving.tokens() {
+            let Some(Arriving { handshake, .. }) = arriving.get_mut(token) else { continue };
+            reactor.wake_at(token, Some(handshake.limit));
+            let agreed = match handshake.go_on(now) {
+                Ok(false) => continue,
+                agreed => agreed,
+            };
+            reactor.wake_at(token, None);
+            let Some(Arriving { handshake, names }) = arriving.remove(token) else { continue };
+            match agreed {
+                Ok(_) => return Ok((Peer::Connection(handshake.finish(report)), names)),
+                // It was not the one that is waited for.
+                Err(error) => report.error(format!("{}: {}", shown(&names.peer), report::sentence(&error))),
+            }
+        }
+        if arriving.is_empty() && limit.is_some_and(|limit| now >= limit) {
+            bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
+        }
+        reactor.wake_at(LISTENER, limit.filter(|_| arriving.is_empty()));
+        for event in reactor.wait()? {
+            if let Event::Signal(signal) = event {
+                heed(signal)?;
+            }
         }
     }
 }
 
-/// Waits for a client.
-fn accept(
-    listener: &mut Listener,
-    plan: &plan::Session,
-    limit: Option<Instant>,
-    reactor: &mut Reactor,
-    report: &Report,
-) -> Result<Accepted> {
-    reactor.wake_at(LISTENER, limit);
+/// Who may become a client, once TLS is agreed on.
+#[derive(Debug)]
+pub struct Arriving {
+    pub handshake: Handshake,
+    pub names: Names,
+}
+
+/// The next client, if there is one.
+fn accept(listener: &mut Listener, report: &Report) -> Result<Option<Accepted>> {
     loop {
         match listener.accept(&|_| false).context("accept a client")? {
-            Some(Arrival::Peer(accepted)) => {
-                reactor.wake_at(LISTENER, None);
-                return Ok(accepted);
-            }
-            Some(Arrival::Refused(peer)) => {
-                report.verbose(refused(&peer));
-                reactor.again(LISTENER);
-            }
+            Some(Arrival::Peer(accepted)) => return Ok(Some(accepted)),
+            Some(Arrival::Refused(peer)) => report.verbose(refused(&peer)),
             Some(Arrival::Unreachable { peer, error }) => {
                 report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
-                reactor.again(LISTENER);
             }
             // Nobody is known yet.
-            Some(Arrival::Datagram { .. }) => reactor.again(LISTENER),
-            None => {}
-        }
-        for event in reactor.wait()? {
-            match event {
-                Event::Signal(signal) => heed(signal)?,
-                Event::Due(LISTENER) if limit.is_some_and(|limit| Instant::now() >= limit) => {
-                    bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
-                }
-                Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
-            }
+            Some(Arrival::Datagram { .. }) => {}
+            None => return Ok(None),
         }
     }
 }
@@ -222,3 +234,7 @@ pub fn announce(listener: &Listener, random: bool, report: &Report) {
 
 const SESSION: Token = Token(0);
 const LISTENER: Token = Token(3);
+const FIRST_ARRIVAL: Token = Token(16);
+
+/// Who may agree on TLS at once.
+pub const MOST_ARRIVING: usize = 256;

@@ -108,6 +108,8 @@ pub fn source(input: &Input) -> Source {
 pub fn ending(plan: &plan::Session, source: Source) -> Ending {
     let datagrams = plan.transport == Transport::Datagram;
     let silence = match (datagrams, plan.heed_end, plan.many) {
+        // It takes the time that it takes.
+        _ if plan.program.is_some() => None,
         (true, true, _) => Some(plan.idle.unwrap_or(FILE_SILENCE)),
         (true, false, true) => Some(plan.idle.unwrap_or(PEER_SILENCE)),
         _ => None,
@@ -123,6 +125,7 @@ pub fn ending(plan: &plan::Session, source: Source) -> Ending {
         silence,
         marks_end: plan.mark_end,
         met: plan.many,
+        lingers: plan.program.is_some(),
     }
 }
 
@@ -179,6 +182,7 @@ pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Re
             },
             ..taps(plan, dump, Direction::Sent)?
         },
+        source_may_reset: plan.program.is_some(),
         sink_datagram: datagrams.then_some(LARGEST_DATAGRAM),
         pass_eof: plan.pass_eof,
         ..Shape::plain()

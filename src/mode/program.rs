@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    io::{self, Read},
     os::unix::process::ExitStatusExt,
     process::{Command, ExitStatus},
     time::{Duration, Instant},
@@ -11,15 +12,15 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
-    Exited, Interrupted,
+    Exited, Interrupted, heed,
     session::{self, Names},
 };
 use crate::{
-    endpoint::{Child, Connection, Peer, Standard},
+    endpoint::{Child, Connection, Endpoint, Peer, Standard},
     event::{Event, Reactor, Token},
     net::Address,
     plan::{self, Program},
-    pump::Source,
+    pump::{Source, earlier},
     report::Report,
     sys::{self, Signal},
 };
@@ -83,10 +84,10 @@ pub fn run(
 ) -> Result<bool> {
     let Some(program) = &plan.program else { return Ok(true) };
     let started = start(program, &mut peer, &names, plan.is_bare() && !report.json)?;
-    let (mut child, outcome) = match started {
+    let (mut child, outcome, bare) = match started {
         Started::OnSocket(child) => {
             reactor.watch_end(token, peer.socket_mut()).context("watch the socket")?;
-            (child, Ok(true))
+            (child, Ok(true), Some(peer))
         }
         Started::Beside(mut child, mut local) => {
             local.watch(reactor, token).context("watch the program")?;
@@ -96,10 +97,13 @@ pub fn run(
             if outcome.is_err() || !session.has_sent_all() {
                 child.hang_up(Instant::now());
             }
-            (child, outcome)
+            (child, outcome, None)
         }
     };
     let interrupted = wait(&mut child, reactor, token)?;
+    if let (Some(mut peer), None) = (bare, interrupted) {
+        linger(&mut peer, reactor, token)?;
+    }
     if !interrupted.map_or(outcome, |signal| Err(Interrupted(signal).into()))? {
         return Ok(false);
     }
@@ -112,21 +116,24 @@ pub fn run(
     }
 }
 
-/// Waits until a program has ended; one whose peer has gone is told so. A signal ends it too, and is given back.
+/// Waits until a program has ended; one whose peer has gone is told so. A signal ends it too, and is given back; a second
+/// one makes it end.
 fn wait(child: &mut Child, reactor: &mut Reactor, token: Token) -> Result<Option<Signal>> {
     let mut interrupted = None;
-    while child.ended().is_none() {
+    while !child.is_gone() {
         let until = child.tick(Instant::now());
         reactor.wake_at(token, until);
         for event in reactor.wait()? {
             match event {
                 Event::Hangup(_) => child.hang_up(Instant::now()),
                 Event::Signal(signal @ (Signal::Hangup | Signal::Interrupt | Signal::Terminate)) => {
-                    interrupted = Some(signal);
                     if child.stays() {
-                        return Ok(interrupted);
+                        return Ok(Some(signal));
                     }
-                    child.hang_up(Instant::now());
+                    match interrupted.replace(signal) {
+                        None => child.hang_up(Instant::now()),
+                        Some(_) => child.kill(),
+                    }
                 }
                 Event::Signal(Signal::Stop) => sys::stop_self(),
                 Event::Signal(Signal::Child | Signal::Continue | Signal::Info)
@@ -136,6 +143,48 @@ fn wait(child: &mut Child, reactor: &mut Reactor, token: Token) -> Result<Option
         }
     }
     Ok(interrupted)
+}
+
+/// Waits for the end of a peer whose program has ended without having read all; see [`Lingering`].
+fn linger(peer: &mut Peer, reactor: &mut Reactor, token: Token) -> Result<()> {
+    let Some(lingering) = Lingering::begin(peer, reactor, token, Instant::now()) else { return Ok(()) };
+    while !lingering.is_over(peer, Instant::now()) {
+        reactor.wake_at(token, Some(lingering.until));
+        for event in reactor.wait()? {
+            if let Event::Signal(signal) = event {
+                heed(signal)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A connection whose program has ended and has left something unread. Closed now, it would be reset (RFC 1122, section
+/// 4.2.2.13), and the reset may overtake what the program has said: it is told the end, and what comes is dropped.
+#[derive(Clone, Copy, Debug)]
+struct Lingering {
+    until: Instant,
+}
+
+impl Lingering {
+    /// Begins, if there is a need for it.
+    fn begin(peer: &mut Peer, reactor: &Reactor, token: Token, now: Instant) -> Option<Self> {
+        let needed = sys::unread(peer.socket()) > 0 && peer.finish().is_ok();
+        // Without being told of what comes, time will do.
+        (needed && reactor.watch(token, peer.socket_mut()).is_ok()).then_some(Self { until: now + LINGER })
+    }
+
+    /// Drops what has come; whether the peer has ended too, or has had its time.
+    fn is_over(self, peer: &mut Peer, now: Instant) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match peer.read(&mut bytes) {
+                Ok(1..) if now < self.until => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return now >= self.until,
+                Ok(_) | Err(_) => return true,
+            }
+        }
+    }
 }
 
 /// As shells tell it: 128 and the number of the signal that ended it.
@@ -151,14 +200,43 @@ pub struct Programs(HashMap<Token, Running>);
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// Who it serves, where there is no session; our handle on its socket goes when it does.
-    client: Option<(Peer, Address)>,
+    serves: Serves,
+}
+
+/// What a program has to do with its client.
+#[derive(Debug)]
+enum Serves {
+    /// By the socket itself, of which this is our handle.
+    Bare { peer: Box<Peer>, address: Address, lingering: Option<Lingering> },
+    /// The client has gone, or has had all.
+    Nobody,
+    /// Through a session.
+    Session,
 }
 
 impl Programs {
-    /// Remembers a program that serves the client of a token; `client` is one without a session.
-    pub fn insert(&mut self, token: Token, child: Child, client: Option<(Peer, Address)>) {
-        self.0.insert(token, Running { child, client });
+    /// Remembers a program that serves the client of a token, through a session or by the socket itself.
+    pub fn insert(&mut self, token: Token, child: Child, bare: Option<(Peer, Address)>) {
+        let serves = match bare {
+            Some((peer, address)) => Serves::Bare { peer: Box::new(peer), address, lingering: None },
+            None => Serves::Session,
+        };
+        self.0.insert(token, Running { child, serves });
+    }
+
+    /// Whether this is the token of a client without a session.
+    pub fn is_bare(&self, token: Token) -> bool {
+        self.0.get(&token).is_some_and(|running| matches!(running.serves, Serves::Bare { .. }))
+    }
+
+    /// The session of this token's client is over: he has gone, or he has had all.
+    pub fn release(&mut self, token: Token, gone: bool, now: Instant) {
+        if let Some(running) = self.0.get_mut(&token) {
+            running.serves = Serves::Nobody;
+            if gone {
+                running.child.hang_up(now);
+            }
+        }
     }
 
     /// The client of this token has gone.
@@ -173,35 +251,71 @@ impl Programs {
         self.0.values_mut().for_each(|running| running.child.hang_up(now));
     }
 
-    /// Forgets those that have ended, and says how; tells whether a client without a session has gone with one.
-    pub fn reap(&mut self, report: &Report) -> bool {
-        let mut gone = false;
-        self.0.retain(|_, running| {
-            let Some(status) = running.child.ended() else { return true };
-            if let Some((_, client)) = &running.client {
-                gone = true;
-                report.verbose(format!("{client}: the program has ended: {status}"));
-            }
-            false
-        });
-        gone
+    /// All are to end now.
+    pub fn kill_all(&mut self) {
+        self.0.values_mut().for_each(|running| running.child.kill());
+    }
+
+    /// Forgets those that are done with; tells whether clients without a session have gone with them.
+    pub fn look(&mut self, reactor: &Reactor, report: &Report, now: Instant) -> bool {
+        let before = self.clients().count();
+        self.0.retain(|token, running| !running.is_done(*token, reactor, report, now));
+        self.clients().count() < before
     }
 
     /// Makes those end that were told to and do not; when to be called again.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        self.0.values_mut().filter_map(|running| running.child.tick(now)).min()
+        self.0.values_mut().filter_map(|running| running.tick(now)).min()
     }
 
     /// Clients without a session.
     pub fn clients(&self) -> impl Iterator<Item = &Address> {
-        self.0.values().filter_map(|running| running.client.as_ref()).map(|(_, client)| client)
+        self.0.values().filter_map(|running| match &running.serves {
+            Serves::Bare { address, .. } => Some(address),
+            Serves::Nobody | Serves::Session => None,
+        })
     }
 
-    /// Whether there are any that do not stay when everything ends.
+    /// Whether there are none but those that stay when everything ends.
     pub fn may_be_left(&self) -> bool {
         self.0.values().all(|running| running.child.stays())
     }
 }
+
+impl Running {
+    fn is_done(&mut self, token: Token, reactor: &Reactor, report: &Report, now: Instant) -> bool {
+        let Some(status) = self.child.ended() else { return false };
+        match &mut self.serves {
+            Serves::Session => false,
+            Serves::Nobody => self.child.is_gone(),
+            Serves::Bare { peer, lingering: Some(lingering), .. } => {
+                lingering.is_over(peer, now) && self.leave()
+            }
+            Serves::Bare { peer, address, lingering } => {
+                report.verbose(format!("{address}: the program has ended: {status}"));
+                *lingering = Lingering::begin(peer, reactor, token, now);
+                lingering.is_none() && self.leave()
+            }
+        }
+    }
+
+    /// Lets go of the client; whether that was all.
+    fn leave(&mut self) -> bool {
+        self.serves = Serves::Nobody;
+        self.child.is_gone()
+    }
+
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        let lingering = match &self.serves {
+            Serves::Bare { lingering: Some(lingering), .. } => Some(lingering.until),
+            Serves::Bare { .. } | Serves::Nobody | Serves::Session => None,
+        };
+        earlier(self.child.tick(now), lingering)
+    }
+}
+
+/// How long a peer has to end when its program has.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Silence before it is asked whether a client is still there, and between questions.
 const PROBE: Duration = Duration::from_secs(30);

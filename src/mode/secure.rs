@@ -51,22 +51,27 @@ impl Security {
     pub fn server(plan: &Plan, listener: &Listener, command: (&str, &str), report: &Report) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != Whom::Nothing).then_some(&clients);
-        let identity = match own(plan)? {
-            Some(identity) => identity,
-            None => make(listener, command, report)?,
+        let (identity, invitation) = match own(plan)? {
+            Some(identity) => (identity, None),
+            None => make(listener, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
         };
         let pin = identity.pin()?;
+        let server = tls::server(identity, clients, &plan.alpn)?;
+        if let Some(invitation) = invitation {
+            report.result(invitation);
+        }
         report.verbose(format!("TLS: our key is {pin}"));
-        Ok(Self::Server(tls::server(identity, clients, &plan.alpn)?))
+        Ok(Self::Server(server))
     }
 
-    /// Begins TLS on a connection.
-    pub fn begin(&self, stream: Stream) -> Result<Handshake> {
+    /// Begins TLS on a connection; it may take no longer than `limit`, or than is usual.
+    pub fn begin(&self, stream: Stream, limit: Option<Duration>) -> Result<Handshake> {
+        let patience = limit.map_or(PATIENCE, |limit| limit.min(PATIENCE));
         let tls = match self {
             Self::Client(client) => Tls::client(stream, client),
             Self::Server(server) => Tls::server(stream, server),
         };
-        Ok(Handshake { tls: Box::new(tls.context("TLS")?), limit: Instant::now() + PATIENCE })
+        Ok(Handshake { tls: Box::new(tls.context("TLS")?), patience, limit: Instant::now() + patience })
     }
 }
 
@@ -80,7 +85,7 @@ pub fn secure(
     report: &Report,
 ) -> Result<Connection> {
     let Connection::Plain(stream) = connection else { return Ok(connection) };
-    let mut handshake = security.begin(stream)?;
+    let mut handshake = security.begin(stream, None)?;
     loop {
         let now = Instant::now();
         if handshake.go_on(now)? {
@@ -103,7 +108,7 @@ impl Security {
     /// Begins TLS on a connection, and leaves it to reading and writing to agree on it.
     pub fn begin_at_once(&self, connection: Connection) -> Result<Connection> {
         match connection {
-            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream)?.tls)),
+            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream, None)?.tls)),
             Connection::Secure(_) => Ok(connection),
         }
     }
@@ -113,6 +118,7 @@ impl Security {
 #[derive(Debug)]
 pub struct Handshake {
     tls: Box<Tls<Stream>>,
+    patience: Duration,
     /// It is given up then.
     pub limit: Instant,
 }
@@ -129,7 +135,7 @@ impl Handshake {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if now >= self.limit {
-                    bail!("TLS: no handshake within {} s", PATIENCE.as_secs());
+                    bail!("TLS: no handshake within {} s", self.patience.as_secs_f64());
                 }
                 Ok(false)
             }
@@ -192,8 +198,8 @@ fn own(plan: &Plan) -> Result<Option<Identity>> {
     plan.own.as_ref().map(|(certificate, key)| Identity::load(certificate, key)).transpose()
 }
 
-/// Makes a certificate, and says the command for the other side.
-fn make(listener: &Listener, (program, rest): (&str, &str), report: &Report) -> Result<Identity> {
+/// Makes a certificate, and the command for the other side.
+fn make(listener: &Listener, (program, rest): (&str, &str)) -> Result<(Identity, String)> {
     let address = listener.addresses().into_iter().next().context("there is no address to listen at")?;
     let (mut names, place) = match &address {
         Address::Inet(inet) if inet.ip().is_unspecified() => {
@@ -204,13 +210,16 @@ fn make(listener: &Listener, (program, rest): (&str, &str), report: &Report) -> 
             let host = address.host();
             (vec![inet.ip().to_string()], format!("{host} {}", inet.port()))
         }
-        Address::Name { .. } | Address::Unix(_) => (Vec::new(), format!("unix:{}", address.host())),
+        Address::Name { .. } | Address::Unix(_) => {
+            let place = format!("unix:{}", address.host());
+            // A path can hold anything but what no path holds.
+            (Vec::new(), shlex::try_quote(&place).map(Into::into).unwrap_or_default())
+        }
     };
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;
-    report.result(format!("on the other side run: {program} --tls --tls-pin {pin} {place}{rest}"));
-    Ok(identity)
+    Ok((identity, format!("on the other side run: {program} --tls --tls-pin {pin} {place}{rest}")))
 }
 
 /// How long a handshake may take.

@@ -58,6 +58,8 @@ pub struct Names {
     pub local: Address,
     source: String,
     sink: String,
+    /// What comes is wanted by nobody.
+    drops: bool,
 }
 
 impl Names {
@@ -74,7 +76,8 @@ impl Names {
             plan::Incoming::Automatic => "the file".to_owned(),
             plan::Incoming::Nowhere | plan::Incoming::Stdout => "stdout".to_owned(),
         };
-        Self { peer, local, source, sink }
+        let drops = plan.output == plan::Incoming::Nowhere && plan.program.is_none();
+        Self { peer, local, source, sink, drops }
     }
 }
 
@@ -127,6 +130,11 @@ impl Session {
         let whole =
             |flow: &Flow| flow.state() == State::Finished && flow.fault().is_none() && !flow.was_cut_off();
         !self.cut_short && self.pump.outbound.as_ref().is_none_or(whole)
+    }
+
+    /// Our own address.
+    pub fn own_address(&self) -> &Address {
+        &self.names.local
     }
 
     /// Moves what can be moved, and finds out whether that was all.
@@ -283,6 +291,9 @@ impl Session {
         let cut_short = self.cut_short || self.outbound_end.is_none() || self.fault_of_source();
         // What the peer has is not the whole, and must not look as if it were.
         let incomplete = matches!(end, End::Behind) || (self.sends_file && cut_short);
+        if let (false, None, Some(outbound)) = (incomplete, &summary.error, &mut self.pump.outbound) {
+            outbound.wind_up(&mut self.peer, now);
+        }
         if let Peer::Connection(connection) = &mut self.peer {
             // If it is closed already, there is nobody to be told.
             let _ = match connection {
@@ -295,9 +306,13 @@ impl Session {
         Status::Finished(Box::new(summary))
     }
 
-    /// Whether the peer's end was not announced, although it should have been.
+    /// Whether the peer's end was not announced, although somebody wants to know that it was one. Who sends a file, and
+    /// has heard nothing at all, wants to hear nothing: not every program announces the end of nothing.
     fn was_cut(&self) -> bool {
-        matches!(&self.peer, Peer::Connection(connection) if connection.was_cut())
+        let Peer::Connection(connection) = &self.peer else { return false };
+        let heard = self.pump.inbound.reads() > 0 || connection.was_cut_short();
+        let left = self.pump.inbound.has_lost_its_reader();
+        connection.was_cut() && !self.names.drops && !left && (heard || !self.sends_file)
     }
 
     fn fault_of_source(&self) -> bool {
@@ -319,7 +334,13 @@ impl Session {
             digest: digest(flow).map(ToString::to_string),
             digested: digest(flow).map_or(0, Digest::size),
         };
-        // What the sink has refused was counted by the flow.
+        // What TLS has taken, and has not passed on, is not sent. What a sink has refused was counted by the flow.
+        let kept = match &self.peer {
+            Peer::Connection(connection) if outbound.is_some_and(|flow| flow.fault().is_none()) => {
+                connection.held() as u64
+            }
+            _ => 0,
+        };
         let held = if inbound.fault().is_some() { 0 } else { self.held };
         let mut summary = Summary {
             transport: match &self.peer {
@@ -335,7 +356,7 @@ impl Session {
             seconds: (now - self.started).as_secs_f64(),
             end: end.name(),
             error: None,
-            undelivered: pending + on_its_way,
+            undelivered: pending + on_its_way + kept,
             unwritten: inbound.pending() + held,
             dropped: self.peer.dropped(),
             file: None,
@@ -354,6 +375,8 @@ impl Session {
         summary.received.content -= held;
         if inbound.stages().decode.is_none() {
             summary.received.bytes -= held;
+            summary.sent.bytes = summary.sent.bytes.saturating_sub(kept);
+            summary.sent.content = summary.sent.content.saturating_sub(kept);
         }
         summary.error = self.error(end, &summary);
         summary
@@ -386,8 +409,7 @@ impl Session {
             }
             (_, End::Behind) => format!("{peer} fell too far behind and was disconnected"),
             (_, End::Interrupted(_)) => return None,
-            // Who has said nothing at all has not been cut short.
-            _ if self.was_cut() && self.pump.inbound.reads() > 0 => {
+            _ if self.was_cut() => {
                 format!("receive from {peer}: the end was not announced, so what came may not be all")
             }
             _ if summary.dropped > 0 => {

@@ -1,10 +1,10 @@
 //! Who may come: `--allow` and `--deny`.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Result, bail};
 
-use super::Family;
+use super::{Family, address::literal};
 
 /// Networks whose clients are let in, and those whose clients are not.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +17,8 @@ pub struct Access {
 impl Access {
     /// Whether a client with this address is let in: it is one of those allowed, if any are named, and none of those
     /// denied.
-    pub fn admits(&self, ip: IpAddr) -> bool {
-        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(ip));
+    pub fn admits(&self, address: SocketAddr) -> bool {
+        let within = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
         self.allow.as_deref().is_none_or(within) && !within(&self.deny)
     }
 }
@@ -29,23 +29,28 @@ pub struct Network {
     ip: IpAddr,
     /// How many bits it is that are alike.
     bits: u32,
+    /// The link that it is on, for an address that means something on one link only (RFC 4007); 0 is any.
+    scope: u32,
 }
 
 impl Network {
     /// All addresses of a family.
     pub fn all(family: Family) -> Self {
-        Self { ip: family.any(), bits: 0 }
+        Self { ip: family.any(), bits: 0, scope: 0 }
     }
 
-    /// One address.
-    pub fn of(ip: IpAddr) -> Self {
-        let ip = ip.to_canonical();
-        Self { ip, bits: width(ip) }
+    /// One address, whatever the port.
+    pub fn of(address: SocketAddr) -> Self {
+        let ip = address.ip().to_canonical();
+        Self { ip, bits: width(ip), scope: scope(address) }
     }
 
     /// Whether an address is one of them. A v4-mapped one is the IPv4 address that it stands for.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
+    pub fn contains(&self, address: SocketAddr) -> bool {
+        if self.scope != 0 && self.scope != scope(address) {
+            return false;
+        }
+        let ip = address.ip().to_canonical();
         let free = width(self.ip) - self.bits;
         let alike = |one: u128, other: u128| (one ^ other).checked_shr(free).unwrap_or(0) == 0;
         ip.is_ipv4() == self.ip.is_ipv4() && alike(number(ip), number(self.ip))
@@ -68,20 +73,24 @@ impl Rule {
         }
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let ip = address.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        Ok(match (ip, bits) {
-            (Ok(ip), None) => Self::Network(Network::of(ip)),
-            (Ok(ip), Some(bits)) => match (ip.to_canonical(), bits.parse::<u32>()) {
-                // What a dual-stack socket sees of IPv4 (RFC 4291, section 2.5.5.2).
-                (v4 @ IpAddr::V4(_), Ok(bits @ 96..=128)) if ip.is_ipv6() => {
-                    Self::Network(Network { ip: v4, bits: bits - 96 })
-                }
-                (_, Ok(bits)) if bits <= width(ip) => Self::Network(Network { ip, bits }),
-                _ => bail!("'{text}': {} has {} bits", address, width(ip)),
-            },
-            (Err(_), None) if !text.is_empty() => Self::Name(text.to_owned()),
-            (Err(_), _) => bail!("'{text}' is no address, network or name"),
-        })
+        let known = literal(address.trim_start_matches('[').trim_end_matches(']'));
+        let (Some(known), Some(bits)) = (known, bits) else {
+            let is_name = bits.is_none() && !text.is_empty() && !text.contains('%');
+            return match known {
+                Some(known) => Ok(Self::Network(Network::of(known))),
+                None if is_name => Ok(Self::Name(text.to_owned())),
+                None => bail!("'{text}' is no address, network or name"),
+            };
+        };
+        let (ip, scope) = (known.ip(), scope(known));
+        Ok(Self::Network(match (ip.to_canonical(), bits.parse::<u32>()) {
+            // What a dual-stack socket sees of IPv4 (RFC 4291, section 2.5.5.2).
+            (v4 @ IpAddr::V4(_), Ok(bits @ 96..=128)) if ip.is_ipv6() => {
+                Network { ip: v4, bits: bits - 96, scope }
+            }
+            (_, Ok(bits)) if bits <= width(ip) => Network { ip, bits, scope },
+            _ => bail!("'{text}': {address} has {} bits", width(ip)),
+        }))
     }
 }
 
@@ -91,6 +100,13 @@ pub fn site(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(v6) => v6.scope_id(),
     }
 }
 
@@ -118,6 +134,10 @@ mod tests {
         }
     }
 
+    fn at(ip: &str) -> SocketAddr {
+        literal(ip).unwrap()
+    }
+
     #[test]
     fn networks() {
         let table = [
@@ -136,10 +156,15 @@ mod tests {
             ("::/0", "192.0.2.1", false),
             ("fe80::/10", "febf::1", true),
             ("fe80::/10", "fec0::1", false),
+            ("fe80::/10", "fe80::1%3", true),
+            ("fe80::1", "fe80::1%3", true),
+            ("fe80::1%3", "fe80::1%3", true),
+            ("fe80::1%3", "fe80::1%4", false),
+            ("fe80::%3/10", "fe80::1%4", false),
             ("[2001:db8::]/32", "2001:db8:ffff::1", true),
         ];
         for (text, ip, within) in table {
-            assert_eq!(network(text).contains(ip.parse().unwrap()), within, "{ip} in {text}");
+            assert_eq!(network(text).contains(at(ip)), within, "{ip} in {text}");
         }
     }
 
@@ -147,14 +172,16 @@ mod tests {
     fn rules() {
         assert_eq!(Rule::parse("any").unwrap(), Rule::Any);
         assert_eq!(Rule::parse("example.org").unwrap(), Rule::Name("example.org".into()));
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/x", "example.org/8"] {
+        for text in
+            ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/x", "example.org/8", "fe80::1%nowhere"]
+        {
             assert!(Rule::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn who_is_let_in() {
-        let (own, one): (IpAddr, IpAddr) = ("10.0.0.5".parse().unwrap(), "10.0.0.6".parse().unwrap());
+        let (own, one) = (at("10.0.0.5"), at("10.0.0.6"));
         let (ten, five) = (network("10.0.0.0/8"), network("10.0.0.5"));
         let table = [
             (None, vec![], (true, true)),
@@ -191,7 +218,7 @@ mod tests {
         #[test]
         fn an_address_is_in_all_of_its_networks(ip: IpAddr, bits in 0_u32..=128) {
             let bits = bits.min(width(ip));
-            let within = network(&format!("{ip}/{bits}")).contains(ip);
+            let within = network(&format!("{ip}/{bits}")).contains(SocketAddr::new(ip, 1));
             // A v4-mapped network and an address of IPv4 have nothing in common but their sense.
             prop_assert!(within || ip.to_canonical() != ip);
         }

@@ -1,6 +1,10 @@
 //! What clients come to: one or more sockets, and the peers that arrive there.
 
-use std::{collections::VecDeque, io, net::SocketAddr};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context, Result, bail};
 use socket2::SockAddr;
@@ -131,7 +135,10 @@ impl Listener {
     }
 
     fn admits(&self, peer: &Address) -> bool {
-        peer.ip().is_none_or(|ip| self.access.admits(ip))
+        match peer {
+            Address::Inet(inet) => self.access.admits(*inet),
+            Address::Name { .. } | Address::Unix(_) => true,
+        }
     }
 
     /// The sockets, to be watched.
@@ -153,6 +160,23 @@ impl Listener {
     /// peers that cannot be told apart.
     pub fn into_socket(mut self) -> (Descriptor, Option<SocketFile>) {
         (self.sockets.swap_remove(0), self.file)
+    }
+
+    /// Takes a datagram back that came to the socket of a peer who has gone meanwhile: it is new again. `local` is the
+    /// address of ours that it was sent to.
+    pub fn put_back(&mut self, from: SocketAddr, local: SocketAddr, bytes: Vec<u8>) {
+        let own = |socket: &Descriptor| socket.socket().local_addr().ok().and_then(|at| at.as_socket());
+        let fits = |at: SocketAddr| at.ip().is_unspecified() || canonical(at) == canonical(local);
+        let socket = self.sockets.iter().position(|socket| own(socket).is_some_and(fits)).unwrap_or(0);
+        let is_v6 = self.sockets.get(socket).and_then(own).is_some_and(|at| at.is_ipv6());
+        // As a dual-stack socket has it.
+        let form = |address: SocketAddr| match address.ip() {
+            IpAddr::V4(v4) if is_v6 => SocketAddr::from((v4.to_ipv6_mapped(), address.port())),
+            _ => address,
+        };
+        if self.held < MOST_HELD && self.strays.len() < MOST_STRAYS {
+            self.hold(Stray { from: form(from), to: form(local), socket, bytes });
+        }
     }
 
     /// The next arrival, or `None` when nobody is waiting. `known` tells which peers have a session.

@@ -410,7 +410,8 @@ fn session(args: &Args, transport: Transport) -> Result<Session> {
         half_open: args.half_open,
         send_only: args.send_only,
         mark_end: args.send.is_some() && !args.no_shutdown,
-        heed_end: args.receive.is_some(),
+        // To a program, an empty datagram is the end of all that comes.
+        heed_end: args.receive.is_some() || program.is_some() && args.listen,
         quiet: args.quit,
         idle: args.idle,
         pass_eof: !args.no_shutdown,

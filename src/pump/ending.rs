@@ -36,6 +36,9 @@ pub struct Ending {
     pub marks_end: bool,
     /// The session began with something that came, though it may have been empty.
     pub met: bool,
+    /// Who may not have read all has his own end waited for, for a while: a connection that is closed with something
+    /// unread is reset, and a reset may overtake what was sent.
+    pub lingers: bool,
 }
 
 /// How far one direction is.
@@ -147,6 +150,9 @@ impl Ending {
             (None, Finished(_)) => Verdict::Over(Why::Done),
             (None, Left(_)) => Verdict::Over(Why::ReaderLeft),
             (Some(Finished(_)), Finished(_)) => acknowledged(scene, Why::Done, now),
+            (Some(Finished(at)), Left(_)) if self.lingers && !scene.closed && scene.unacknowledged == 0 => {
+                after(at.max(scene.last_in), LINGER, Why::ReaderLeft, None, now)
+            }
             (Some(Finished(_)), Left(_)) => acknowledged(scene, Why::ReaderLeft, now),
             (Some(Open | Left(_)), Finished(at)) => self.after_peer(scene, at, Why::PeerClosed, now),
             (Some(Open | Left(_)), Left(at)) => self.after_peer(scene, at, Why::ReaderLeft, now),
@@ -207,6 +213,9 @@ fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
     }
 }
 
+/// Silence of a peer that we have told our end, and whose own is waited for.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// How soon to look again whether the last bytes were acknowledged: no event tells.
 fn patience(scene: &Scene, now: Instant) -> Duration {
     let waited = now.saturating_duration_since(scene.last_out);
@@ -256,6 +265,7 @@ mod tests {
             silence: None,
             marks_end: false,
             met: false,
+            lingers: false,
         }
     }
 

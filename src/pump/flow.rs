@@ -84,6 +84,8 @@ pub struct Flow {
     waits: Waits,
     /// The sink refused before the source had come to its end.
     cut_off: bool,
+    /// The reader of the sink has left, which is no fault.
+    reader_left: bool,
     /// The sink has been told that nothing more will come.
     passed_end: bool,
     /// What the filters do at the end.
@@ -129,6 +131,7 @@ impl Flow {
             fault: None,
             waits: Waits::Source,
             cut_off: false,
+            reader_left: false,
             passed_end: false,
             tail: Tail::Cut,
             route: None,
@@ -165,6 +168,11 @@ impl Flow {
             Waits::Sink => true,
             Waits::Source => to.held() > 0,
         }
+    }
+
+    /// Whether the reader of the sink has left.
+    pub fn has_lost_its_reader(&self) -> bool {
+        self.reader_left
     }
 
     /// Whether the sink refused while the source still went on.
@@ -221,6 +229,22 @@ impl Flow {
         if self.state == State::Open {
             self.state = State::Draining;
             self.shape.pass_eof &= pass_eof;
+        }
+    }
+
+    /// The session is over, and well, although the source has not ended: what has come of it was all, and the sink is
+    /// told so as far as it can be at once.
+    pub fn wind_up(&mut self, to: &mut dyn Endpoint, now: Instant) {
+        if self.state != State::Open || self.pending() > 0 {
+            return;
+        }
+        (self.state, self.tail) = (State::Draining, Tail::Whole);
+        if let Ok(true) = self.flush() {
+            self.send(to, now);
+        }
+        if self.piece == 0 {
+            // The connection is closed in any case.
+            let _ = to.finish();
         }
     }
 
@@ -562,6 +586,11 @@ impl Flow {
 
     /// The source has failed; what was read before is good.
     fn fail_source(&mut self, error: io::Error) -> Step {
+        if self.shape.source_may_reset && error.kind() == io::ErrorKind::ConnectionReset {
+            self.tail = Tail::Whole;
+            self.state = State::Draining;
+            return Step::Moved(0);
+        }
         self.fault = Some(Fault::Source(error));
         self.shape.pass_eof = false;
         self.state = State::Draining;
@@ -607,6 +636,15 @@ impl Flow {
                 }
             }
         }
+        // What is not followed by an end is not to be kept back by it.
+        match to.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait(Waits::Sink),
+            Err(error) => {
+                self.refuse(error, to);
+                return Step::Moved(0);
+            }
+            Ok(()) => {}
+        }
         self.state = State::Finished;
         Step::Finished
     }
@@ -616,6 +654,7 @@ impl Flow {
         // Of a UNIX socket, a reader that leaves something unread resets it.
         let left = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
         if self.shape.reader_may_leave && left {
+            self.reader_left = true;
             self.packed.clear();
             self.buffer.clear();
             self.filtered.clear();

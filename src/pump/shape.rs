@@ -17,6 +17,8 @@ pub struct Shape {
     pub sink_joins: bool,
     /// Whether the reader of the sink may leave without that being a failure (stdout, as in `| head`).
     pub reader_may_leave: bool,
+    /// Whether a reset is how the source may end: a program that has not read all resets its pair (unix(7)).
+    pub source_may_reset: bool,
     /// Whether the end of the source is passed on (`--no-shutdown` clears it).
     pub pass_eof: bool,
     /// Reads after which we have had enough (`-W`).
@@ -58,6 +60,7 @@ impl Shape {
             sink_datagram: None,
             sink_joins: false,
             reader_may_leave: false,
+            source_may_reset: false,
             pass_eof: true,
             limit: None,
         }

@@ -6,13 +6,13 @@
 //!
 //! * [`Descriptor`], [`Kind`], [`Raw`], [`Inherited`], [`Stream`], [`standard`], [`adopt`], [`silence_stdout`]:
 //!   descriptors, ours and inherited;
-//! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`]: sockets, beyond what socket2 has;
+//! * [`receive_from`], [`Received`], [`send_to`], [`keep_alive`], [`unread`]: sockets, beyond what socket2 has;
 //! * [`interface_index`], [`interface_name`], [`service_name`]: what numbers are called;
 //! * [`is_fifo`], [`is_null`], [`is_socket`], [`is_terminal`], [`writable_folder`], [`names`], [`Entry`], [`has_room`], [`wait_to_read`],
 //!   [`wait_to_write`]: files and devices;
 //! * [`LineMode`], [`Hidden`], [`Keys`], [`width`]: the terminal's line editing and echo, taken over and given back;
-//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`]: signals and limits;
-//! * [`start`], [`hang_up`], [`kill`], [`pair`], [`hand_over`]: programs that we start;
+//! * [`Signal`], [`Signals`], [`die_of`], [`stop_self`], [`raise_descriptor_limit`], [`can_open`]: signals and limits;
+//! * [`start`], [`hang_up`], [`kill`], [`has_group`], [`pair`], [`hand_over`]: programs that we start;
 //! * [`reason`], [`same`], and the predicates that tell one error from another.
 //!
 //! And, in `linux/`, or in `portable.rs` where there is no such thing:

@@ -6,7 +6,10 @@ use std::{
     process::{Child, Command},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process_group, test_kill_process_group},
+};
 use socket2::{Domain, Socket, Type};
 
 use super::Descriptor;
@@ -28,9 +31,13 @@ pub fn start(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Tells a program that was started here, and those that it has started in its group, that nobody is there any more.
-/// Only while it has not been waited for.
 pub fn hang_up(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::HUP)?)
+}
+
+/// Whether any of them is left. While one is, nobody else gets the number of the group.
+pub fn has_group(child: &Child) -> bool {
+    test_kill_process_group(Pid::from_child(child)) != Err(Errno::SRCH)
 }
 
 /// Ends them.

@@ -3,7 +3,10 @@
 use std::{
     ffi::c_int,
     io, mem,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use mio::{Interest, Registry, Token, event::Source};
@@ -40,11 +43,16 @@ impl Signal {
 }
 
 /// The signals that have come (a self-pipe that can be waited for).
-pub struct Signals(signal_hook_mio::v1_0::Signals);
+pub struct Signals {
+    pipe: signal_hook_mio::v1_0::Signals,
+    /// An INT or TERM has come and was not heard of yet: another one kills.
+    again: Arc<AtomicBool>,
+}
 
 impl Signals {
     /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
-    /// background job) stays ignored. The second INT or TERM kills, whatever we are doing.
+    /// background job) stays ignored. An INT or TERM that comes before the last one was heard of kills, whatever we are
+    /// doing.
     pub fn new() -> io::Result<Self> {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
         ignore_what_calls_tell();
@@ -61,7 +69,7 @@ impl Signals {
                 flag::register(number, Arc::clone(&again))?;
             }
         }
-        Ok(Self(signal_hook_mio::v1_0::Signals::new(numbers)?))
+        Ok(Self { pipe: signal_hook_mio::v1_0::Signals::new(numbers)?, again })
     }
 
     /// What has come since the last call.
@@ -69,21 +77,22 @@ impl Signals {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
         let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
         let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
-        self.0.pending().filter_map(find).collect()
+        self.again.store(false, Ordering::Relaxed);
+        self.pipe.pending().filter_map(find).collect()
     }
 }
 
 impl Source for Signals {
     fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
-        self.0.register(registry, token, on)
+        self.pipe.register(registry, token, on)
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
-        self.0.reregister(registry, token, on)
+        self.pipe.reregister(registry, token, on)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.0.deregister(registry)
+        self.pipe.deregister(registry)
     }
 }
 

@@ -328,6 +328,13 @@ pub fn raise_descriptor_limit() -> usize {
     limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
+/// Whether so many more descriptors can be had now.
+pub fn can_open(count: usize) -> io::Result<()> {
+    let tried: io::Result<Vec<OwnedFd>> =
+        (0..count).map(|_| Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0)?)).collect();
+    tried.map(drop)
+}
+
 /// Opens something beneath a folder, for reading, name by name; links are not followed at all, because nothing else
 /// keeps them from leading out.
 pub(super) fn walk_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
@@ -477,6 +484,11 @@ pub fn keep_alive(socket: &SockRef<'_>, time: Duration, probes: u32) -> io::Resu
     let time = Duration::from_secs(time.as_secs().max(1));
     let settings = TcpKeepalive::new().with_time(time).with_interval(time).with_retries(probes);
     socket.set_tcp_keepalive(&settings)
+}
+
+/// Bytes that have come and that nobody has read.
+pub fn unread(socket: &Descriptor) -> u64 {
+    rustix::io::ioctl_fionread(socket).unwrap_or(0)
 }
 
 /// Receives one datagram (recvmsg(2)); never waits.

@@ -34,8 +34,45 @@ pub struct Tls<E> {
     closing: bool,
     /// Bytes below that only say so.
     farewell: u64,
+    /// The end of what comes was announced.
+    ended: bool,
     /// What came has ended below, and not here.
     cut: bool,
+    records: Records,
+}
+
+/// Where in the stream below one record ends and the next one begins (RFC 8446, section 5.1): five bytes, the last two of
+/// which tell how many follow.
+#[derive(Debug, Default)]
+struct Records {
+    header: [u8; 5],
+    /// Bytes of the header that have come.
+    begun: usize,
+    /// Bytes of the record that have not.
+    left: usize,
+}
+
+impl Records {
+    fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let n = self.left.min(bytes.len());
+                (self.left, bytes) = (self.left - n, &bytes[n..]);
+                continue;
+            }
+            self.header[self.begun] = bytes[0];
+            (self.begun, bytes) = (self.begun + 1, &bytes[1..]);
+            if self.begun == self.header.len() {
+                self.begun = 0;
+                self.left = u16::from_be_bytes([self.header[3], self.header[4]]).into();
+            }
+        }
+    }
+
+    /// Whether more of a record has to come.
+    fn is_within(&self) -> bool {
+        self.begun > 0 || self.left > 0
+    }
 }
 
 /// What was agreed on.
@@ -78,7 +115,9 @@ impl<E: Endpoint> Tls<E> {
             failure: None,
             closing: false,
             farewell: 0,
+            ended: false,
             cut: false,
+            records: Records::default(),
         }
     }
 
@@ -119,6 +158,11 @@ impl<E: Endpoint> Tls<E> {
         self.cut
     }
 
+    /// Whether its end came in the middle of something.
+    pub fn was_cut_short(&self) -> bool {
+        self.cut && self.records.is_within()
+    }
+
     /// Bytes that went below only to say that nothing more will come.
     pub fn farewell(&self) -> u64 {
         self.farewell
@@ -146,13 +190,14 @@ impl<E: Endpoint> Tls<E> {
             self.came = 0..self.below.read(&mut self.room)?;
         }
         let n = self.connection.read_tls(&mut &self.room[self.came.clone()])?;
+        self.records.see(&self.room[self.came.clone()][..n]);
         self.came.start += n;
         if let Err(error) = self.connection.process_new_packets() {
-            let failure = refusal(&error);
-            self.failure = Some(failure.clone());
+            // What was good before it can still be read.
+            self.failure = Some(refusal(&error));
             // The peer is told why, if it still listens.
             let _ = self.flush();
-            return Err(failed(failure));
+            return Ok(true);
         }
         Ok(n > 0)
     }
@@ -165,6 +210,10 @@ impl<E: Endpoint> Read for Tls<E> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     self.cut = true;
+                    return Ok(0);
+                }
+                Ok(0) if !buf.is_empty() => {
+                    self.ended = true;
                     return Ok(0);
                 }
                 result => return result,
@@ -222,8 +271,9 @@ impl<E: Endpoint> Endpoint for Tls<E> {
         self.below.tick(now)
     }
 
+    /// What happens below after the end was announced takes nothing away.
     fn lost(&self) -> Option<io::Error> {
-        self.below.lost()
+        if self.ended { None } else { self.below.lost() }
     }
 
     fn held(&self) -> usize {
@@ -246,3 +296,21 @@ fn failed(why: String) -> io::Error {
 
 /// Bytes that one read takes: several records (RFC 8446, section 5.1: 16 KiB each).
 const ROOM: usize = 128 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_end_where_their_headers_say() {
+        let stream = [&[22, 3, 3, 0, 2, 7, 7][..], &[23, 3, 3, 0, 0], &[23, 3, 3, 1, 0], &[9; 256]].concat();
+        let ends = [0, 7, 12, stream.len()];
+        for at in 0..=stream.len() {
+            let within = !ends.contains(&at);
+            let (mut at_once, mut one_by_one) = (Records::default(), Records::default());
+            at_once.see(&stream[..at]);
+            stream[..at].iter().for_each(|byte| one_by_one.see(&[*byte]));
+            assert_eq!((at_once.is_within(), one_by_one.is_within()), (within, within), "{at}");
+        }
+    }
+}

@@ -98,7 +98,17 @@ impl Identity {
     /// Reads PEM files (RFC 7468); one file may hold both.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self> {
         let read = PrivateKeyDer::from_pem_file(key);
-        let read = read.map_err(|error| anyhow!("read the key in {}: {}", key.display(), pem(&error)))?;
+        let read = read.map_err(|error| {
+            let is_encrypted = std::fs::read(key).is_ok_and(|text| {
+                text.windows(ENCRYPTED.len()).any(|part| part.eq_ignore_ascii_case(ENCRYPTED))
+            });
+            let why = if is_encrypted {
+                "it is encrypted; take the encryption off".to_owned()
+            } else {
+                pem(&error)
+            };
+            anyhow!("read the key in {}: {why}", key.display())
+        })?;
         Ok(Self { chain: certificates(certificate)?, key: read })
     }
 
@@ -145,7 +155,7 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match own {
-        Some(own) => config.with_client_auth_cert(own.chain, own.key).context("use the certificate")?,
+        Some(own) => config.with_client_auth_cert(own.chain, own.key).map_err(|error| unfit(&error))?,
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = protocols(alpn);
@@ -169,7 +179,7 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
         }
         None => config.with_no_client_auth(),
     };
-    let mut config = config.with_single_cert(own.chain, own.key).context("use the certificate")?;
+    let mut config = config.with_single_cert(own.chain, own.key).map_err(|error| unfit(&error))?;
     config.alpn_protocols = protocols(alpn);
     // Nobody comes back; and a client that only sends would close with a ticket unread, which is a reset that may take
     // what it has sent with it.
@@ -182,6 +192,14 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
 pub fn describe(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Pin), webpki::Error> {
     let certificate = EndEntityCert::try_from(certificate)?;
     Ok((certificate.valid_dns_names().map(str::to_owned).collect(), Pin::of(&certificate)))
+}
+
+/// Why a certificate and its key are of no use.
+fn unfit(error: &rustls::Error) -> anyhow::Error {
+    match error {
+        rustls::Error::InconsistentKeys(_) => anyhow!("the key is not that of the certificate"),
+        _ => anyhow!("use the certificate: {error}"),
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -210,6 +228,9 @@ fn pem(error: &rustls::pki_types::pem::Error) -> String {
     }
 }
 
+/// What stands in an encrypted key (RFC 5958; RFC 1421, section 4.6.1.1).
+const ENCRYPTED: &[u8] = b"encrypted";
+
 /// What a certificate is not.
 #[derive(Debug)]
 struct Unpinned(Pin);
@@ -233,6 +254,25 @@ fn check_pin(pins: &[Pin], certificate: &CertificateDer<'_>) -> Result<(), rustl
     }
 }
 
+/// Whether a certificate that was named itself is refused for nothing but its signature, or for claiming to be an
+/// authority: webpki looks at its dates before both, and at what it may be used for before the first; for the second it
+/// must not say what it may be used for.
+fn is_only_unsigned(error: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
+    let rustls::Error::InvalidCertificate(error) = error else { return false };
+    match error {
+        CertificateError::UnknownIssuer => true,
+        CertificateError::Other(OtherError(error)) => {
+            let restricted =
+                certificate.windows(EXTENDED_KEY_USAGE.len()).any(|part| part == EXTENDED_KEY_USAGE);
+            error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) && !restricted
+        }
+        _ => false,
+    }
+}
+
+/// The object identifier 2.5.29.37 in DER (RFC 5280, section 4.2.1.12).
+const EXTENDED_KEY_USAGE: &[u8] = &[6, 3, 0x55, 0x1d, 0x25];
+
 /// Verifies servers.
 #[derive(Debug)]
 struct Servers {
@@ -253,10 +293,14 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.named.contains(certificate) {
-            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
-        } else if let Some(chain) = &self.chain {
-            chain.verify_server_cert(certificate, intermediates, name, ocsp, now)?;
+        if let Some(chain) = &self.chain {
+            match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+                Err(error) if self.named.contains(certificate) && is_only_unsigned(&error, certificate) => {
+                    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
         }
         check_pin(&self.pins, certificate).map(|()| ServerCertVerified::assertion())
     }
@@ -305,8 +349,12 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if let (Some(chain), false) = (&self.chain, self.named.contains(certificate)) {
-            chain.verify_client_cert(certificate, intermediates, now)?;
+        if let Some(chain) = &self.chain {
+            match chain.verify_client_cert(certificate, intermediates, now) {
+                Err(error) if self.named.contains(certificate) && is_only_unsigned(&error, certificate) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
         }
         check_pin(&self.pins, certificate).map(|()| ClientCertVerified::assertion())
     }

@@ -57,7 +57,13 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "the certificate is not valid yet".into()
         }
-        CertificateError::Other(error) => error.to_string(),
+        CertificateError::Other(error) => match error.0.downcast_ref() {
+            Some(webpki::Error::CaUsedAsEndEntity) => {
+                "the certificate is an authority's, and no server's".into()
+            }
+            Some(other) => format!("the certificate is not good: {other:?}"),
+            None => error.to_string(),
+        },
         _ => format!("the certificate is not good: {error}"),
     }
 }

@@ -188,6 +188,7 @@ fn ending(plan: &plan::Session, source: Source) -> Ending {
         silence: plan.idle,
         marks_end: false,
         met: false,
+        lingers: false,
     }
 }
 
