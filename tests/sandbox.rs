@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::symlink,
 };
 
-use crate::bench::{Dir, Remote, Running, Server, client, has, noise, on_linux, read_all, run};
+use crate::bench::{Dir, Remote, Running, Server, client, eventually, has, noise, on_linux, read_all, run};
 
 /// Whether this kernel can confine a process; says so if not.
 fn is_possible() -> bool {
@@ -153,4 +153,25 @@ fn it_is_told_what_is_in_force() {
         Remote::new(args).start().said("sandbox: ");
         Remote::new(args.iter().chain(&["--no-sandbox"])).start().said("sandbox: none (--no-sandbox)");
     }
+}
+
+#[test]
+fn pipes_without_a_name_are_within_reach() {
+    if !is_possible() || !has("bash") {
+        return;
+    }
+    let dir = Dir::new();
+    let server = Server::new();
+    let script = "\"$@\" -s <(printf hello) -r >(cat > received)";
+    let prefix = ["bash", "-c", script, "bash"];
+    let remote = Remote::through(&prefix, ["-vv", "127.0.0.1", &server.port()]).in_folder(dir.path()).start();
+    let mut stream = server.accept();
+    assert_eq!(read_all(&mut stream), b"hello");
+    stream.write_all(b"world").unwrap();
+    drop(stream);
+    let ended = remote.wait();
+    assert!(ended.code == 0 && ended.stderr.contains("only the files that were named"), "{}", ended.stderr);
+    eventually("all of it", || {
+        (dir.names() == ["received"] && dir.read("received") == b"world").then_some(())
+    });
 }

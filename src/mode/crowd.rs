@@ -315,9 +315,6 @@ impl Crowd<'_> {
 
     /// Datagrams that have come for a program that serves one of them are for another program.
     fn put_back(&mut self, client: &mut Client) {
-        if self.plan.program.is_none() {
-            return;
-        }
         let (Address::Inet(own), Address::Inet(peer)) =
             (client.session.own_address().clone(), client.session.peer_address().clone())
         else {
@@ -424,9 +421,11 @@ impl Crowd<'_> {
                 self.reactor.wake_at(token, None);
                 let full = self.paused || self.is_full();
                 if let Some(mut client) = self.clients.remove(token) {
-                    self.programs.release(token, !client.session.has_sent_all(), now);
-                    self.time_programs(now);
-                    self.put_back(&mut client);
+                    if self.plan.program.is_some() {
+                        self.programs.release(token, !client.session.has_sent_all(), now);
+                        self.look_after_programs();
+                        self.put_back(&mut client);
+                    }
                     summary.keep_file(&mut client.own, self.report);
                     summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();
                 }
@@ -481,7 +480,7 @@ impl Crowd<'_> {
                 }
                 self.arriving.clear();
                 self.programs.hang_up_all(now);
-                self.time_programs(now);
+                self.look_after_programs();
                 let time = if self.programs.may_be_left() { LEAVE } else { LEAVE_OF_PROGRAMS };
                 if self.leaving.is_some() {
                     self.programs.kill_all();

@@ -17,17 +17,17 @@ pub fn confine(permits: &Permits) -> io::Result<Confined> {
     let mut rules = ruleset.create().map_err(io::Error::other)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::WriteFile | AccessFs::IoctlDev;
-    for path in &permits.read {
-        rules = permit(rules, path, read)?;
-    }
-    for path in &permits.write {
-        rules = permit(rules, path, read | write)?;
-    }
-    for folder in &permits.make {
-        rules = permit(rules, folder, write | AccessFs::MakeReg | AccessFs::RemoveFile)?;
-    }
-    for folder in &permits.remove {
-        rules = permit(rules, folder, AccessFs::RemoveFile.into())?;
+    let removes = AccessFs::RemoveFile.into();
+    let table = [
+        (&permits.read, read),
+        (&permits.write, read | write),
+        (&permits.make, write | AccessFs::MakeReg | AccessFs::RemoveFile),
+        (&permits.remove, removes),
+    ];
+    for (paths, access) in table {
+        for path in paths {
+            permit(&mut rules, path, access);
+        }
     }
     let status = rules.restrict_self().map_err(io::Error::other)?;
     Ok(match status.ruleset {
@@ -37,12 +37,13 @@ pub fn confine(permits: &Permits) -> io::Result<Confined> {
     })
 }
 
-/// What is not there cannot be permitted, and need not be.
-fn permit(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
-    let Ok(fd) = PathFd::new(path) else { return Ok(rules) };
+/// What is not there cannot be permitted, and need not be; nor can a pipe without a name (`-s <(…)`), which is not denied
+/// either.
+fn permit(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) {
+    let Ok(fd) = PathFd::new(path) else { return };
     // A file has no use for what only folders can do.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-    rules.add_rule(PathBeneath::new(fd, access)).map_err(io::Error::other)
+    let _ = rules.add_rule(PathBeneath::new(fd, access));
 }
 
 /// What Linux 6.10 has; older ones have less, which is taken as it is.
