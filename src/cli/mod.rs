@@ -360,7 +360,7 @@ const UNITS: &str = "\
 remote relay --help tells of the relay: clients with names behind one port; remote practice --help of servers to learn with.
 Times take decimals and ms, s, m or h; a bare number is seconds. Sizes take k, M, G (1000) and Ki, Mi, Gi (1024).
 Exit status: 0 done (with -z: a port is open), 1 network or file failure, timeout, incomplete transfer,
-2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM.";
+2 wrong usage, 130 and 143 ended by SIGINT and SIGTERM; connecting with -e or -c, that of the program.";
 
 #[cfg(test)]
 mod tests {
