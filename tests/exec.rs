@@ -313,7 +313,8 @@ fn programs_that_make_no_sense() {
     let dir = Dir::new();
     let file = dir.file("text", b"no program");
     let listener = listener(&["-k", "-e", file.to_str().unwrap()]);
-    assert_eq!(ask(listener.port(), ""), "");
+    // It is not to look as if it had said nothing.
+    assert!(client(listener.port()).read(&mut [0; 1]).is_err());
     listener.said("permission denied");
 }
 
@@ -420,5 +421,38 @@ fn out_of_descriptors_clients_wait() {
     for (n, mut stream) in clients.drain(..).enumerate() {
         writeln!(stream, "{n}").unwrap();
         assert_eq!(line(&mut stream), n.to_string());
+    }
+}
+
+#[test]
+fn who_outlives_a_program_keeps_its_connection() {
+    let listener = listener(&["-k", "-c", "exec 3<&0; (sleep 0.3; head -1 <&3) &"]);
+    let mut stream = client(listener.port());
+    // Nobody has read it when the program ends.
+    stream.write_all(b"hello\n").unwrap();
+    assert_eq!(line(&mut stream), "hello");
+}
+
+#[test]
+fn signals_are_heard_whatever_stands_between() {
+    let dir = Dir::new();
+    for stays in [true, false] {
+        let told = dir.join("told");
+        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", told.display());
+        let flags: &[&str] = if stays { &["--keep-children"] } else { &[] };
+        let mut listener = listener(&[&["--rate", "1M", "-c", &command], flags].concat());
+        let mut stream = client(listener.port());
+        let id = line(&mut stream);
+        listener.signal(Signal::TERM);
+        if !stays {
+            eventually("the program to be told", || told.exists().then_some(()));
+            listener.signal(Signal::TERM);
+        }
+        eventually("the listener to end", || (!listener.is_running()).then_some(()));
+        assert_eq!((is_alive(&id), told.exists()), (stays, !stays));
+        if stays {
+            let pid = rustix::process::Pid::from_raw(id.parse().unwrap()).unwrap();
+            rustix::process::kill_process_group(pid, Signal::KILL).unwrap();
+        }
     }
 }

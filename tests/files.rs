@@ -378,3 +378,50 @@ fn a_file_that_may_not_grow_keeps_what_came() {
     remote.wait().expect_failure(1, &["file too large", "f.part", "received bytes were not written"]);
     assert_eq!(dir.read("f.part"), noise(51_200));
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_any_more_is_no_empty_one() {
+    let dir = Dir::new();
+    let path = dir.file("file", b"a file");
+    let listener = Remote::new(["-lkv", "127.0.0.1", "0", "-s", path.to_str().unwrap()]).start();
+    listener.said("Listening on");
+    std::fs::remove_file(&path).unwrap();
+    let port = listener.port().to_string();
+    let ended = Remote::new(["127.0.0.1", &port, "-r", "copy"]).in_folder(dir.path()).run();
+    ended.expect_failure(1, &["connection reset by peer"]);
+    assert!(dir.names().is_empty(), "{:?}", dir.names());
+}
+
+#[test]
+fn stdout_has_a_name_and_is_no_file_of_its_own() {
+    let dir = Dir::new();
+    let out = dir.join("out");
+    let server = Server::new();
+    let args = ["127.0.0.1", &server.port(), "--force", "-r", "/dev/fd/1"];
+    let remote = Remote::new(args).stdout_to(std::fs::File::create(&out).unwrap()).start();
+    server.accept().write_all(b"hello").unwrap();
+    assert_eq!(remote.wait().code, 0);
+    assert_eq!(dir.read("out"), b"hello");
+    assert_eq!(dir.names(), ["out"]);
+}
+
+#[test]
+fn a_name_that_comes_by_itself_has_the_day_of_its_place() {
+    let zones = ["Pacific/Kiritimati", "Pacific/Pago_Pago"];
+    if !zones.iter().all(|zone| std::path::Path::new("/usr/share/zoneinfo").join(zone).exists()) {
+        println!("skipped: there are no time zones (tzdata)");
+        return;
+    }
+    // There is always a day between them.
+    let names = zones.map(|zone| {
+        let dir = Dir::new();
+        let server = Server::new();
+        let zone = format!("TZ={zone}");
+        let remote = Remote::through(&["env", &zone], ["127.0.0.1", &server.port(), "-r"]);
+        let remote = remote.in_folder(dir.path()).start();
+        server.accept().write_all(b"hello").unwrap();
+        assert_eq!(remote.wait().code, 0);
+        dir.names().remove(0)[.."unet_receive_2026-11-26".len()].to_owned()
+    });
+    assert!(names[0] > names[1], "{names:?}");
+}

@@ -188,6 +188,11 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
             socket.send(b"hello").unwrap();
             assert_eq!(datagram(&socket), b"HELLO", "{address} of {at}");
         }
+        // A broadcast cannot be answered from.
+        let socket = udp();
+        socket.set_broadcast(true).unwrap();
+        socket.send_to(b"hello", ("127.255.255.255", port)).unwrap();
+        assert_eq!(datagram(&socket), b"HELLO", "{at}");
     }
 }
 

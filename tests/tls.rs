@@ -287,9 +287,14 @@ fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
     let dir = Dir::new();
     let file = dir.file("file", b"a file");
     let file = file.to_str().unwrap();
+    let received = dir.join("received");
+    let received = received.to_str().unwrap();
     // What comes, how much of it, and what becomes of it.
-    let table: [(&[&str], &[u8], usize, i32); 6] = [
+    let table: [(&[&str], &[u8], usize, i32); 8] = [
         (&["-s", file], b"", 0, 0),
+        // From a pipe; and for a file, an empty one would be something.
+        (&["-s", "-"], b"", 0, 0),
+        (&["-s", file, "-r", received], b"", 0, 1),
         (&["-s", file], b"thanks", usize::MAX, 1),
         // A part of a record.
         (&["-s", file], b"thanks", 7, 1),
@@ -300,7 +305,7 @@ fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
     for (flags, answer, most, code) in table {
         let server = Server::new();
         let port = server.port();
-        let remote = to(&port, &[&["--tls-ca", &ca][..], flags].concat()).start();
+        let remote = to(&port, &[&["--tls-ca", &ca][..], flags].concat()).stdin("a file").start();
         let mut tls = agreed(&certificates, &server);
         if flags[0] == "-s" {
             assert_eq!(read_all(&mut tls), b"a file");
@@ -684,4 +689,48 @@ fn a_farewell_that_is_not_read_does_no_harm() {
         let ended = remote.wait();
         assert_eq!(ended.code, i32::from(!says_farewell), "{ended:?}");
     }
+}
+
+#[test]
+fn a_crowd_of_mute_clients_that_leaves_makes_room() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    for flags in [&[][..], &["-k"]] {
+        let listener = certificates.listener(flags);
+        let port = listener.port();
+        let crowd: Vec<_> = (0..256).map(|_| client(port)).collect();
+        let remote = to(&port, &["--tls-ca", &ca]).stdin("hello").start();
+        // He waits to be accepted.
+        let said = listener.said("Connection received");
+        assert!(!said.contains("TLS 1.3"), "{said}");
+        drop(crowd);
+        remote.wait().expect_quiet_success();
+        assert_eq!(listener.printed(5), b"hello", "{flags:?}");
+    }
+}
+
+#[test]
+fn a_bad_record_after_the_end_ends_one_client_only() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("ca.pem");
+    let dir = Dir::new();
+    let file = dir.file("file", b"a file");
+    let listener = certificates.listener(&["-k", "-s", file.to_str().unwrap()]);
+    let bytes = std::fs::read(&ca).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&bytes).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut tls = StreamOwned::new(connection, client(listener.port()));
+    assert_eq!(read_all(&mut tls), b"a file");
+    tls.sock.write_all(&[&[23, 3, 3, 0, 32][..], &[7; 32]].concat()).unwrap();
+    listener.said("cannot decrypt peer's message");
+    let ended = to(&listener.port(), &["--tls-ca", &ca]).stdin("").run().expect_quiet_success();
+    assert_eq!(ended.stdout, b"a file");
 }

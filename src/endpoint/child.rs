@@ -14,6 +14,8 @@ use crate::sys::{self, Descriptor};
 pub struct Child {
     process: std::process::Child,
     ended: Option<ExitStatus>,
+    /// It was waited for: until then, nobody else can have its number, which is its group's.
+    reaped: bool,
     /// It stays although its client has gone.
     stays: bool,
     /// It was told to end, and is made to then.
@@ -38,7 +40,7 @@ impl Child {
 
     /// The command keeps what it gives to the program, and goes.
     fn start(mut command: Command, stays: bool) -> io::Result<Self> {
-        Ok(Self { process: sys::start(&mut command)?, ended: None, stays, limit: None })
+        Ok(Self { process: sys::start(&mut command)?, ended: None, reaped: false, stays, limit: None })
     }
 
     /// Whether it is to go on without its client.
@@ -50,20 +52,30 @@ impl Child {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             // It fails only for a child that is not ours.
-            self.ended = self.process.try_wait().ok().flatten();
+            self.ended = sys::peek(&self.process).ok().flatten();
         }
         self.ended
     }
 
-    /// Whether nothing has to be done any more: it has ended, and, if it was told to, so have those that it has started
-    /// in its group.
-    pub fn is_gone(&mut self) -> bool {
-        self.ended().is_some() && (self.limit.is_none() || !sys::has_group(&self.process))
+    /// Whether there are others of its group, once it has ended.
+    pub fn has_left_others(&mut self) -> bool {
+        if self.ended().is_some() && !self.reaped {
+            self.reaped = true;
+            let _ = self.process.try_wait();
+        }
+        self.reaped && sys::has_group(&self.process)
     }
 
-    /// Tells it that its client has gone, unless it is to stay; and those that it has left behind.
+    /// Whether nothing has to be done any more: it has ended, and, if it was told to, so have those that it has started
+    /// in its group. It is forgotten then.
+    pub fn is_gone(&mut self) -> bool {
+        self.ended().is_some() && (!self.has_left_others() || self.limit.is_none())
+    }
+
+    /// Tells it that its client has gone, unless it is to stay; and those that it has left behind, if it was not known
+    /// to be alone.
     pub fn hang_up(&mut self, now: Instant) {
-        if !self.stays && self.limit.is_none() && (self.ended().is_none() || sys::has_group(&self.process)) {
+        if !self.stays && self.limit.is_none() && !self.reaped {
             self.limit = Some(now + PATIENCE);
             // It may have left its group, which is its right.
             let _ = sys::hang_up(&self.process);
@@ -72,10 +84,10 @@ impl Child {
 
     /// Makes them end, unless they are to stay.
     pub fn kill(&mut self) {
-        if !self.stays && (self.ended().is_none() || self.limit.is_some()) {
+        let told = self.limit.take().is_some() && (!self.reaped || self.has_left_others());
+        if !self.stays && (told || !self.reaped) {
             let _ = sys::kill(&self.process);
         }
-        self.limit = None;
     }
 
     /// Makes them end if they were told to and do not; tells when to be called again.
@@ -92,7 +104,12 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.kill();
+        if self.ended().is_none() || self.limit.is_some() {
+            self.kill();
+        }
+        if !self.reaped {
+            let _ = self.process.try_wait();
+        }
     }
 }
 

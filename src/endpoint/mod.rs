@@ -95,6 +95,14 @@ impl Peer {
         }
     }
 
+    /// Has the far side see a reset when it is closed: what it has is not the whole.
+    pub fn abort(&mut self) {
+        if let Self::Connection(connection) = self {
+            // If it is closed already, there is nobody to be told.
+            let _ = connection.stream_mut().abort();
+        }
+    }
+
     /// Datagrams that were read.
     pub fn received(&self) -> u64 {
         match self {

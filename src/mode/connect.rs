@@ -65,7 +65,9 @@ pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
         return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
     }
     reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-    let mut local = local::open(&plan.session, whom, &reactor.waker(SESSION))?;
+    let opened = local::open(&plan.session, whom, &reactor.waker(SESSION));
+    // What the peer has is not the whole.
+    let mut local = opened.inspect_err(|_| peer.abort())?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
     let source = local::source(&local.input);
     let sends = !matches!(local.input, Input::Nothing);

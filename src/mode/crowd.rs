@@ -1,7 +1,6 @@
 //! `-k`: many clients, all at once, in one loop.
 
 use std::{
-    collections::HashMap,
     fs::File,
     time::{Duration, Instant},
 };
@@ -17,7 +16,7 @@ use super::{
     session::{self, Names, Session, Status},
 };
 use crate::{
-    endpoint::{Connection, Input, Output, Peer, Shared, Standard, Table},
+    endpoint::{Connection, Endpoint, Input, Output, Peer, Shared, Standard, Table},
     event::{Event, Reactor, Slots, Token},
     net::{Accepted, Address, Arrival, Listener, access::site, listener::is_exhausted},
     plan::{self, Incoming, Listen, Outgoing},
@@ -56,7 +55,7 @@ pub fn run(
         table: table.map(|(table, _)| table),
         source,
         clients: Slots::new(FIRST_CLIENT),
-        arriving: HashMap::new(),
+        arriving: Slots::new(FIRST_CLIENT),
         programs: Programs::default(),
         paused: false,
         idle,
@@ -99,7 +98,7 @@ struct Crowd<'a> {
     source: Source,
     clients: Slots<Client>,
     /// Those that TLS is not agreed on with yet; a token is a client's from the start.
-    arriving: HashMap<Token, Arriving>,
+    arriving: Slots<Arriving>,
     /// What runs for them.
     programs: Programs,
     /// There were no descriptors left; `PAUSE` later, or when a client has left, we try again.
@@ -110,6 +109,12 @@ struct Crowd<'a> {
     turn: usize,
     /// A signal ends it, then at the latest.
     leaving: Option<(Signal, Instant)>,
+}
+
+/// What a client has of its own, and what at the table.
+struct Furnished {
+    own: Standard,
+    shared: Shared,
 }
 
 /// A client; what it does not have of its own is at the table.
@@ -228,25 +233,27 @@ impl Crowd<'_> {
 
     /// Goes on agreeing on TLS, with who arrives.
     fn agree(&mut self, token: Token) {
-        let Some(arriving) = self.arriving.get_mut(&token) else { return };
+        let Some(arriving) = self.arriving.get_mut(token) else { return };
         let agreed = arriving.handshake.go_on(Instant::now());
+        // Who had to wait for a place may have left.
+        let gone = arriving.handshake.stream_mut().broken().is_some();
         match agreed {
             Ok(false) => return,
             // There is no place; when there is one, we come back.
+            Ok(true) if gone => {}
             Ok(true) if self.seated() >= self.most => return self.reactor.wake_at(token, None),
             Ok(true) | Err(_) => {}
         }
-        let Some(Arriving { handshake, names }) = self.arriving.remove(&token) else { return };
+        let Some(Arriving { handshake, names }) = self.arriving.remove(token) else { return };
         self.reactor.wake_at(token, None);
         let peer = names.peer.clone();
         let seated = match agreed {
+            Ok(_) if gone => Ok(()),
             Ok(_) => self.seat(token, Peer::Connection(handshake.finish(self.report)), names),
             Err(error) => Err(error),
         };
-        if seated.is_err() {
-            // Somebody may be waiting for the place.
-            self.reactor.again(LISTENER);
-        }
+        // Somebody may be waiting for the place.
+        self.reactor.again(LISTENER);
         self.excuse(token, &peer, seated);
     }
 
@@ -267,7 +274,7 @@ impl Crowd<'_> {
         let site = |address: &Address| address.ip().map(site);
         let Some(most) = self.per_site else { return false };
         let clients = self.clients.items().map(|client| client.session.peer_address());
-        let present = clients.chain(self.arriving.values().map(|arriving| &arriving.names.peer));
+        let present = clients.chain(self.arriving.items().map(|arriving| &arriving.names.peer));
         let present = present.chain(self.programs.clients());
         present.filter(|address| site(address) == site(peer)).count() >= most
     }
@@ -285,7 +292,7 @@ impl Crowd<'_> {
     /// Looks after the programs; the client of one may go with it.
     fn look_after_programs(&mut self) {
         let now = Instant::now();
-        if self.programs.look(&self.reactor, self.report, now) {
+        if self.programs.look(&mut self.reactor, self.report, now) {
             self.paused = false;
             self.rest(now);
             self.offer_place();
@@ -300,8 +307,8 @@ impl Crowd<'_> {
 
     /// Somebody may be waiting for a place: who arrived, or who has still to be accepted.
     fn offer_place(&mut self) {
-        for token in self.arriving.keys() {
-            self.reactor.again(*token);
+        for token in self.arriving.tokens() {
+            self.reactor.again(token);
         }
         self.reactor.again(LISTENER);
     }
@@ -330,37 +337,18 @@ impl Crowd<'_> {
 
     fn seat(&mut self, token: Token, mut peer: Peer, names: Names) -> Result<()> {
         let plan = self.plan;
-        let mut serving = None;
-        if let Some(program) = &plan.program {
-            let bare = plan.is_bare() && !self.report.json;
-            serving = match program::start(program, &mut peer, &names, bare)? {
-                Started::Beside(child, local) => {
-                    self.programs.insert(token, child, None);
-                    Some(local)
-                }
-                Started::OnSocket(child) => {
-                    self.reactor.watch_end(token, peer.socket_mut())?;
-                    self.programs.insert(token, child, Some((peer, names.peer)));
-                    self.idle = None;
-                    return Ok(());
-                }
-            };
-        }
-        let shared = Shared {
-            input: self.table.is_some() && plan.input == Outgoing::Stdin,
-            output: self.table.is_some() && plan.output == Incoming::Stdout,
-        };
-        let waker = self.reactor.waker(token);
-        let mut own = match serving {
-            Some(local) => local,
-            None => Standard {
-                input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
-                output: if shared.output {
-                    Output::Nowhere
-                } else {
-                    local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?
-                },
-            },
+        let furnished = self.furnish(token, &mut peer, &names);
+        let Furnished { mut own, shared } = match furnished {
+            Ok(Some(furnished)) => furnished,
+            Ok(None) => {
+                self.programs.serve(token, peer, names.peer);
+                self.idle = None;
+                return Ok(());
+            }
+            Err(error) => {
+                peer.abort();
+                return Err(error);
+            }
         };
         own.watch(&self.reactor, token)?;
         let source = match shared.input {
@@ -390,6 +378,38 @@ impl Crowd<'_> {
             return Err(error.into());
         }
         Ok(())
+    }
+
+    /// Starts the program of a client, or opens his files; `None` if a program has his socket itself.
+    fn furnish(&mut self, token: Token, peer: &mut Peer, names: &Names) -> Result<Option<Furnished>> {
+        let plan = self.plan;
+        if let Some(program) = &plan.program {
+            let bare = plan.is_bare() && !self.report.json;
+            return match program::start(program, peer, names, bare)? {
+                Started::Beside(child, own) => {
+                    self.programs.insert(token, child);
+                    Ok(Some(Furnished { own, shared: Shared { input: false, output: false } }))
+                }
+                Started::OnSocket(child) => {
+                    self.reactor.watch_end(token, peer.socket_mut())?;
+                    self.programs.insert(token, child);
+                    Ok(None)
+                }
+            };
+        }
+        let shared = Shared {
+            input: self.table.is_some() && plan.input == Outgoing::Stdin,
+            output: self.table.is_some() && plan.output == Incoming::Stdout,
+        };
+        let waker = self.reactor.waker(token);
+        let own = Standard {
+            input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
+            output: match shared.output {
+                true => Output::Nowhere,
+                false => local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?,
+            },
+        };
+        Ok(Some(Furnished { own, shared }))
     }
 
     /// A datagram of a client's that came to the listener all the same.
@@ -478,7 +498,7 @@ impl Crowd<'_> {
                     // Nor is the terminal taken again.
                     table.stop();
                 }
-                self.arriving.clear();
+                self.arriving = Slots::new(FIRST_CLIENT);
                 self.programs.hang_up_all(now);
                 self.look_after_programs();
                 let time = if self.programs.may_be_left() { LEAVE } else { LEAVE_OF_PROGRAMS };
@@ -524,7 +544,7 @@ impl Crowd<'_> {
             if Instant::now() >= idle && self.arriving.is_empty() {
                 bail!("nobody came within {} s", self.plan.idle.unwrap_or_default().as_secs_f64());
             }
-            if !self.paused {
+            if !self.paused && self.arriving.is_empty() {
                 self.reactor.wake_at(LISTENER, Some(idle));
             }
         }

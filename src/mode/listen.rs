@@ -1,6 +1,6 @@
 //! Listen, and have one session; `-k` is in `crowd.rs`.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +15,7 @@ use crate::{
     net::{
         Accepted, Access, Address, Arrival, Family, Hears, Listener, Transport,
         access::{Network, Rule},
+        listener::is_exhausted,
     },
     plan::{self, Bind, Listen},
     report::{self, Report},
@@ -69,7 +70,9 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
     }
     let own = (names.local.host(), names.local.port());
-    let mut local = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION))?;
+    let opened = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION));
+    // What the peer has is not the whole.
+    let mut local = opened.inspect_err(|_| peer.abort())?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
     reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
     let source = local::source(&local.input);
@@ -132,21 +135,29 @@ fn first(
     let limit = plan.idle.map(|idle| Instant::now() + idle);
     let mut arriving: Slots<Arriving> = Slots::new(FIRST_ARRIVAL);
     loop {
-        while arriving.len() < MOST_ARRIVING
-            && let Some(accepted) = accept(listener, report)?
-        {
+        while arriving.len() < MOST_ARRIVING {
+            let accepted = match accept(listener, report) {
+                Ok(Some(accepted)) => accepted,
+                // When one of those has gone, there is room again.
+                Err(error) if is_exhausted(&error) && !arriving.is_empty() => break,
+                Err(error) => return Err(error).context("accept a client"),
+                Ok(None) => break,
+            };
             report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
             let names = Names::new(plan, accepted.peer.clone(), accepted.local.clone());
             match (security, peer(plan, accepted)) {
                 (Some(security), Peer::Connection(Connection::Plain(mut stream))) => {
                     let token = arriving.token();
-                    reactor.watch(token, stream.socket_mut()).context("watch the socket")?;
-                    let handshake = security.begin(stream, plan.idle)?;
-                    arriving.insert(token, Arriving { handshake, names });
+                    let watched = reactor.watch(token, stream.socket_mut()).context("watch the socket");
+                    match watched.and_then(|()| security.begin(stream, plan.idle)) {
+                        Ok(handshake) => arriving.insert(token, Arriving { handshake, names }),
+                        Err(error) => complain(&names, &error, report),
+                    }
                 }
                 (_, peer) => return Ok((peer, names)),
             }
         }
+        let before = arriving.len();
         let now = Instant::now();
         for token in arriving.tokens() {
             let Some(Arriving { handshake, .. }) = arriving.get_mut(token) else { continue };
@@ -159,9 +170,12 @@ fn first(
             let Some(Arriving { handshake, names }) = arriving.remove(token) else { continue };
             match agreed {
                 Ok(_) => return Ok((Peer::Connection(handshake.finish(report)), names)),
-                // It was not the one that is waited for.
-                Err(error) => report.error(format!("{}: {}", shown(&names.peer), report::sentence(&error))),
+                Err(error) => complain(&names, &error, report),
             }
+        }
+        if arriving.len() < before {
+            // Somebody may have waited for the place.
+            reactor.again(LISTENER);
         }
         if arriving.is_empty() && limit.is_some_and(|limit| now >= limit) {
             bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
@@ -175,6 +189,11 @@ fn first(
     }
 }
 
+/// It was not the one that is waited for.
+fn complain(names: &Names, error: &anyhow::Error, report: &Report) {
+    report.error(format!("{}: {}", shown(&names.peer), report::sentence(error)));
+}
+
 /// Who may become a client, once TLS is agreed on.
 #[derive(Debug)]
 pub struct Arriving {
@@ -183,9 +202,9 @@ pub struct Arriving {
 }
 
 /// The next client, if there is one.
-fn accept(listener: &mut Listener, report: &Report) -> Result<Option<Accepted>> {
+fn accept(listener: &mut Listener, report: &Report) -> io::Result<Option<Accepted>> {
     loop {
-        match listener.accept(&|_| false).context("accept a client")? {
+        match listener.accept(&|_| false)? {
             Some(Arrival::Peer(accepted)) => return Ok(Some(accepted)),
             Some(Arrival::Refused(peer)) => report.verbose(refused(&peer)),
             Some(Arrival::Unreachable { peer, error }) => {

@@ -214,8 +214,15 @@ fn name(plan: &plan::Session, path: &Path) -> Name {
 
 /// A pipe or a device has no other name that a part could have.
 pub fn is_written_directly(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+    // What is open already has a name there, and no other one: /dev/stdout, /dev/fd/3.
+    let open = path.starts_with("/proc")
+        || path.starts_with("/dev/fd")
+        || STREAMS.iter().any(|name| path == Path::new(name));
+    open || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
+
+/// The standard streams, as files.
+const STREAMS: [&str; 3] = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
 
 /// Silence that ends the reception of a file over datagrams.
 const FILE_SILENCE: Duration = Duration::from_secs(2);

@@ -100,9 +100,11 @@ pub fn run(
             (child, outcome, None)
         }
     };
-    let interrupted = wait(&mut child, reactor, token)?;
+    let told =
+        outcome.as_ref().err().and_then(|error| error.downcast_ref()).map(|Interrupted(signal)| *signal);
+    let interrupted = wait(&mut child, told, reactor, token)?;
     if let (Some(mut peer), None) = (bare, interrupted) {
-        linger(&mut peer, reactor, token)?;
+        linger(&mut child, &mut peer, reactor, token)?;
     }
     if !interrupted.map_or(outcome, |signal| Err(Interrupted(signal).into()))? {
         return Ok(false);
@@ -117,19 +119,20 @@ pub fn run(
 }
 
 /// Waits until a program has ended; one whose peer has gone is told so. A signal ends it too, and is given back; a second
-/// one makes it end.
-fn wait(child: &mut Child, reactor: &mut Reactor, token: Token) -> Result<Option<Signal>> {
-    let mut interrupted = None;
-    while !child.is_gone() {
+/// one makes it end. `interrupted` is one that has come already.
+fn wait(
+    child: &mut Child,
+    mut interrupted: Option<Signal>,
+    reactor: &mut Reactor,
+    token: Token,
+) -> Result<Option<Signal>> {
+    while !(child.is_gone() || interrupted.is_some() && child.stays()) {
         let until = child.tick(Instant::now());
         reactor.wake_at(token, until);
         for event in reactor.wait()? {
             match event {
                 Event::Hangup(_) => child.hang_up(Instant::now()),
                 Event::Signal(signal @ (Signal::Hangup | Signal::Interrupt | Signal::Terminate)) => {
-                    if child.stays() {
-                        return Ok(Some(signal));
-                    }
                     match interrupted.replace(signal) {
                         None => child.hang_up(Instant::now()),
                         Some(_) => child.kill(),
@@ -146,9 +149,11 @@ fn wait(child: &mut Child, reactor: &mut Reactor, token: Token) -> Result<Option
 }
 
 /// Waits for the end of a peer whose program has ended without having read all; see [`Lingering`].
-fn linger(peer: &mut Peer, reactor: &mut Reactor, token: Token) -> Result<()> {
-    let Some(lingering) = Lingering::begin(peer, reactor, token, Instant::now()) else { return Ok(()) };
-    while !lingering.is_over(peer, Instant::now()) {
+fn linger(child: &mut Child, peer: &mut Peer, reactor: &mut Reactor, token: Token) -> Result<()> {
+    let Some(lingering) = Lingering::begin(child, peer, reactor, token, Instant::now()) else {
+        return Ok(());
+    };
+    while !lingering.is_over(peer, reactor, token, Instant::now()) {
         reactor.wake_at(token, Some(lingering.until));
         for event in reactor.wait()? {
             if let Event::Signal(signal) = event {
@@ -167,23 +172,34 @@ struct Lingering {
 }
 
 impl Lingering {
-    /// Begins, if there is a need for it.
-    fn begin(peer: &mut Peer, reactor: &Reactor, token: Token, now: Instant) -> Option<Self> {
-        let needed = sys::unread(peer.socket()) > 0 && peer.finish().is_ok();
+    /// Begins, if there is a need for it, and nobody who was left behind has the connection.
+    fn begin(
+        child: &mut Child,
+        peer: &mut Peer,
+        reactor: &Reactor,
+        token: Token,
+        now: Instant,
+    ) -> Option<Self> {
+        let needed = sys::unread(peer.socket()) > 0
+            && !child.stays()
+            && !child.has_left_others()
+            && peer.finish().is_ok();
         // Without being told of what comes, time will do.
         (needed && reactor.watch(token, peer.socket_mut()).is_ok()).then_some(Self { until: now + LINGER })
     }
 
     /// Drops what has come; whether the peer has ended too, or has had its time.
-    fn is_over(self, peer: &mut Peer, now: Instant) -> bool {
+    fn is_over(self, peer: &mut Peer, reactor: &mut Reactor, token: Token, now: Instant) -> bool {
         let mut bytes = [0; 4096];
-        loop {
+        for _ in 0..DROPPED_AT_ONCE {
             match peer.read(&mut bytes) {
                 Ok(1..) if now < self.until => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return now >= self.until,
                 Ok(_) | Err(_) => return true,
             }
         }
+        reactor.again(token);
+        false
     }
 }
 
@@ -215,13 +231,16 @@ enum Serves {
 }
 
 impl Programs {
-    /// Remembers a program that serves the client of a token, through a session or by the socket itself.
-    pub fn insert(&mut self, token: Token, child: Child, bare: Option<(Peer, Address)>) {
-        let serves = match bare {
-            Some((peer, address)) => Serves::Bare { peer: Box::new(peer), address, lingering: None },
-            None => Serves::Session,
-        };
-        self.0.insert(token, Running { child, serves });
+    /// Remembers a program that serves the client of a token.
+    pub fn insert(&mut self, token: Token, child: Child) {
+        self.0.insert(token, Running { child, serves: Serves::Session });
+    }
+
+    /// It does so by the socket itself.
+    pub fn serve(&mut self, token: Token, peer: Peer, address: Address) {
+        if let Some(running) = self.0.get_mut(&token) {
+            running.serves = Serves::Bare { peer: Box::new(peer), address, lingering: None };
+        }
     }
 
     /// Whether this is the token of a client without a session.
@@ -257,7 +276,7 @@ impl Programs {
     }
 
     /// Forgets those that are done with; tells whether clients without a session have gone with them.
-    pub fn look(&mut self, reactor: &Reactor, report: &Report, now: Instant) -> bool {
+    pub fn look(&mut self, reactor: &mut Reactor, report: &Report, now: Instant) -> bool {
         let before = self.clients().count();
         self.0.retain(|token, running| !running.is_done(*token, reactor, report, now));
         self.clients().count() < before
@@ -283,17 +302,17 @@ impl Programs {
 }
 
 impl Running {
-    fn is_done(&mut self, token: Token, reactor: &Reactor, report: &Report, now: Instant) -> bool {
+    fn is_done(&mut self, token: Token, reactor: &mut Reactor, report: &Report, now: Instant) -> bool {
         let Some(status) = self.child.ended() else { return false };
         match &mut self.serves {
             Serves::Session => false,
             Serves::Nobody => self.child.is_gone(),
             Serves::Bare { peer, lingering: Some(lingering), .. } => {
-                lingering.is_over(peer, now) && self.leave()
+                lingering.is_over(peer, reactor, token, now) && self.leave()
             }
             Serves::Bare { peer, address, lingering } => {
                 report.verbose(format!("{address}: the program has ended: {status}"));
-                *lingering = Lingering::begin(peer, reactor, token, now);
+                *lingering = Lingering::begin(&mut self.child, peer, reactor, token, now);
                 lingering.is_none() && self.leave()
             }
         }
@@ -313,6 +332,9 @@ impl Running {
         earlier(self.child.tick(now), lingering)
     }
 }
+
+/// Pieces of what is dropped before others have their turn.
+const DROPPED_AT_ONCE: usize = 64;
 
 /// How long a peer has to end when its program has.
 const LINGER: Duration = Duration::from_secs(2);

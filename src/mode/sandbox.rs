@@ -37,6 +37,9 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
             permits.make.push(".".into());
             // Which day it is.
             permits.read.extend(ZONES.map(PathBuf::from));
+            let named = std::env::var("TZ").map(|zone| zone.trim_start_matches(':').to_owned());
+            permits.read.extend(named.map(PathBuf::from).ok().filter(|path| path.is_absolute()));
+            permits.read.extend(std::env::var_os("TZDIR").map(PathBuf::from));
         }
         Incoming::File { path, .. } if local::is_written_directly(path) => permits.write.push(path.clone()),
         Incoming::File { path, .. } => permits.make.push(folder(path)),

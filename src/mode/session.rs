@@ -60,6 +60,8 @@ pub struct Names {
     sink: String,
     /// What comes is wanted by nobody.
     drops: bool,
+    /// It becomes a file.
+    keeps: bool,
 }
 
 impl Names {
@@ -77,7 +79,8 @@ impl Names {
             plan::Incoming::Nowhere | plan::Incoming::Stdout => "stdout".to_owned(),
         };
         let drops = plan.output == plan::Incoming::Nowhere && plan.program.is_none();
-        Self { peer, local, source, sink, drops }
+        let keeps = matches!(plan.output, plan::Incoming::File { .. } | plan::Incoming::Automatic);
+        Self { peer, local, source, sink, drops, keeps }
     }
 }
 
@@ -306,13 +309,15 @@ impl Session {
         Status::Finished(Box::new(summary))
     }
 
-    /// Whether the peer's end was not announced, although somebody wants to know that it was one. Who sends a file, and
-    /// has heard nothing at all, wants to hear nothing: not every program announces the end of nothing.
+    /// Whether the peer's end was not announced, although somebody wants to know that it was one. Who has sent
+    /// something, and has heard nothing at all, has met a receiver: not every program announces the end of nothing.
     fn was_cut(&self) -> bool {
         let Peer::Connection(connection) = &self.peer else { return false };
         let heard = self.pump.inbound.reads() > 0 || connection.was_cut_short();
+        let sent = self.pump.outbound.as_ref().is_some_and(|flow| flow.moved() > 0);
+        let wanted = heard || !sent || self.names.keeps;
         let left = self.pump.inbound.has_lost_its_reader();
-        connection.was_cut() && !self.names.drops && !left && (heard || !self.sends_file)
+        connection.was_cut() && !self.names.drops && !left && wanted
     }
 
     fn fault_of_source(&self) -> bool {

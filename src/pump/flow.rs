@@ -391,11 +391,12 @@ impl Flow {
             let filtered = self.shape.stages.filter(&self.buffer.bytes()[..piece], &mut self.filtered);
             self.buffer.consume(piece);
             self.content += piece as u64;
-            if self.shape.cut != Cut::AsRead {
-                self.shape.stages.flush(&mut self.filtered)?;
-            }
+            let flushed = match self.shape.cut {
+                Cut::AsRead => Ok(()),
+                Cut::Chunks(_) | Cut::Lines(_) => self.shape.stages.flush(&mut self.filtered),
+            };
             self.piece = self.filtered.len();
-            return filtered;
+            return filtered.and(flushed);
         }
         Ok(())
     }

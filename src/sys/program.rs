@@ -2,13 +2,18 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::{Child, Command, ExitStatus},
 };
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, kill_process_group, test_kill_process_group},
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, test_kill_process_group, waitid,
+    },
 };
 use socket2::{Domain, Socket, Type};
 
@@ -35,7 +40,20 @@ pub fn hang_up(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::HUP)?)
 }
 
-/// Whether any of them is left. While one is, nobody else gets the number of the group.
+/// How a program has ended, if it has. It stays to be waited for, so that nobody else gets its number.
+pub fn peek(child: &Child) -> io::Result<Option<ExitStatus>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let found = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
+    let raw = |found: WaitIdStatus| match found.exit_status() {
+        // As wait(2) has it.
+        Some(code) => (code & 0xff) << 8,
+        None => found.terminating_signal().unwrap_or(0),
+    };
+    Ok(found.map(|found| ExitStatus::from_raw(raw(found))))
+}
+
+/// Whether any of them is left, once the program itself was waited for. While one is, nobody else gets the number of the
+/// group.
 pub fn has_group(child: &Child) -> bool {
     test_kill_process_group(Pid::from_child(child)) != Err(Errno::SRCH)
 }

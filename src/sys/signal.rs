@@ -45,13 +45,13 @@ impl Signal {
 /// The signals that have come (a self-pipe that can be waited for).
 pub struct Signals {
     pipe: signal_hook_mio::v1_0::Signals,
-    /// An INT or TERM has come and was not heard of yet: another one kills.
-    again: Arc<AtomicBool>,
+    /// An INT, or a TERM, has come and was not heard of yet: another one kills.
+    again: [Arc<AtomicBool>; 2],
 }
 
 impl Signals {
     /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
-    /// background job) stays ignored. An INT or TERM that comes before the last one was heard of kills, whatever we are
+    /// background job) stays ignored. A second INT, or TERM, that comes before the first was heard of kills, whatever we are
     /// doing.
     pub fn new() -> io::Result<Self> {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
@@ -62,11 +62,11 @@ impl Signals {
             .map(Signal::number)
             .filter(|number| !is_ignored(*number) || *number == consts::SIGCHLD)
             .collect();
-        let again = Arc::new(AtomicBool::new(false));
-        for number in [consts::SIGINT, consts::SIGTERM] {
+        let again: [Arc<AtomicBool>; 2] = Default::default();
+        for (number, again) in [consts::SIGINT, consts::SIGTERM].into_iter().zip(&again) {
             if numbers.contains(&number) {
-                flag::register_conditional_default(number, Arc::clone(&again))?;
-                flag::register(number, Arc::clone(&again))?;
+                flag::register_conditional_default(number, Arc::clone(again))?;
+                flag::register(number, Arc::clone(again))?;
             }
         }
         Ok(Self { pipe: signal_hook_mio::v1_0::Signals::new(numbers)?, again })
@@ -77,7 +77,9 @@ impl Signals {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
         let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
         let find = |number| wanted.into_iter().find(|signal| signal.number() == number);
-        self.again.store(false, Ordering::Relaxed);
+        for again in &self.again {
+            again.store(false, Ordering::Relaxed);
+        }
         self.pipe.pending().filter_map(find).collect()
     }
 }

@@ -138,6 +138,8 @@ impl Peer {
                         {
                             return Some(now + BUSY);
                         }
+                        // Not every address that can be asked can be answered from: a broadcast cannot.
+                        Err(_) if from.is_some() => *from = None,
                         // A refusal that came back is about an earlier one: this one may still arrive.
                         Ok(_) | Err(_) => {
                             self.pace.spend(n, true, now);

@@ -132,6 +132,8 @@ struct Client {
     connection: Connection,
     /// Bytes that the connection has taken, and that are not on their way yet.
     owed: usize,
+    /// The last piece did not go at once.
+    slow: bool,
     peer: Address,
     /// It stands in `again`.
     queued: bool,
@@ -269,7 +271,7 @@ impl Server<'_> {
         }
         // The kernel has no key.
         let copies = secure;
-        let client = Client { id, connection, owed: 0, peer, queued: false, copies, load: None };
+        let client = Client { id, connection, owed: 0, slow: false, peer, queued: false, copies, load: None };
         self.clients[id.index()] = Some(client);
         self.read(id);
     }
@@ -463,16 +465,23 @@ impl Server<'_> {
             let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
                 return;
             };
+            let piece = match client.connection {
+                Connection::Plain(_) => output.len(),
+                Connection::Secure(_) if client.slow => SLOW_PIECE,
+                Connection::Secure(_) => PIECE,
+            };
             let taken = match client.owed {
-                0 => client.connection.write(output),
+                0 => client.connection.write(&output[..piece.min(output.len())]),
                 owed => Ok(owed),
             };
             client.owed = 0;
+            client.slow = false;
             // What TLS has taken is not on its way before all of it is.
             match taken.map(|n| (n, client.connection.flush())) {
                 Ok((n, Ok(()))) => self.router.written(id, n, self.now),
                 Ok((n, Err(error))) if error.kind() == io::ErrorKind::WouldBlock => {
                     client.owed = n;
+                    client.slow = true;
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -560,6 +569,12 @@ impl Server<'_> {
         Ok(())
     }
 }
+
+/// Bytes that are encrypted at once, and count as written together: a record (RFC 8446, section 5.1).
+const PIECE: usize = 16 << 10;
+
+/// The same, for somebody slow, who is to be seen to take something.
+const SLOW_PIECE: usize = 2 << 10;
 
 /// From a header's first byte to its second `|`.
 const HEADER: Duration = Duration::from_secs(10);
