@@ -694,3 +694,22 @@ fn listing_wakes_nobody_and_duplicates_are_no_losses() {
     );
     script.join().unwrap();
 }
+
+#[test]
+fn the_prompt_comes_back_with_the_program() {
+    let terminal = Terminal::new();
+    let shell = ["setsid", "--ctty", "--wait", "sh", "-mc", "\"$0\" \"$@\"; echo stopped; fg >/dev/null"];
+    let remote = Remote::through(&shell, ["practice"]);
+    let stdio = || terminal.stdio();
+    let remote = remote.stdin_from(stdio()).stdout_to(stdio()).stderr_to(stdio()).start();
+    terminal.shows("practice> ");
+    terminal.type_in(b"hel");
+    terminal.shows("practice> hel");
+    terminal.type_in(b"\x1a");
+    terminal.shows("stopped\r\npractice> hel");
+    terminal.type_in(b"lo\n");
+    terminal.shows("stopped\r\npractice> hello\r\n");
+    terminal.shows("HELLO");
+    terminal.type_in(b"quit\n");
+    assert_eq!(remote.wait().code, 0);
+}

@@ -70,8 +70,13 @@ impl Line {
         self.show_line();
     }
 
+    /// Whether there is a prompt, and nothing behind it.
+    pub fn is_waiting(&self) -> bool {
+        self.has_prompt() && self.text.is_empty() && self.echo.is_empty()
+    }
+
     /// Shows the prompt, and what was typed behind it.
-    fn show_line(&mut self) {
+    pub fn show_line(&mut self) {
         self.echo.extend_from_slice(self.prompt.as_bytes());
         self.echo.extend(self.text.iter().flat_map(|byte| shown(*byte)));
     }

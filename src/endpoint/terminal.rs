@@ -11,13 +11,15 @@ use crate::sys::{self, Descriptor, LineMode};
 pub struct Terminal {
     descriptor: Descriptor,
     mode: Option<LineMode>,
+    /// It was given back: others may have written to it.
+    released: bool,
     line: Line,
 }
 
 impl Terminal {
     /// Takes a terminal; its mode changes at the first read.
     pub fn new(descriptor: Descriptor) -> Self {
-        Self { descriptor, mode: None, line: Line::default() }
+        Self { descriptor, mode: None, released: false, line: Line::default() }
     }
 
     /// The descriptor, for what the kernel knows of it.
@@ -32,7 +34,13 @@ impl Terminal {
 
     /// Gives the terminal back as it was; the next read takes it again.
     pub fn release(&mut self) {
-        self.mode = None;
+        if self.mode.take().is_some() {
+            self.released = true;
+            if self.line.is_waiting() {
+                // A prompt that nobody will answer is in the way of the shell's. A screen that takes nothing keeps it.
+                let _ = self.descriptor.write(b"\r\x1b[K");
+            }
+        }
     }
 
     /// Puts this before each line, and shows what comes above it.
@@ -51,6 +59,9 @@ impl Terminal {
         {
             self.mode = Some(mode);
             self.line.set_keys(keys);
+            if std::mem::take(&mut self.released) && self.line.has_prompt() {
+                self.line.show_line();
+            }
         }
         Ok(())
     }

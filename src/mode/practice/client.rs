@@ -31,7 +31,7 @@ use crate::{
     },
     pump::Source,
     report::{self, Meter, Report},
-    sys::{self, Descriptor},
+    sys::{self, Descriptor, Signal},
 };
 
 /// Does what it is told. `Ok(false)` if something of it went wrong.
@@ -242,7 +242,9 @@ impl Client<'_> {
         self.reactor.wake_at(WAIT, until);
         for event in self.reactor.wait()? {
             if let Event::Signal(signal) = event {
-                self.local.release_terminal();
+                if !matches!(signal, Signal::Child | Signal::Continue | Signal::Info) {
+                    self.local.release_terminal();
+                }
                 heed(signal)?;
             }
         }
