@@ -259,7 +259,7 @@ impl Flow {
             // All was sent, but not all may have arrived.
             (State::Finished, None) => {
                 let broken = to.broken().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-                self.fault = broken.map(Fault::Sink);
+                self.fault = broken.filter(|error| !self.has_left(error)).map(Fault::Sink);
             }
             (State::Discarding | State::Finished, _) => {}
         }
@@ -650,11 +650,15 @@ impl Flow {
         Step::Finished
     }
 
+    /// Whether it is a reader who may do so that has left: of a UNIX socket, one that leaves something unread resets it.
+    fn has_left(&self, error: &io::Error) -> bool {
+        let left = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        self.shape.reader_may_leave && left.contains(&error.kind())
+    }
+
     /// The sink takes no more.
     fn refuse(&mut self, error: io::Error, to: &dyn Endpoint) {
-        // Of a UNIX socket, a reader that leaves something unread resets it.
-        let left = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
-        if self.shape.reader_may_leave && left {
+        if self.has_left(&error) {
             self.reader_left = true;
             self.packed.clear();
             self.buffer.clear();
