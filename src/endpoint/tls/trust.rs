@@ -62,6 +62,18 @@ pub enum Roots {
 }
 
 impl Trust {
+    /// What verifies it; `build` makes what knows chains.
+    fn verifier<C: ?Sized>(
+        &self,
+        build: impl FnOnce(Arc<RootCertStore>) -> Result<Arc<C>>,
+    ) -> Result<Arc<Verifier<C>>> {
+        let (chain, named) = match self.load()? {
+            Some((roots, named)) => (Some(build(roots)?), named),
+            None => (None, Vec::new()),
+        };
+        Ok(Arc::new(Verifier { chain, named, pins: self.pins.clone() }))
+    }
+
     /// The roots, read, and the certificates that were named one by one; `None` for anybody.
     fn load(&self) -> Result<Option<(Arc<RootCertStore>, Vec<CertificateDer<'static>>)>> {
         let mut store = RootCertStore::empty();
@@ -145,13 +157,8 @@ pub struct Server(pub(super) Arc<ServerConfig>);
 pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
-    let (chain, named) = match trust.load()? {
-        Some((roots, named)) => {
-            (Some(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?), named)
-        }
-        None => (None, Vec::new()),
-    };
-    let verifier = Arc::new(Servers { chain, named, pins: trust.pins.clone() });
+    let verifier = trust
+        .verifier(|roots| Ok(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?))?;
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match own {
@@ -167,18 +174,13 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
 /// A server: it has an identity, and perhaps trusts certain clients and no others; `alpn` are the protocols it speaks.
 pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<Server> {
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let config = match clients {
-        Some(trust) => {
-            let (chain, named) = match trust.load()? {
-                Some((roots, named)) => {
-                    (Some(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?), named)
-                }
-                None => (None, Vec::new()),
-            };
-            config.with_client_cert_verifier(Arc::new(Clients { chain, named, pins: trust.pins.clone() }))
-        }
-        None => config.with_no_client_auth(),
-    };
+    let config =
+        match clients {
+            Some(trust) => config.with_client_cert_verifier(trust.verifier(|roots| {
+                Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
+            })?),
+            None => config.with_no_client_auth(),
+        };
     let mut config = config.with_single_cert(own.chain, own.key).map_err(|error| unfit(&error))?;
     config.alpn_protocols = protocols(alpn);
     // Nobody comes back; and a client that only sends would close with a ticket unread, which is a reset that may take
@@ -243,17 +245,6 @@ impl fmt::Display for Unpinned {
 
 impl Error for Unpinned {}
 
-fn check_pin(pins: &[Pin], certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-    if pins.is_empty() {
-        return Ok(());
-    }
-    let (_, pin) = describe(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    match pins.contains(&pin) {
-        true => Ok(()),
-        false => Err(CertificateError::Other(OtherError(Arc::new(Unpinned(pin)))).into()),
-    }
-}
-
 /// Whether a certificate that was named itself is refused for nothing but its signature, or for claiming to be an
 /// authority: webpki looks at its dates before both, and at what it may be used for before the first; for the second it
 /// must not say what it may be used for.
@@ -273,18 +264,36 @@ fn is_only_unsigned(error: &rustls::Error, certificate: &CertificateDer<'_>) -> 
 /// The object identifier 2.5.29.37 in DER (RFC 5280, section 4.2.1.12).
 const EXTENDED_KEY_USAGE: &[u8] = &[6, 3, 0x55, 0x1d, 0x25];
 
-/// Verifies servers.
+/// Verifies the other side: `C` knows chains, those of servers or those of clients.
 #[derive(Debug)]
-struct Servers {
+struct Verifier<C: ?Sized> {
     /// `None` where anybody may have signed.
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    /// Certificates that were named themselves. Many that sign themselves claim to be an authority, which no server is
+    chain: Option<Arc<C>>,
+    /// Certificates that were named themselves. Many that sign themselves claim to be an authority, which nobody else is
     /// to be (`openssl req -x509` makes such).
     named: Vec<CertificateDer<'static>>,
     pins: Vec<Pin>,
 }
 
-impl ServerCertVerifier for Servers {
+impl<C: ?Sized> Verifier<C> {
+    /// Whether a chain does not count that is refused with this error.
+    fn excuses(&self, error: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
+        self.named.contains(certificate) && is_only_unsigned(error, certificate)
+    }
+
+    fn check_pin(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        let (_, pin) = describe(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        match self.pins.contains(&pin) {
+            true => Ok(()),
+            false => Err(CertificateError::Other(OtherError(Arc::new(Unpinned(pin)))).into()),
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -295,14 +304,14 @@ impl ServerCertVerifier for Servers {
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Some(chain) = &self.chain {
             match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-                Err(error) if self.named.contains(certificate) && is_only_unsigned(&error, certificate) => {
+                Err(error) if self.excuses(&error, certificate) => {
                     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 }
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }
         }
-        check_pin(&self.pins, certificate).map(|()| ServerCertVerified::assertion())
+        self.check_pin(certificate).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -328,17 +337,7 @@ impl ServerCertVerifier for Servers {
     }
 }
 
-/// Verifies clients.
-#[derive(Debug)]
-struct Clients {
-    /// `None` where anybody may have signed.
-    chain: Option<Arc<dyn ClientCertVerifier>>,
-    /// See [`Servers`].
-    named: Vec<CertificateDer<'static>>,
-    pins: Vec<Pin>,
-}
-
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
     }
@@ -351,12 +350,12 @@ impl ClientCertVerifier for Clients {
     ) -> Result<ClientCertVerified, rustls::Error> {
         if let Some(chain) = &self.chain {
             match chain.verify_client_cert(certificate, intermediates, now) {
-                Err(error) if self.named.contains(certificate) && is_only_unsigned(&error, certificate) => {}
+                Err(error) if self.excuses(&error, certificate) => {}
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }
         }
-        check_pin(&self.pins, certificate).map(|()| ClientCertVerified::assertion())
+        self.check_pin(certificate).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
