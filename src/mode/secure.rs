@@ -73,6 +73,14 @@ impl Security {
         };
         Ok(Handshake { tls: Box::new(tls.context("TLS")?), patience, limit: Instant::now() + patience })
     }
+
+    /// Begins TLS on a connection, and leaves it to reading and writing to agree on it.
+    pub fn begin_at_once(&self, connection: Connection) -> Result<Connection> {
+        match connection {
+            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream, None)?.tls)),
+            Connection::Secure(_) => Ok(connection),
+        }
+    }
 }
 
 /// Has TLS agreed on over a connection, before `limit`.
@@ -100,16 +108,6 @@ pub fn secure(
             if let Event::Signal(signal) = event {
                 heed(signal)?;
             }
-        }
-    }
-}
-
-impl Security {
-    /// Begins TLS on a connection, and leaves it to reading and writing to agree on it.
-    pub fn begin_at_once(&self, connection: Connection) -> Result<Connection> {
-        match connection {
-            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream, None)?.tls)),
-            Connection::Secure(_) => Ok(connection),
         }
     }
 }
