@@ -84,8 +84,8 @@ impl Child {
 
     /// Makes them end, unless they are to stay.
     pub fn kill(&mut self) {
-        let told = self.limit.take().is_some() && (!self.reaped || self.has_left_others());
-        if !self.stays && (told || !self.reaped) {
+        let told = self.limit.take().is_some();
+        if !self.stays && (!self.reaped || told && self.has_left_others()) {
             let _ = sys::kill(&self.process);
         }
     }
