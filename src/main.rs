@@ -3,8 +3,8 @@
 //! ```text
 //! argv ─clap→ Args ─Plan::new→ Plan::Connect { to, recipe, session }
 //!      ─Lookup→ [Address] ─Race→ Address ─Recipe::dial→ Descriptor    (connected, ours, non-blocking)
-//!      ─→ Stream or Datagram                  = peer  : Endpoint
-//!         stdin/stdout, files, a Seat         = local : Endpoint
+//!      ─→ (a proxy) ─→ Connection or Datagram           = peer  : Endpoint
+//!         stdin/stdout, files, a Seat, a program         = local : Endpoint
 //!      ─→ Session { peer, Pump { outbound: Flow, inbound: Flow }, Ending }
 //!      ─advance/wait…→ Summary ─Report→ stderr, exit status
 //! ```
