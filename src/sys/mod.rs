@@ -31,11 +31,8 @@
 
 #![allow(unsafe_code)]
 
-mod permits;
-mod program;
-mod signal;
-mod storage;
-mod terminal;
+mod misaligned_buffer;
+mod sandbox;
 mod unix;
 
 #[cfg(all(target_os = "linux", not(portable)))]
@@ -46,4 +43,4 @@ mod extras;
 #[path = "portable.rs"]
 mod extras;
 
-pub use self::{extras::*, permits::*, program::*, signal::*, storage::*, terminal::*, unix::*};
+pub use self::{extras::*, misaligned_buffer::*, sandbox::*, unix::*};

@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use rustix::{
+    io::Errno,
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios},
+};
 
 /// The keys that edit a line (termios(3)); 0 where there is none.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -108,9 +111,19 @@ pub fn width(terminal: impl AsFd) -> usize {
 }
 
 /// Whether we are the terminal's foreground job, or it is no job's terminal at all.
-pub(super) fn is_foreground(terminal: impl AsFd) -> bool {
+pub(in crate::sys) fn is_foreground(terminal: impl AsFd) -> bool {
     match rustix::termios::tcgetpgrp(terminal) {
         Ok(group) => group == rustix::process::getpgrp(),
         Err(_) => true,
     }
+}
+
+/// Whether a read failed only because we are a background job (termios(3), SIGTTIN ignored).
+pub fn is_background_read(error: &io::Error, terminal: impl AsFd) -> bool {
+    error.raw_os_error() == Some(Errno::IO.raw_os_error()) && !is_foreground(terminal)
+}
+
+/// Whether this is a terminal.
+pub fn is_terminal(fd: impl AsFd) -> bool {
+    rustix::termios::isatty(fd)
 }

@@ -1,4 +1,4 @@
-//! Programs that we start.
+//! Programs that we start, and the limits of our own process.
 
 use std::{
     io,
@@ -12,12 +12,13 @@ use std::{
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, test_kill_process_group, waitid,
+        Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, getrlimit, kill_process_group,
+        setrlimit, test_kill_process_group, waitid,
     },
 };
 use socket2::{Domain, Socket, Type};
 
-use super::Descriptor;
+use crate::sys::Descriptor;
 
 /// Starts a program in a process group of its own, with the signals as they are at first: what we ignore is no
 /// business of its.
@@ -75,4 +76,21 @@ pub fn pair() -> io::Result<(Descriptor, OwnedFd)> {
 pub fn hand_over(socket: &Descriptor) -> io::Result<OwnedFd> {
     socket.socket().set_nonblocking(false)?;
     Ok(socket.duplicate()?.into())
+}
+
+/// Raises our limit of descriptors to what we may have, and tells it (getrlimit(2), RLIMIT_NOFILE).
+pub fn raise_descriptor_limit() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_ok() {
+        limit = raised;
+    }
+    limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Whether so many more descriptors can be had now.
+pub fn can_open(count: usize) -> io::Result<()> {
+    let tried: io::Result<Vec<OwnedFd>> =
+        (0..count).map(|_| Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0)?)).collect();
+    tried.map(drop)
 }

@@ -29,7 +29,7 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     // SAFETY: there is room for one header and two bytes.
-    unsafe { super::put_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
+    unsafe { super::packet_info::put_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
     retry(|| {
         // SAFETY: every pointer in `message` is valid for the length beside it.
         counted(unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) })
@@ -67,7 +67,7 @@ impl Batch {
     ) -> io::Result<(usize, usize)> {
         if self.slots == 0 {
             // A kernel without it brings them one by one.
-            let _ = super::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+            let _ = super::sockets::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         }
         if self.came == self.slots && self.slots < most {
             self.slots = (self.slots * 4).clamp(1, most.min(MESSAGES));

@@ -119,7 +119,7 @@ fn is_ignored(number: c_int) -> bool {
 }
 
 /// What we ignore, see [`ignore_what_calls_tell`].
-pub(super) const IGNORED: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
+pub(in crate::sys) const IGNORED: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
 
 /// We attempt before we wait: without this, a background job would be stopped by its first read of
 /// the terminal (SIGTTIN). Ignored, the read fails with EIO.
