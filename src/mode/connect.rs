@@ -301,7 +301,7 @@ fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
         false => Whom::Connected,
     };
     let plan = &plan.session;
-    let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
+    let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
     Ok(Datagram::new(socket, whom, ends).into())
 }
 

@@ -28,6 +28,7 @@ use crate::{
 /// Serves until a signal comes, or until there is nothing left to serve with.
 pub fn run(
     plan: &Listen,
+    most: usize,
     mut listener: Listener,
     security: Option<Security>,
     reactor: Reactor,
@@ -37,7 +38,6 @@ pub fn run(
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
     }
-    let most = plan.keep_open.unwrap_or(usize::MAX);
     let per_site = plan.access.per_site;
     let plan = &plan.session;
     let table = table(plan, &reactor)?;

@@ -22,8 +22,8 @@ use crate::{
     sys,
 };
 
-/// Listens, and has the session, or the sessions.
-pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
+/// Listens, and has the session, or the sessions: `max_clients` of them at once.
+pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result<bool> {
     local::check(&plan.session)?;
     let dump = local::open_dump(&plan.session)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
@@ -37,7 +37,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
     let access = access(plan, &mut reactor)?;
     plan.check_exposure(&addresses)?;
     let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, plan.keep_open.is_some())?;
+    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, max_clients.is_some())?;
     listener.restrict(access);
     announce(&listener, random, report);
     let security = match &plan.tls {
@@ -48,10 +48,10 @@ pub fn run(plan: &Listen, report: &Report) -> Result<bool> {
         None => None,
     };
     sandbox::enter(&plan.session, &listener.addresses(), report);
-    if plan.keep_open.is_some() {
-        return crowd::run(plan, listener, security, reactor, dump.as_ref(), report);
+    if let Some(max_clients) = max_clients {
+        return crowd::run(plan, max_clients, listener, security, reactor, dump.as_ref(), report);
     }
-    let ends = Ends { mark: plan.session.mark_end, heed: plan.session.heed_end };
+    let ends = Ends { mark: plan.session.send_eof_datagram, heed: plan.session.honor_eof_datagram };
     let (mut peer, names, _file) = if let Some((whom, address)) = alone(plan, &addresses)? {
         let own = listener.addresses().swap_remove(0);
         let names = Names::new(&plan.session, address, own);
@@ -222,7 +222,7 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
     match plan.transport {
         Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
         Transport::Datagram => {
-            let ends = Ends { mark: plan.mark_end, heed: plan.heed_end };
+            let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
             let whom = match accepted.hears {
                 Hears::Everybody(only) => Whom::First(Some(only)),
                 Hears::Peer => Whom::Connected,

@@ -13,7 +13,7 @@ use crate::{
     endpoint::{Download, Input, Name, Output, Standard},
     event::Waker,
     net::{Address, Transport},
-    plan::{self, Incoming, LARGEST_DATAGRAM, Outgoing},
+    plan::{self, Incoming, LARGEST_DATAGRAM, Outgoing, Role},
     pump::{Cut, Ending, Pace, Shape, Source},
     stage::{
         Compressor, Crlf, Decode, Decompressor, Digest, Direction, Encode, Hexdump, Negotiation, Stages,
@@ -54,7 +54,9 @@ pub fn open_input(plan: &plan::Session, waker: &Waker) -> Result<Input> {
         }
         Outgoing::Nothing => Ok(Input::Nothing),
         // Under cron and systemd a listener has no stdin; it is not one that ends at once.
-        Outgoing::Stdin if plan.listening && sys::is_null(std::io::stdin().as_fd()) => Ok(Input::Nothing),
+        Outgoing::Stdin if plan.role != Role::Connect && sys::is_null(std::io::stdin().as_fd()) => {
+            Ok(Input::Nothing)
+        }
         Outgoing::Stdin => Input::stdin(waker.clone()).context("open stdin"),
     }
 }
@@ -107,7 +109,7 @@ pub fn source(input: &Input) -> Source {
 /// When a session of this plan ends.
 pub fn ending(plan: &plan::Session, source: Source) -> Ending {
     let datagrams = plan.transport == Transport::Datagram;
-    let silence = match (datagrams, plan.heed_end, plan.many) {
+    let silence = match (datagrams, plan.honor_eof_datagram, plan.role == Role::Serve) {
         // It takes the time that it takes.
         _ if plan.program.is_some() => None,
         (true, true, _) => Some(plan.idle.unwrap_or(FILE_SILENCE)),
@@ -117,14 +119,14 @@ pub fn ending(plan: &plan::Session, source: Source) -> Ending {
     Ending {
         datagrams,
         source,
-        listening: plan.listening,
+        listening: plan.role != Role::Connect,
         half_open: plan.half_open,
-        send_only: plan.send_only,
-        quiet: plan.quiet,
+        send_only: plan.direction == plan::Direction::Send,
+        quiet: plan.quit,
         idle: plan.idle,
         silence,
-        marks_end: plan.mark_end,
-        met: plan.many,
+        marks_end: plan.send_eof_datagram,
+        met: plan.role == Role::Serve,
         lingers: plan.program.is_some(),
     }
 }
@@ -141,7 +143,7 @@ pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> 
         stages: Stages {
             decode: match plan.zstd {
                 // What is dropped need not be understood.
-                Some(_) if plan.send_only => None,
+                Some(_) if plan.direction == plan::Direction::Send => None,
                 Some(_) => Some(Decode::Decompress(Decompressor::new().context("decompress")?.into())),
                 None => plan.telnet.then(|| Decode::Negotiate(Negotiation::default())),
             },
@@ -149,7 +151,7 @@ pub fn inbound(plan: &plan::Session, address: &Address, dump: Option<&File>) -> 
         },
         source_datagram: (plan.transport == Transport::Datagram).then_some(largest),
         reader_may_leave: true,
-        limit: plan.limit,
+        limit: plan.max_datagrams,
         ..Shape::plain()
     })
 }
@@ -163,15 +165,15 @@ pub fn outbound(plan: &plan::Session, source: Source, dump: Option<&File>) -> Re
         _ if plan.lines => lines,
         _ if plan.program.is_some() => Cut::AsRead,
         (_, Source::Terminal) if datagrams => lines,
-        (_, Source::File) if datagrams => Cut::Chunks(plan.chunk),
-        (Outgoing::File(_), _) if plan.delay.is_some() => Cut::Chunks(plan.chunk),
+        (_, Source::File) if datagrams => Cut::Chunks(plan.datagram_size),
+        (Outgoing::File(_), _) if plan.delay.is_some() => Cut::Chunks(plan.datagram_size),
         (Outgoing::Stdin, _) if plan.delay.is_some() && !datagrams => lines,
         _ => Cut::AsRead,
     };
     Ok(Shape {
         cut,
         pace: match plan.rate {
-            None if datagrams => Pace::for_datagrams(plan.chunk, plan.delay),
+            None if datagrams => Pace::for_datagrams(plan.datagram_size, plan.delay),
             rate => Pace::new(rate, plan.delay),
         },
         stages: Stages {
@@ -209,7 +211,7 @@ fn automatic_name((host, port): At<'_>) -> PathBuf {
 
 fn name(plan: &plan::Session, path: &Path) -> Name {
     let force = matches!(&plan.output, Incoming::File { force: true, .. });
-    Name { path: path.to_owned(), force, numbered: plan.many }
+    Name { path: path.to_owned(), force, numbered: plan.role == Role::Serve }
 }
 
 /// A pipe or a device has no other name that a part could have.

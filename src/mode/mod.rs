@@ -29,12 +29,13 @@ use crate::{
 pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
     match plan {
         Plan::Connect(plan) => connect::run(plan, report),
-        Plan::Listen(plan) => listen::run(plan, report),
+        Plan::Listen(plan) => listen::run(plan, None, report),
         Plan::Practice(plan) => practice::serve(plan, report),
         Plan::PracticeClient(plan) => practice::ask(plan, report),
         Plan::Relay(plan) => relay::serve(plan, report),
         Plan::RelayClient(plan) => relay::connect(plan, report),
         Plan::Scan(plan) => scan::run(plan, report),
+        Plan::Serve(plan) => listen::run(&plan.listen, Some(plan.max_clients), report),
     }
 }
 

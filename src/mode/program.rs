@@ -19,7 +19,7 @@ use crate::{
     endpoint::{Child, Connection, Endpoint, Peer, Standard},
     event::{Event, Reactor, Token},
     net::Address,
-    plan::{self, Program},
+    plan::{self, Program, Role},
     pump::{Source, earlier},
     report::Report,
     sys::{self, Signal},
@@ -113,7 +113,7 @@ pub fn run(
     report.verbose(format!("{program} has ended: {status}"));
     match code(status) {
         0 => Ok(true),
-        _ if plan.listening => Ok(true),
+        _ if plan.role != Role::Connect => Ok(true),
         code => Err(Exited(code).into()),
     }
 }

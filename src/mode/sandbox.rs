@@ -8,7 +8,7 @@ use std::{
 use super::local;
 use crate::{
     net::Address,
-    plan::{self, Incoming, Outgoing},
+    plan::{self, Incoming, Outgoing, Role},
     report::Report,
     sys::{self, Confined, Permits},
 };
@@ -24,7 +24,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
     streams(&mut permits);
     if let Outgoing::File(path) = &plan.input {
         permits.read.push(path.clone());
-        if plan.many {
+        if plan.role == Role::Serve {
             // For the next client, there may be another file of this name, or a link to another one.
             permits
                 .read

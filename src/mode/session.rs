@@ -15,7 +15,7 @@ use crate::{
     endpoint::{Connection, Endpoint, Peer, Standard, Together},
     event::{Event, Reactor, Token},
     net::{Address, Transport},
-    plan::{self, Outgoing},
+    plan::{self, Outgoing, Role},
     pump::{Ending, Fault, Flow, Pump, Scene, Shape, Side, Source, State, Turn, Verdict, Why, earlier},
     report::{self, Meter, Report},
     stage::Digest,
@@ -457,7 +457,7 @@ pub fn begin(
         }
         let sent = outbound.as_ref().and_then(Shape::segment);
         // Of many peers, each has only the memory that it must have.
-        let messages = if plan.many { 1 } else { sys::MESSAGES };
+        let messages = if plan.role == Role::Serve { 1 } else { sys::MESSAGES };
         datagram.put_together(Together { sent, received: inbound.joins().then_some(messages) });
     }
     let inbound = Flow::new(inbound, now);

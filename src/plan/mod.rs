@@ -50,6 +50,7 @@ pub enum Plan {
     Relay(relay::Server),
     RelayClient(relay::Client),
     Scan(Scan),
+    Serve(Serve),
 }
 
 /// Connect, and have one session.
@@ -67,16 +68,22 @@ pub struct Connect {
     pub session: Session,
 }
 
-/// Listen, and have one session, or many.
+/// Listen, and have one session.
 #[derive(Debug)]
 pub struct Listen {
     pub at: Bind,
     pub recipe: Recipe,
-    /// How many clients at once; `None` is one client and no more.
-    pub keep_open: Option<usize>,
     pub access: Access,
     pub tls: Option<Tls>,
     pub session: Session,
+}
+
+/// Listen, and have a session with every client (`-k`).
+#[derive(Debug)]
+pub struct Serve {
+    pub listen: Listen,
+    /// `-m`: sessions at once.
+    pub max_clients: usize,
 }
 
 /// Look which ports are open.
@@ -111,19 +118,17 @@ pub enum Bind {
 #[derive(Clone, Debug)]
 pub struct Session {
     pub transport: Transport,
-    pub listening: bool,
-    /// One of many sessions (`-k`).
-    pub many: bool,
+    pub role: Role,
+    pub direction: Direction,
     pub input: Outgoing,
     pub output: Incoming,
     pub half_open: bool,
-    pub send_only: bool,
-    /// `-s` was given: datagrams are followed by an empty one, which marks the end.
-    pub mark_end: bool,
-    /// `-r` was given: an empty datagram is the end, and so is silence.
-    pub heed_end: bool,
+    /// With `-s`: an empty datagram follows the last one, and marks the end.
+    pub send_eof_datagram: bool,
+    /// With `-r`: an empty datagram is the end, and so is silence.
+    pub honor_eof_datagram: bool,
     /// `-q`.
-    pub quiet: Option<Duration>,
+    pub quit: Option<Duration>,
     /// `-w`.
     pub idle: Option<Duration>,
     pub pass_eof: bool,
@@ -134,12 +139,12 @@ pub struct Session {
     pub zstd: Option<i32>,
     pub lines: bool,
     /// `--datagram`: bytes.
-    pub chunk: usize,
+    pub datagram_size: usize,
     /// Bytes per second.
     pub rate: Option<u64>,
     pub delay: Option<Duration>,
     /// `-W`.
-    pub limit: Option<u64>,
+    pub max_datagrams: Option<u64>,
     pub digest: bool,
     /// `-o`.
     pub dump: Option<PathBuf>,
@@ -161,9 +166,29 @@ impl Session {
             && self.dump.is_none()
             && self.pass_eof;
         let unhurried =
-            self.rate.is_none() && self.delay.is_none() && self.idle.is_none() && self.quiet.is_none();
+            self.rate.is_none() && self.delay.is_none() && self.idle.is_none() && self.quit.is_none();
         self.transport == Transport::Stream && plain && unhurried
     }
+}
+
+/// How a session comes about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    Connect,
+    /// The first client has the only session.
+    ListenOnce,
+    /// One session of many (`-k`).
+    Serve,
+}
+
+/// Directions in which bytes travel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    Both,
+    /// `--recv-only`, and `-r` without `-s`.
+    Receive,
+    /// `--send-only`.
+    Send,
 }
 
 /// Where what we send comes from.
@@ -231,19 +256,15 @@ impl Plan {
         let session = session(&args, place.transport)?;
         if args.listen {
             let at = bind(&place, &recipe)?;
-            let keep_open = match (args.keep_open, args.one_by_one, args.max_conns) {
-                (false, ..) => None,
-                (true, true, _) => Some(1),
-                (true, false, most) => Some(most.map_or(usize::MAX, |most| most as usize)),
+            let listen = Listen { at, recipe, access: Access::new(&args)?, tls, session };
+            if !args.keep_open {
+                return Ok(Self::Listen(listen));
+            }
+            let max_clients = match (args.one_by_one, args.max_conns) {
+                (true, _) => 1,
+                (false, max) => max.map_or(usize::MAX, |max| max as usize),
             };
-            return Ok(Self::Listen(Listen {
-                at,
-                recipe,
-                keep_open,
-                access: Access::new(&args)?,
-                tls,
-                session,
-            }));
+            return Ok(Self::Serve(Serve { listen, max_clients }));
         }
         let to = target(&place)?;
         let proxy = Proxy::settle(&args, &to, recipe.only)?;
@@ -385,15 +406,25 @@ fn scan(args: &Args, place: Place, recipe: Recipe) -> Result<Plan> {
 
 fn session(args: &Args, transport: Transport) -> Result<Session> {
     let program = Program::new(args)?;
+    let role = match (args.listen, args.keep_open) {
+        (false, _) => Role::Connect,
+        (true, false) => Role::ListenOnce,
+        (true, true) => Role::Serve,
+    };
+    let direction = if args.send_only {
+        Direction::Send
+    } else if args.recv_only || args.receive.is_some() && args.send.is_none() {
+        Direction::Receive
+    } else {
+        Direction::Both
+    };
     let input = match &args.send {
-        _ if program.is_some() => Outgoing::Nothing,
-        Some(path) if path == Path::new("-") => Outgoing::Stdin,
-        Some(path) => Outgoing::File(path.clone()),
-        None if args.recv_only || args.receive.is_some() => Outgoing::Nothing,
-        None => Outgoing::Stdin,
+        _ if program.is_some() || direction == Direction::Receive => Outgoing::Nothing,
+        Some(path) if path != Path::new("-") => Outgoing::File(path.clone()),
+        Some(_) | None => Outgoing::Stdin,
     };
     let output = match &args.receive {
-        _ if args.send_only || program.is_some() => Incoming::Nowhere,
+        _ if program.is_some() || direction == Direction::Send => Incoming::Nowhere,
         None => Incoming::Stdout,
         Some(Some(path)) if path == Path::new("-") => Incoming::Stdout,
         Some(Some(path)) if path != Path::new("None") => {
@@ -403,27 +434,26 @@ fn session(args: &Args, transport: Transport) -> Result<Session> {
     };
     Ok(Session {
         transport,
-        listening: args.listen,
-        many: args.keep_open,
+        role,
+        direction,
         input,
         output,
         half_open: args.half_open,
-        send_only: args.send_only,
-        mark_end: args.send.is_some() && !args.no_shutdown,
+        send_eof_datagram: args.send.is_some() && !args.no_shutdown,
         // To a program, an empty datagram is the end of all that comes.
-        heed_end: args.receive.is_some() || program.is_some() && args.listen,
-        quiet: args.quit,
+        honor_eof_datagram: args.receive.is_some() || program.is_some() && args.listen,
+        quit: args.quit,
         idle: args.idle,
         pass_eof: !args.no_shutdown,
         crlf: args.crlf,
         telnet: args.telnet,
         zstd: args.zstd,
         lines: args.lines,
-        chunk: args.datagram.map_or(DATAGRAM, |size| usize::try_from(size).unwrap_or(DATAGRAM)),
+        datagram_size: args.datagram.map_or(DATAGRAM, |size| usize::try_from(size).unwrap_or(DATAGRAM)),
         rate: args.rate,
         delay: args.delay,
         // A program serves one datagram, and answers it.
-        limit: if program.is_some() && args.listen && transport == Transport::Datagram {
+        max_datagrams: if program.is_some() && args.listen && transport == Transport::Datagram {
             Some(1)
         } else {
             args.packets

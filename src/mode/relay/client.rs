@@ -15,7 +15,7 @@ use crate::{
         session::{self, Names, Session},
     },
     net::Address,
-    plan::{self, Connect, relay::Client},
+    plan::{self, Connect, Direction, relay::Client},
     proto::relay::{STORED, is_name},
     pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
     report::Report,
@@ -159,7 +159,7 @@ fn post(plan: &Client) -> Result<Post> {
     if !is_name(&registration) || to.as_ref().is_some_and(|to| !is_name(to)) {
         bail!("a name is 255 bytes at most, with the token or the key");
     }
-    let confirms = plan.connect.session.send_only;
+    let confirms = plan.connect.session.direction == Direction::Send;
     Ok(Post { registration, name, prefix, to, strips: false, forgives: false, confirms })
 }
 
@@ -182,8 +182,8 @@ fn ending(plan: &plan::Session, source: Source) -> Ending {
         source,
         listening: true,
         half_open: false,
-        send_only: plan.send_only,
-        quiet: plan.quiet,
+        send_only: plan.direction == Direction::Send,
+        quiet: plan.quit,
         idle: plan.idle,
         silence: plan.idle,
         marks_end: false,
