@@ -38,7 +38,7 @@ pub fn run(
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
     }
-    let per_site = plan.access.per_site;
+    let per_site = plan.access.max_per_ip;
     let plan = &plan.session;
     let table = table(plan, &reactor)?;
     let source = table.as_ref().map_or(Source::File, |(_, source)| *source);

@@ -34,7 +34,7 @@ pub enum Security {
 impl Security {
     /// For connecting to `to`.
     pub fn client(plan: &Plan, to: &Target, report: &Report) -> Result<Self> {
-        if plan.trust == Whom::Nothing {
+        if plan.trust == Whom::Unverified {
             report.note("the other side is not verified (--tls-insecure)");
         }
         let host = match (&plan.name, to) {
@@ -50,7 +50,7 @@ impl Security {
     /// options of TLS, where to, and what else it takes.
     pub fn server(plan: &Plan, listener: &Listener, command: (&str, &str), report: &Report) -> Result<Self> {
         let clients = trust(plan);
-        let clients = (plan.trust != Whom::Nothing).then_some(&clients);
+        let clients = (plan.trust != Whom::Unverified).then_some(&clients);
         let (identity, invitation) = match own(plan)? {
             Some(identity) => (identity, None),
             None => make(listener, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
@@ -185,15 +185,15 @@ impl Told {
 
 fn trust(plan: &Plan) -> Trust {
     let roots = match &plan.trust {
-        Whom::Anybody | Whom::Nothing => Roots::Anybody,
-        Whom::File(path) => Roots::File(path.clone()),
+        Whom::Pins | Whom::Unverified => Roots::Anybody,
+        Whom::CaFile(path) => Roots::File(path.clone()),
         Whom::System => Roots::System,
     };
     Trust { roots, pins: plan.pins.iter().copied().map(Pin).collect() }
 }
 
 fn own(plan: &Plan) -> Result<Option<Identity>> {
-    plan.own.as_ref().map(|(certificate, key)| Identity::load(certificate, key)).transpose()
+    plan.identity.as_ref().map(|(certificate, key)| Identity::load(certificate, key)).transpose()
 }
 
 /// Makes a certificate, and the command for the other side.

@@ -14,7 +14,7 @@ pub struct Access {
     pub allow: Option<Vec<Rule>>,
     pub deny: Vec<Rule>,
     /// Clients of one address at once.
-    pub per_site: Option<usize>,
+    pub max_per_ip: Option<usize>,
 }
 
 impl Access {
@@ -27,7 +27,7 @@ impl Access {
         Ok(Self {
             allow,
             deny: rules(&args.deny, "--deny", args.no_lookup)?,
-            per_site: args.max_per_ip.map(|most| most as usize),
+            max_per_ip: args.max_per_ip.map(|max| max as usize),
         })
     }
 }

@@ -2,11 +2,11 @@
 
 pub mod access;
 mod place;
-pub mod practice;
+mod practice;
 mod program;
 mod proxy;
 mod refusal;
-pub mod relay;
+mod relay;
 pub mod tls;
 
 use std::{
@@ -18,7 +18,12 @@ use std::{
 
 use anyhow::Result;
 
-pub use self::{program::Program, proxy::Proxy};
+pub use self::{
+    practice::{Practice, PracticeClient},
+    program::Program,
+    proxy::Proxy,
+    relay::{Relay, RelayClient},
+};
 
 use self::{access::Access, place::Place, tls::Tls};
 use crate::{
@@ -45,10 +50,10 @@ impl std::error::Error for Usage {}
 pub enum Plan {
     Connect(Connect),
     Listen(Listen),
-    Practice(practice::Server),
-    PracticeClient(practice::Client),
-    Relay(relay::Server),
-    RelayClient(relay::Client),
+    Practice(Practice),
+    PracticeClient(PracticeClient),
+    Relay(Relay),
+    RelayClient(RelayClient),
     Scan(Scan),
     Serve(Serve),
 }
@@ -252,7 +257,7 @@ impl Plan {
         if args.z {
             return scan(&args, place, recipe);
         }
-        let tls = Tls::settle(&args.tls, args.listen, ("--tls", args.tls.on))?;
+        let tls = Tls::from_args(&args.tls, args.listen, ("--tls", args.tls.on))?;
         let session = session(&args, place.transport)?;
         if args.listen {
             let at = bind(&place, &recipe)?;

@@ -10,13 +10,13 @@ use anyhow::Result;
 
 use super::{Plan, to_usage, usage};
 use crate::{
-    cli::Practice,
+    cli,
     net::{Address, Location, Recipe, Transport, address::literal, port, recipe::Options},
 };
 
 /// Be the practice servers.
 #[derive(Debug)]
-pub struct Server {
+pub struct Practice {
     /// Where to listen, at each of the ports.
     pub addresses: Vec<IpAddr>,
     pub port: u16,
@@ -36,7 +36,7 @@ pub struct Server {
 
 /// Use the servers of somebody.
 #[derive(Debug)]
-pub struct Client {
+pub struct PracticeClient {
     /// `None`: servers of one's own are started.
     pub host: Option<String>,
     pub port: u16,
@@ -52,7 +52,7 @@ pub struct Client {
     pub command: Option<String>,
 }
 
-impl Server {
+impl Practice {
     /// The addresses with a port.
     pub fn at(&self, port: u16) -> Vec<Address> {
         self.addresses.iter().map(|ip| Address::Inet(SocketAddr::new(*ip, port))).collect()
@@ -75,7 +75,7 @@ impl Server {
 
 impl Plan {
     /// Settles what was typed behind `remote practice`.
-    pub fn practice(args: Practice) -> Result<Self> {
+    pub fn practice(args: cli::Practice) -> Result<Self> {
         if args.quiet && args.verbose > 0 {
             return usage("-Q and -v exclude each other");
         }
@@ -90,7 +90,7 @@ impl Plan {
                 None => return usage(format!("-a '{text}' is not an address")),
             },
         };
-        Ok(Self::Practice(Server {
+        Ok(Self::Practice(Practice {
             addresses,
             port: args.port.unwrap_or(PORT),
             udp_port: args.udp_port.unwrap_or(UDP_PORT),
@@ -105,7 +105,7 @@ impl Plan {
     }
 }
 
-fn client(args: Practice) -> Result<Plan> {
+fn client(args: cli::Practice) -> Result<Plan> {
     let mut places = args.places.into_iter();
     let (host, port) = (places.next(), places.next());
     if host.is_some() && args.root.is_some() {
@@ -132,7 +132,7 @@ fn client(args: Practice) -> Result<Plan> {
     if host.is_none() && (port.is_some() || args.udp_port.is_some() || args.files_port.is_some()) {
         return usage("a port needs HOST; without it, servers of one's own have random ports");
     }
-    Ok(Plan::PracticeClient(Client {
+    Ok(Plan::PracticeClient(PracticeClient {
         host,
         port: port.unwrap_or(PORT),
         // One port that is given is the one that is meant.
@@ -147,7 +147,7 @@ fn client(args: Practice) -> Result<Plan> {
 }
 
 /// What does not go with the side that was asked for.
-fn refuse(args: &Practice) -> Result<()> {
+fn refuse(args: &cli::Practice) -> Result<()> {
     let serving = [
         (args.source.is_some(), "-a"),
         (args.open, "--open"),

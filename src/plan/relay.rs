@@ -8,25 +8,25 @@ use super::{
     Bind, Connect, Outgoing, Plan, bind, place::Place, recipe, refusal, session, target, tls::Tls, usage,
 };
 use crate::{
-    cli::{Args, Deliver, Relay},
+    cli::{self, Args, Deliver},
     net::{Recipe, address::literal, port},
     proto::relay::is_name,
 };
 
 /// Be the relay.
 #[derive(Debug)]
-pub struct Server {
+pub struct Relay {
     pub at: Bind,
     pub recipe: Recipe,
     /// Clients at once; `None` is as many as there can be.
-    pub most_clients: Option<usize>,
+    pub max_clients: Option<usize>,
     /// Of one address; 0 is no limit.
-    pub most_per_address: usize,
+    pub max_per_ip: usize,
     /// Bytes.
-    pub longest_message: u64,
+    pub max_message: u64,
     /// Bytes that may be on their way at once.
-    pub memory: usize,
-    pub register: Duration,
+    pub buffer: usize,
+    pub register_timeout: Duration,
     pub idle: Duration,
     pub stall: Duration,
     pub framed: bool,
@@ -43,7 +43,7 @@ pub struct Server {
 
 /// Be one of its clients.
 #[derive(Debug)]
-pub struct Client {
+pub struct RelayClient {
     /// To the relay.
     pub connect: Connect,
     pub name: String,
@@ -55,7 +55,7 @@ pub struct Client {
 
 impl Plan {
     /// Settles what was typed behind `remote relay`.
-    pub fn relay(mut args: Relay) -> Result<Self> {
+    pub fn relay(mut args: cli::Relay) -> Result<Self> {
         refuse(&args)?;
         let mut core = Args {
             ip4: args.ip4,
@@ -82,7 +82,7 @@ impl Plan {
     }
 }
 
-fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
+fn serve(args: &cli::Relay, mut core: Args) -> Result<Plan> {
     if args.places.len() > 2 {
         return usage("-l takes an address and a port, and no name");
     }
@@ -92,15 +92,15 @@ fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
     default_port(&mut place);
     refusal::contradictions(&core, &place)?;
     let recipe = recipe(&core, &place)?;
-    let tls = Tls::settle(&args.tls, true, ("--tls-port", args.tls_port.is_some()))?;
-    Ok(Plan::Relay(Server {
+    let tls = Tls::from_args(&args.tls, true, ("--tls-port", args.tls_port.is_some()))?;
+    Ok(Plan::Relay(Relay {
         at: bind(&place, &recipe)?,
         recipe,
-        most_clients: args.max_clients.map(|most| most as usize),
-        most_per_address: args.max_per_ip.map_or(PER_ADDRESS, |most| most as usize),
-        longest_message: args.max_message.unwrap_or(u64::MAX),
-        memory: usize::try_from(args.buffer.unwrap_or(MEMORY)).unwrap_or(usize::MAX),
-        register: args.register_timeout.unwrap_or(REGISTER),
+        max_clients: args.max_clients.map(|max| max as usize),
+        max_per_ip: args.max_per_ip.map_or(PER_ADDRESS, |max| max as usize),
+        max_message: args.max_message.unwrap_or(u64::MAX),
+        buffer: usize::try_from(args.buffer.unwrap_or(MEMORY)).unwrap_or(usize::MAX),
+        register_timeout: args.register_timeout.unwrap_or(REGISTER),
         idle: args.idle.unwrap_or(IDLE),
         stall: args.stall.unwrap_or(STALL),
         framed: args.deliver == Some(Deliver::Framed),
@@ -112,7 +112,7 @@ fn serve(args: &Relay, mut core: Args) -> Result<Plan> {
     }))
 }
 
-fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
+fn connect(args: cli::Relay, core: &mut Args) -> Result<Plan> {
     let mut places = args.places.into_iter();
     let (host, second, third) = (places.next(), places.next(), places.next());
     let (Some(host), Some(second)) = (host, second) else {
@@ -139,9 +139,9 @@ fn connect(args: Relay, core: &mut Args) -> Result<Plan> {
     if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
         return usage("-s needs --to NAME: to whom?");
     }
-    Ok(Plan::RelayClient(Client {
+    Ok(Plan::RelayClient(RelayClient {
         connect: Connect {
-            tls: Tls::settle(&args.tls, false, ("--tls", args.tls.on))?,
+            tls: Tls::from_args(&args.tls, false, ("--tls", args.tls.on))?,
             to: target(&place)?,
             proxy: None,
             recipe,
@@ -176,7 +176,7 @@ fn metrics(text: &str) -> Result<SocketAddr> {
 }
 
 /// What does not go with the side that was asked for.
-fn refuse(args: &Relay) -> Result<()> {
+fn refuse(args: &cli::Relay) -> Result<()> {
     let serving = [
         (args.max_clients.is_some(), "--max-clients"),
         (args.max_per_ip.is_some(), "--max-per-ip"),

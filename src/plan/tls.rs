@@ -18,36 +18,38 @@ pub struct Tls {
     /// The protocols of ALPN (RFC 7301).
     pub alpn: Vec<String>,
     /// Our certificate and its key.
-    pub own: Option<(PathBuf, PathBuf)>,
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// Who may have signed the other side's certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Trust {
-    /// A pin says enough.
-    Anybody,
-    File(PathBuf),
-    /// Nothing is verified: of a server because it was asked for, of a client because none is.
-    Nothing,
+    /// The certificates in a file (PEM).
+    CaFile(PathBuf),
+    /// No certificate: a pinned key is enough.
+    Pins,
+    /// The roots of the system.
     System,
+    /// Verification is off: `--tls-insecure`, or a listener that asks for no client certificate.
+    Unverified,
 }
 
 impl Tls {
     /// Whether the other side has to prove who it is.
     pub fn verifies(&self) -> bool {
-        self.trust != Trust::Nothing || !self.pins.is_empty()
+        self.trust != Trust::Unverified || !self.pins.is_empty()
     }
 
     /// What was asked for; `None` if TLS was not, which `switch` does: an option that was given, or not.
-    pub fn settle(args: &cli::Tls, listen: bool, switch: (&str, bool)) -> Result<Option<Self>> {
+    pub fn from_args(args: &cli::Tls, listen: bool, switch: (&str, bool)) -> Result<Option<Self>> {
         refuse(args, listen, switch)?;
         let trust = match (&args.ca, &args.client_ca) {
-            (Some(file), _) | (_, Some(file)) => Trust::File(file.clone()),
-            _ if !args.pin.is_empty() => Trust::Anybody,
-            _ if args.insecure || listen => Trust::Nothing,
+            (Some(file), _) | (_, Some(file)) => Trust::CaFile(file.clone()),
+            _ if !args.pin.is_empty() => Trust::Pins,
+            _ if args.insecure || listen => Trust::Unverified,
             _ => Trust::System,
         };
-        let own = args.cert.clone().map(|file| {
+        let identity = args.cert.clone().map(|file| {
             let key = args.key.clone().unwrap_or_else(|| file.clone());
             (file, key)
         });
@@ -56,7 +58,7 @@ impl Tls {
             trust,
             pins: args.pin.clone(),
             alpn: args.alpn.clone(),
-            own,
+            identity,
         }))
     }
 }

@@ -21,10 +21,7 @@ use crate::{
     event::{Event, Reactor, Token},
     mode::{connect, heed, local},
     net::Transport,
-    plan::{
-        Target,
-        practice::{Client as Plan, Server},
-    },
+    plan::{Practice, PracticeClient, Target},
     proto::practice::{
         Arrivals, MARKER, Request,
         files::{self, CLIENT_KEY, SERVER_KEY},
@@ -35,7 +32,7 @@ use crate::{
 };
 
 /// Does what it is told. `Ok(false)` if something of it went wrong.
-pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
+pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let own = match &plan.host {
         Some(_) => None,
@@ -103,7 +100,7 @@ struct Places {
 }
 
 struct Client<'a> {
-    plan: &'a Plan,
+    plan: &'a PracticeClient,
     report: &'a Report,
     places: Places,
     reactor: Reactor,
@@ -254,7 +251,7 @@ impl Client<'_> {
     fn dial(&mut self, port: u16, transport: Transport) -> Result<Descriptor> {
         let to = Target::Host { host: self.places.host.clone(), port, random: false };
         let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
-        let recipe = Server::recipe(transport);
+        let recipe = Practice::recipe(transport);
         let (mut socket, _) = connect::reach(&to, &recipe, &mut self.reactor, limit, self.report)?;
         self.reactor.watch(WAIT, &mut socket).context("watch the socket")?;
         Ok(socket)

@@ -18,7 +18,7 @@ use crate::{
     event::{Event, Reactor, Slots, Token},
     mode::{heed, listen, sandbox},
     net::{Address, Arrival, Listener, Transport},
-    plan::practice as plan,
+    plan::Practice,
     proto::practice::{
         Style,
         files::{self, Command, SERVER_KEY},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Serves until a signal comes.
-pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
+pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     let style = Style { datagrams: false, marker_pause: plan.marker_pause, sequence: plan.sequence };
     let folder = match &plan.root {
         Some(root) => Some(Folder::open(root).with_context(|| format!("serve {}", root.display()))?),
@@ -38,14 +38,14 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     // Packets have their places in time.
     reactor.be_precise().context("set up the clock")?;
-    let stream = plan::Server::recipe(Transport::Stream);
+    let stream = Practice::recipe(Transport::Stream);
     let mut basic = Listener::bind(stream.clone(), &plan.at(plan.port), true)?;
     let mut files = match folder {
         Some(_) => Some(Listener::bind(stream, &plan.at(plan.files_port), true)?),
         None => None,
     };
-    let sockets = Listener::bind(plan::Server::recipe(Transport::Datagram), &plan.at(plan.udp_port), true)?
-        .into_sockets();
+    let sockets =
+        Listener::bind(Practice::recipe(Transport::Datagram), &plan.at(plan.udp_port), true)?.into_sockets();
     let announce = |what: &str, addresses: Vec<Address>, port: u16| {
         for address in addresses {
             let line = format!("Listening on {} ({what})", listen::shown(&address));

@@ -15,14 +15,14 @@ use crate::{
         session::{self, Names, Session},
     },
     net::Address,
-    plan::{self, Connect, Direction, relay::Client},
+    plan::{self, Connect, Direction, RelayClient},
     proto::relay::{STORED, is_name},
     pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
     report::Report,
 };
 
 /// Registers, and sends and receives.
-pub fn run(plan: &Client, report: &Report) -> Result<bool> {
+pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
     let connect = &plan.connect;
     local::check(&connect.session)?;
     let mut post = post(plan)?;
@@ -145,7 +145,7 @@ impl Attempts<'_> {
 }
 
 /// Names as they are written on the wire.
-fn post(plan: &Client) -> Result<Post> {
+fn post(plan: &RelayClient) -> Result<Post> {
     let prefix = match &plan.token {
         Some(path) => [&first_line(path)?[..], b":"].concat(),
         None => Vec::new(),

@@ -15,18 +15,18 @@ use crate::{
     event::{Event, Reactor, Token},
     mode::{Interrupted, connect, listen, sandbox, secure::Security},
     net::{Accepted, Address, Arrival, Listener},
-    plan::{Bind, relay as plan},
+    plan::{Bind, Relay},
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
     sys::{self, Permits, Pipe, Signal, Storage},
 };
 
 /// Serves until a signal comes.
-pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
+pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
     let gate = secrets::gate(plan.token.as_ref(), plan.names.as_ref())?;
     let descriptors = sys::raise_descriptor_limit();
     let most_clients =
-        plan.most_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
+        plan.max_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
@@ -68,14 +68,14 @@ pub fn run(plan: &plan::Server, report: &Report) -> Result<bool> {
     sandbox::confine(plan.sandbox.then(Permits::default).as_ref(), report);
     let rules = Rules {
         most_clients,
-        most_per_address: plan.most_per_address,
-        longest_message: plan.longest_message,
-        register: plan.register,
+        most_per_address: plan.max_per_ip,
+        longest_message: plan.max_message,
+        register: plan.register_timeout,
         header: HEADER,
         idle: plan.idle,
         stall: plan.stall,
         framed: plan.framed,
-        memory: plan.memory,
+        memory: plan.buffer,
         gate,
     };
     let server = Server {
