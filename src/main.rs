@@ -21,16 +21,19 @@ mod plan;
 mod proto;
 mod pump;
 mod report;
+mod session;
 mod stage;
 mod sys;
+mod tap;
+mod tls;
 
 use std::process::ExitCode;
 
 use crate::{
     cli::Command,
-    mode::{Exited, Interrupted},
     plan::{Plan, Usage},
     report::{Progress, Report},
+    session::{Exited, Interrupted},
 };
 
 fn main() -> ExitCode {

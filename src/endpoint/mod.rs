@@ -1,28 +1,22 @@
 //! What the program can read from and write to: each side of a session is one of these.
 
-mod child;
+mod blocking;
 mod connection;
 mod datagram;
-mod download;
-mod ferry;
-mod line;
-mod mailbox;
-mod standard;
+mod file;
+pub mod layer;
+mod relay;
+mod stdio;
 mod stream;
-mod table;
-mod terminal;
-pub mod tls;
 
 pub use self::{
-    child::Child,
     connection::Connection,
     datagram::{Datagram, Ends, Together, Whom},
-    download::{Download, Name},
-    mailbox::{LONGEST_LINE, Mailbox, Post},
-    standard::{Input, Output, Standard},
+    file::{Download, Name},
+    layer::Tls,
+    relay::{LONGEST_LINE, Mailbox, Post},
+    stdio::{Input, Output, Shared, Standard, Table},
     stream::Stream,
-    table::{Shared, Table},
-    tls::Tls,
 };
 
 use std::{

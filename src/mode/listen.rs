@@ -1,37 +1,40 @@
-//! Listen, and have one session; `-k` is in `crowd.rs`.
+//! Listen, and have one session; `-k` is in `serve.rs`.
 
 use std::{io, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    connect, crowd, heed, local, program, sandbox,
-    secure::{Handshake, Security},
-    session::{self, Names},
-};
+use super::serve;
 use crate::{
     endpoint::{Connection, Datagram, Ends, Input, Peer, Whom},
     event::{Event, Reactor, Slots, Token},
     net::{
-        Accepted, Access, Address, Arrival, Family, Hears, Listener, Transport,
+        Accepted, Access, Address, Arrival, Family, Listener, Transport,
         access::{Network, Rule},
         listener::is_exhausted,
     },
-    plan::{self, Bind, Listen},
+    plan::{Bind, Listen},
     report::{self, Report},
+    session::{
+        self, Names,
+        accept::{Arriving, MOST_ARRIVING, announce, peer, refused, shown},
+        dial::look_up,
+        heed, open, program, sandbox,
+        tls::Security,
+    },
     sys,
 };
 
 /// Listens, and has the session, or the sessions: `max_clients` of them at once.
 pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result<bool> {
-    local::check(&plan.session)?;
-    let dump = local::open_dump(&plan.session)?;
+    open::check(&plan.session)?;
+    let dump = open::open_dump(&plan.session)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
         Bind::Name { host, port } => {
             let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-            connect::look_up(host, *port, &plan.recipe, &mut reactor, limit)?
+            look_up(host, *port, &plan.recipe, &mut reactor, limit)?
         }
     };
     let access = access(plan, &mut reactor)?;
@@ -49,7 +52,7 @@ pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result
     };
     sandbox::enter(&plan.session, &listener.addresses(), report);
     if let Some(max_clients) = max_clients {
-        return crowd::run(plan, max_clients, listener, security, reactor, dump.as_ref(), report);
+        return serve::run(plan, max_clients, listener, security, reactor, dump.as_ref(), report);
     }
     let ends = Ends { mark: plan.session.send_eof_datagram, heed: plan.session.honor_eof_datagram };
     let (mut peer, names, _file) = if let Some((whom, address)) = alone(plan, &addresses)? {
@@ -70,12 +73,12 @@ pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result
         return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
     }
     let own = (names.local.host(), names.local.port());
-    let opened = local::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION));
+    let opened = open::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION));
     // What the peer has is not the whole.
     let mut local = opened.inspect_err(|_| peer.abort())?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
     reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-    let source = local::source(&local.input);
+    let source = open::source(&local.input);
     let sends = !matches!(local.input, Input::Nothing);
     let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
     session::run(&mut reactor, SESSION, &mut session, &mut local, report)
@@ -91,7 +94,7 @@ fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
                 Rule::Network(network) => networks.push(*network),
                 Rule::Name(name) => {
                     let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-                    for address in connect::look_up(name, 0, &plan.recipe, reactor, limit)? {
+                    for address in look_up(name, 0, &plan.recipe, reactor, limit)? {
                         if let Address::Inet(inet) = address {
                             networks.push(Network::of(inet));
                         }
@@ -103,11 +106,6 @@ fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
     };
     let allow = plan.access.allow.as_deref().map(&mut networks).transpose()?;
     Ok(Access { allow, deny: networks(&plan.access.deny)? })
-}
-
-/// What is said of a client that is not let in.
-pub fn refused(peer: &Address) -> String {
-    format!("Connection from {} refused: it is not allowed", shown(peer))
 }
 
 /// Who is at the other end where nobody is accepted: a group, or, for UNIX datagrams, whoever is first.
@@ -194,13 +192,6 @@ fn complain(names: &Names, error: &anyhow::Error, report: &Report) {
     report.error(format!("{}: {}", shown(&names.peer), report::sentence(error)));
 }
 
-/// Who may become a client, once TLS is agreed on.
-#[derive(Debug)]
-pub struct Arriving {
-    pub handshake: Handshake,
-    pub names: Names,
-}
-
 /// The next client, if there is one.
 fn accept(listener: &mut Listener, report: &Report) -> io::Result<Option<Accepted>> {
     loop {
@@ -217,43 +208,6 @@ fn accept(listener: &mut Listener, report: &Report) -> io::Result<Option<Accepte
     }
 }
 
-/// The far side of an accepted client.
-pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
-    match plan.transport {
-        Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
-        Transport::Datagram => {
-            let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-            let whom = match accepted.hears {
-                Hears::Everybody(only) => Whom::First(Some(only)),
-                Hears::Peer => Whom::Connected,
-                Hears::PeerAfterOthers(peer) => Whom::settling(peer, &accepted.socket),
-            };
-            let datagram = Datagram::new(accepted.socket, whom, ends);
-            datagram.with_inbox(accepted.inbox).into()
-        }
-    }
-}
-
-/// The address and port as OpenBSD's nc prints them.
-pub fn shown(address: &Address) -> String {
-    match address.port() {
-        Some(port) => format!("{} {port}", address.host()),
-        None => address.host(),
-    }
-}
-
-/// Says where we listen: always where a random port has to be told, else with `-v`.
-pub fn announce(listener: &Listener, random: bool, report: &Report) {
-    for address in listener.addresses() {
-        let line = format!("Listening on {}", shown(&address));
-        // A port that nobody chose has to be told, or nobody can connect.
-        if random { report.result(line) } else { report.verbose(line) }
-    }
-}
-
 const SESSION: Token = Token(0);
 const LISTENER: Token = Token(3);
 const FIRST_ARRIVAL: Token = Token(16);
-
-/// Who may agree on TLS at once.
-pub const MOST_ARRIVING: usize = 256;

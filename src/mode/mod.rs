@@ -1,20 +1,11 @@
 //! What the program does: one file a mode.
 
 mod connect;
-mod crowd;
 mod listen;
-mod local;
 mod practice;
-mod program;
-mod proxy;
 mod relay;
-mod sandbox;
 mod scan;
-mod secure;
-mod session;
-mod summary;
-
-use std::fmt;
+mod serve;
 
 use anyhow::Result;
 
@@ -22,7 +13,7 @@ use crate::{
     net::{Address, Transport},
     plan::Plan,
     report::Report,
-    sys::{self, Signal},
+    sys,
 };
 
 /// Carries out a plan. `Ok(false)` is a failure that was reported; an error is still to be reported.
@@ -36,42 +27,6 @@ pub fn run(plan: &Plan, report: &Report) -> Result<bool> {
         Plan::RelayClient(plan) => relay::connect(plan, report),
         Plan::Scan(plan) => scan::run(plan, report),
         Plan::Serve(plan) => listen::run(&plan.listen, Some(plan.max_clients), report),
-    }
-}
-
-/// A signal has ended the program.
-#[derive(Debug)]
-pub struct Interrupted(pub Signal);
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl std::error::Error for Interrupted {}
-
-/// A program that we had on a connection has ended with this status.
-#[derive(Debug)]
-pub struct Exited(pub u8);
-
-impl fmt::Display for Exited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the program has ended with status {}", self.0)
-    }
-}
-
-impl std::error::Error for Exited {}
-
-/// What a signal means while there is no session: ctrl-C ends the program, ctrl-Z stops it.
-fn heed(signal: Signal) -> Result<()> {
-    match signal {
-        Signal::Hangup | Signal::Interrupt | Signal::Terminate => Err(Interrupted(signal).into()),
-        Signal::Stop => {
-            sys::stop_self();
-            Ok(())
-        }
-        Signal::Child | Signal::Continue | Signal::Info => Ok(()),
     }
 }
 

@@ -10,12 +10,13 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{connect, heed, succeeded};
+use super::succeeded;
 use crate::{
     event::{Event, Reactor, Slots, Token},
     net::{Address, Transport},
     plan::Scan,
     report::Report,
+    session::{dial, heed},
     sys::{self, Descriptor},
 };
 
@@ -25,7 +26,7 @@ pub fn run(plan: &Scan, report: &Report) -> Result<bool> {
     let mut left = plan.retry;
     loop {
         let limit = plan.timeout.map(|timeout| Instant::now() + timeout);
-        let addresses = connect::look_up(&plan.host, 0, &plan.recipe, &mut reactor, limit)?;
+        let addresses = dial::look_up(&plan.host, 0, &plan.recipe, &mut reactor, limit)?;
         let survey = Survey::new(plan, addresses);
         let found = survey.run(&mut reactor, report)?;
         let open = found.iter().any(|port| port.state == State::Open);
@@ -34,7 +35,7 @@ pub fn run(plan: &Scan, report: &Report) -> Result<bool> {
             return Ok(open);
         }
         left -= 1;
-        connect::sleep(&mut reactor, Instant::now() + connect::RETRY)?;
+        dial::sleep(&mut reactor, Instant::now() + dial::RETRY)?;
     }
 }
 

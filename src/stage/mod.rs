@@ -7,21 +7,20 @@
 
 mod compress;
 mod crlf;
-mod digest;
-mod hexdump;
 mod telnet;
 
 pub use self::{
     compress::{Compressor, Decompressor},
     crlf::Crlf,
-    digest::Digest,
-    hexdump::{Direction, Hexdump},
     telnet::Negotiation,
 };
 
 use std::io;
 
-use crate::proto::telnet::escape;
+use crate::{
+    proto::telnet::escape,
+    tap::{Digest, Hexdump},
+};
 
 /// The stages of one direction.
 #[derive(Debug, Default)]

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     endpoint::{Download, Endpoint, Input, Name, Output, Standard},
     event::{Event, Reactor, Token},
-    mode::{connect, heed, local},
     net::Transport,
     plan::{Practice, PracticeClient, Target},
     proto::practice::{
@@ -28,6 +27,7 @@ use crate::{
     },
     pump::Source,
     report::{self, Meter, Report},
+    session::{Interrupted, dial, heed, open},
     sys::{self, Descriptor, Signal},
 };
 
@@ -54,7 +54,7 @@ pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
     };
     let mut local = Standard { input, output: Output::stdout(waker).context("open stdout")? };
     local.watch(&reactor, WAIT).context("watch stdin and stdout")?;
-    let typed = local::source(&local.input) == Source::Terminal;
+    let typed = open::source(&local.input) == Source::Terminal;
     if let (Some(own), true) = (&own, typed) {
         let files = own.files.map_or_else(|| "none (--root DIR)".to_owned(), |port| port.to_string());
         report.note(format!(
@@ -130,7 +130,7 @@ impl Client<'_> {
             match self.carry_out(&line) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
+                Err(error) if error.is::<Interrupted>() => return Err(error),
                 Err(error) => {
                     self.failed = true;
                     self.report.error(report::sentence(&error));
@@ -155,7 +155,7 @@ impl Client<'_> {
             match self.local.read(&mut bytes) {
                 // A terminal that hangs up ends like one that ends: the signal need not have come yet.
                 Ok(0) if self.local.input.has_hung_up() => {
-                    return Err(crate::mode::Interrupted(sys::Signal::Hangup).into());
+                    return Err(Interrupted(sys::Signal::Hangup).into());
                 }
                 Ok(0) => self.ended = true,
                 Ok(n) if self.typed.len() < LONGEST_LINE => self.typed.extend_from_slice(&bytes[..n]),
@@ -252,7 +252,7 @@ impl Client<'_> {
         let to = Target::Host { host: self.places.host.clone(), port, random: false };
         let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
         let recipe = Practice::recipe(transport);
-        let (mut socket, _) = connect::reach(&to, &recipe, &mut self.reactor, limit, self.report)?;
+        let (mut socket, _) = dial::reach(&to, &recipe, &mut self.reactor, limit, self.report)?;
         self.reactor.watch(WAIT, &mut socket).context("watch the socket")?;
         Ok(socket)
     }
@@ -501,7 +501,7 @@ impl Client<'_> {
             let most = usize::try_from(size - came).unwrap_or(usize::MAX).min(bytes.len());
             match self.read(&mut visit.socket, &mut bytes[..most], Instant::now() + PATIENCE) {
                 Ok(Some(n @ 1..)) => came += self.take(&bytes[..n], size - came)?,
-                Err(error) if error.is::<crate::mode::Interrupted>() => return Err(error),
+                Err(error) if error.is::<Interrupted>() => return Err(error),
                 Ok(_) | Err(_) => break,
             }
             meter.show(came, Instant::now());
@@ -529,7 +529,7 @@ impl Client<'_> {
 
     fn open(&self, path: &Path) -> Result<Sink> {
         let context = || format!("receive into {}", path.display());
-        if local::is_written_directly(path) {
+        if open::is_written_directly(path) {
             return Ok(Sink::Direct(File::options().write(true).open(path).with_context(context)?));
         }
         let name = Name { path: path.to_owned(), force: self.plan.force, numbered: false };

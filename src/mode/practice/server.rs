@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     event::{Event, Reactor, Slots, Token},
-    mode::{heed, listen, sandbox},
     net::{Address, Arrival, Listener, Transport},
     plan::Practice,
     proto::practice::{
@@ -24,6 +23,7 @@ use crate::{
         files::{self, Command, SERVER_KEY},
     },
     report::Report,
+    session::{accept, heed, sandbox},
     sys::{self, Descriptor, Inherited, Permits, Raw},
 };
 
@@ -48,7 +48,7 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
         Listener::bind(Practice::recipe(Transport::Datagram), &plan.at(plan.udp_port), true)?.into_sockets();
     let announce = |what: &str, addresses: Vec<Address>, port: u16| {
         for address in addresses {
-            let line = format!("Listening on {} ({what})", listen::shown(&address));
+            let line = format!("Listening on {} ({what})", accept::shown(&address));
             if port == 0 { report.result(line) } else { report.verbose(line) }
         }
     };

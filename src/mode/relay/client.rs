@@ -8,23 +8,23 @@ use super::secrets::first_line;
 use crate::{
     endpoint::{Connection, Input, LONGEST_LINE, Mailbox, Peer, Post},
     event::{Reactor, Token},
-    mode::{
-        connect::{self, keep_trying},
-        local,
-        secure::{Security, secure},
-        session::{self, Names, Session},
-    },
     net::Address,
     plan::{self, Connect, Direction, RelayClient},
     proto::relay::{STORED, is_name},
     pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
     report::Report,
+    session::{
+        self, Names, Session,
+        dial::{self, keep_trying},
+        open,
+        tls::{Security, secure},
+    },
 };
 
 /// Registers, and sends and receives.
 pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
     let connect = &plan.connect;
-    local::check(&connect.session)?;
+    open::check(&connect.session)?;
     let mut post = post(plan)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let security = match &connect.tls {
@@ -36,9 +36,9 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
     report.detail(format!("from {local_address}"));
 
     let host = address.host();
-    let mut local = local::open(&connect.session, (&host, address.port()), &reactor.waker(SESSION))?;
+    let mut local = open::open(&connect.session, (&host, address.port()), &reactor.waker(SESSION))?;
     local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
-    let source = local::source(&local.input);
+    let source = open::source(&local.input);
     let typed = source == Source::Terminal;
     if typed {
         local.set_prompt(format!("{}> ", plan.name));
@@ -54,7 +54,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
     let now = Instant::now();
     let mut mailbox = Mailbox::new(connection, post, connect.retry > 0, now);
     reactor.watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut()).context("watch the socket")?;
-    let inbound = local::inbound(&connect.session, &address, None)?;
+    let inbound = open::inbound(&connect.session, &address, None)?;
     let outbound = match local.input {
         Input::Nothing => None,
         _ => Some(outbound(&connect.session, lines, source)?),
@@ -132,7 +132,7 @@ impl Attempts<'_> {
         self.report.note(format!("{why}; trying again{lost}"));
         self.left -= 1;
         self.registered = false;
-        connect::sleep(reactor, Instant::now() + connect::RETRY)?;
+        dial::sleep(reactor, Instant::now() + dial::RETRY)?;
         let (connection, _) = reach(self.connect, self.security, reactor, self.report)?;
         mailbox.renew(connection, Instant::now());
         mailbox.set_waits(self.left > 0);
@@ -165,7 +165,7 @@ fn post(plan: &RelayClient) -> Result<Post> {
 
 /// How our side becomes messages.
 fn outbound(plan: &plan::Session, lines: Option<usize>, source: Source) -> Result<Shape> {
-    let shape = local::outbound(plan, source, None)?;
+    let shape = open::outbound(plan, source, None)?;
     Ok(Shape {
         // The relay keeps no more than that together.
         cut: lines.map_or(Cut::AsRead, Cut::Lines),

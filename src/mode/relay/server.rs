@@ -13,11 +13,11 @@ use super::{journal, metrics::Metrics, secrets};
 use crate::{
     endpoint::{Connection, Endpoint},
     event::{Event, Reactor, Token},
-    mode::{Interrupted, connect, listen, sandbox, secure::Security},
     net::{Accepted, Address, Arrival, Listener},
     plan::{Bind, Relay},
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
+    session::{Interrupted, accept, dial, sandbox, tls::Security},
     sys::{self, Permits, Pipe, Signal, Storage},
 };
 
@@ -30,11 +30,11 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
-        Bind::Name { host, port } => connect::look_up(host, *port, &plan.recipe, &mut reactor, None)?,
+        Bind::Name { host, port } => dial::look_up(host, *port, &plan.recipe, &mut reactor, None)?,
     };
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
-    listen::announce(&listener, random, report);
+    accept::announce(&listener, random, report);
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
     }
@@ -47,7 +47,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         }
         let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
         for address in listener.addresses() {
-            let line = format!("Listening on {} (tls)", listen::shown(&address));
+            let line = format!("Listening on {} (tls)", accept::shown(&address));
             if *port == 0 { report.result(line) } else { report.verbose(line) }
         }
         for socket in listener.sockets() {
@@ -61,7 +61,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         None => None,
     };
     for address in metrics.iter().flat_map(Metrics::addresses) {
-        let line = format!("Figures at {}", listen::shown(&address));
+        let line = format!("Figures at {}", accept::shown(&address));
         if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
     }
     report.note(format!("up to {most_clients} clients"));

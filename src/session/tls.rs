@@ -10,10 +10,7 @@ use serde::Serialize;
 
 use super::heed;
 use crate::{
-    endpoint::{
-        Connection, Peer, Stream, Tls,
-        tls::{self, Identity, Pin, Roots, Trust},
-    },
+    endpoint::{Connection, Peer, Stream, Tls, layer},
     event::{Event, Reactor, Token},
     net::{Address, Listener, interface},
     plan::{
@@ -22,6 +19,7 @@ use crate::{
     },
     pump::earlier,
     report::Report,
+    tls::{self, Identity, Pin, Roots, Trust},
 };
 
 /// Our side of TLS, ready for connections.
@@ -178,7 +176,7 @@ impl Told {
             Peer::Datagram(_) => return None,
         };
         let Connection::Secure(tls) = connection else { return None };
-        let tls::Agreement { version, suite, alpn, peer } = tls.agreement();
+        let layer::tls::Agreement { version, suite, alpn, peer } = tls.agreement();
         Some(Self { version, suite, alpn, peer: peer.map(|(_, pin)| pin.to_string()) })
     }
 }

@@ -1,15 +1,21 @@
 //! Our side of a session: stdin and stdout, files, or one of each.
 
+mod line_editor;
+mod shared;
+mod terminal;
+
+pub use self::shared::{Shared, Table};
+
 use std::{
     fs::File,
     io::{self, Read, Write},
     path::Path,
 };
 
+use self::terminal::Terminal;
 use super::{
     Download, Endpoint,
-    ferry::{Inward, Outward},
-    terminal::Terminal,
+    blocking::{Inward, Outward},
 };
 use crate::{
     event::{Reactor, Token, Waker},

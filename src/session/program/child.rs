@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Input, Output, Standard};
-use crate::sys::{self, Descriptor};
+use crate::{
+    endpoint::{Input, Output, Standard},
+    sys::{self, Descriptor},
+};
 
 /// A program that was started, with all that it starts in its process group.
 #[derive(Debug)]

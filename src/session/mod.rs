@@ -1,15 +1,26 @@
 //! One session: a peer, two flows, and the rules for its end.
 
+pub mod accept;
+pub mod dial;
+pub mod open;
+mod outcome;
+pub mod program;
+pub mod proxy;
+pub mod sandbox;
+mod summary;
+pub mod tls;
+
 use std::{
     fs::File,
     io,
     time::{Duration, Instant},
 };
 
-use super::{
-    local,
-    secure::Told,
+pub use self::outcome::{Exited, Interrupted, heed};
+
+use self::{
     summary::{End, Place, Shown, Summary, Tcp, Way},
+    tls::Told,
 };
 use crate::{
     endpoint::{Connection, Endpoint, Peer, Standard, Together},
@@ -18,8 +29,8 @@ use crate::{
     plan::{self, Outgoing, Role},
     pump::{Ending, Fault, Flow, Pump, Scene, Shape, Side, Source, State, Turn, Verdict, Why, earlier},
     report::{self, Meter, Report},
-    stage::Digest,
     sys::{self, Signal},
+    tap::Digest,
 };
 use anyhow::Result;
 
@@ -448,9 +459,9 @@ pub fn begin(
     dump: Option<&File>,
 ) -> Result<Session> {
     let now = Instant::now();
-    let inbound = local::inbound(plan, &names.peer, dump)?;
+    let inbound = open::inbound(plan, &names.peer, dump)?;
     let speaks = sends || plan.telnet;
-    let mut outbound = if speaks { Some(local::outbound(plan, source, dump)?) } else { None };
+    let mut outbound = if speaks { Some(open::outbound(plan, source, dump)?) } else { None };
     if let (Peer::Datagram(datagram), Address::Inet(_)) = (&mut peer, &names.peer) {
         if let Some(outbound) = &mut outbound {
             outbound.sink_joins = datagram.joins();
@@ -463,7 +474,7 @@ pub fn begin(
     let inbound = Flow::new(inbound, now);
     let flow = if sends { Flow::new } else { Flow::for_answers };
     let outbound = outbound.map(|shape| flow(shape, now));
-    let ending = local::ending(plan, source);
+    let ending = open::ending(plan, source);
     Ok(Session::new(peer, Pump { inbound, outbound }, ending, names, now))
 }
 
@@ -487,7 +498,7 @@ pub fn run_with(
     report: &Report,
     mut after: impl FnMut(&mut Session, &mut Reactor) -> Result<()>,
 ) -> Result<bool> {
-    let interactive = local::source(&local.input) == Source::Terminal;
+    let interactive = open::source(&local.input) == Source::Terminal;
     let length = local.input.length().filter(|_| session.sends_file);
     let transfer = length.is_some() || matches!(local.output, crate::endpoint::Output::Download(_));
     let shown = |session: &Session| match (length, session.moved()) {
@@ -500,7 +511,7 @@ pub fn run_with(
         for event in reactor.wait()? {
             match event {
                 Event::Hangup(_) => session.hangup(),
-                Event::Signal(signal) => heed(signal, session, local, report),
+                Event::Signal(signal) => hear(signal, session, local, report),
                 Event::Due(_) | Event::Ready(_) => {}
             }
         }
@@ -523,12 +534,12 @@ pub fn run_with(
     summary.tcp = report.json.then(|| session.tcp()).flatten();
     let success = summary.tell(report, interactive);
     match summary.interrupted {
-        Some(signal) => Err(super::Interrupted(signal).into()),
+        Some(signal) => Err(Interrupted(signal).into()),
         None => Ok(success),
     }
 }
 
-fn heed(signal: Signal, session: &mut Session, local: &mut Standard, report: &Report) {
+fn hear(signal: Signal, session: &mut Session, local: &mut Standard, report: &Report) {
     match signal {
         Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
             // The shell has its terminal back before anything can go wrong.

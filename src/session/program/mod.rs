@@ -1,5 +1,7 @@
 //! `-e` and `-c`: programs on connections.
 
+mod child;
+
 use std::{
     collections::HashMap,
     fs::File,
@@ -11,17 +13,15 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{
-    Exited, Interrupted, heed,
-    session::{self, Names},
-};
+use self::child::Child;
 use crate::{
-    endpoint::{Child, Connection, Endpoint, Peer, Standard},
+    endpoint::{Connection, Endpoint, Peer, Standard},
     event::{Event, Reactor, Token},
     net::Address,
     plan::{self, Program, Role},
     pump::{Source, earlier},
     report::Report,
+    session::{self, Exited, Interrupted, Names, heed},
     sys::{self, Signal},
 };
 

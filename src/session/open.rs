@@ -15,10 +15,9 @@ use crate::{
     net::{Address, Transport},
     plan::{self, Incoming, LARGEST_DATAGRAM, Outgoing, Role},
     pump::{Cut, Ending, Pace, Shape, Source},
-    stage::{
-        Compressor, Crlf, Decode, Decompressor, Digest, Direction, Encode, Hexdump, Negotiation, Stages,
-    },
+    stage::{Compressor, Crlf, Decode, Decompressor, Encode, Negotiation, Stages},
     sys,
+    tap::{Digest, Direction, Hexdump},
 };
 
 /// Finds out, before anybody is kept waiting or loses a byte, what could not be opened later.

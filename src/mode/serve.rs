@@ -7,14 +7,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    Interrupted,
-    listen::{self, Arriving, MOST_ARRIVING, shown},
-    local,
-    program::{self, Programs, Started},
-    secure::Security,
-    session::{self, Names, Session, Status},
-};
 use crate::{
     endpoint::{Connection, Endpoint, Input, Output, Peer, Shared, Standard, Table},
     event::{Event, Reactor, Slots, Token},
@@ -22,6 +14,13 @@ use crate::{
     plan::{self, Incoming, Listen, Outgoing},
     pump::Source,
     report::{self, Report},
+    session::{
+        self, Interrupted, Names, Session, Status,
+        accept::{self, Arriving, MOST_ARRIVING, shown},
+        open,
+        program::{self, Programs, Started},
+        tls::Security,
+    },
     sys::{self, Signal},
 };
 
@@ -68,7 +67,7 @@ pub fn run(
 /// The table that clients share, unless each has files of its own; and what its stdin is.
 fn table(plan: &plan::Session, reactor: &Reactor) -> Result<Option<(Table, Source)>> {
     let input = match plan.input {
-        Outgoing::Stdin => local::open_input(plan, &reactor.waker(TABLE))?,
+        Outgoing::Stdin => open::open_input(plan, &reactor.waker(TABLE))?,
         Outgoing::File(_) | Outgoing::Nothing => Input::Nothing,
     };
     let output = match plan.output {
@@ -78,7 +77,7 @@ fn table(plan: &plan::Session, reactor: &Reactor) -> Result<Option<(Table, Sourc
     if matches!((&input, &output), (Input::Nothing, Output::Nowhere)) {
         return Ok(None);
     }
-    let source = local::source(&input);
+    let source = open::source(&input);
     let mut standard = Standard { input, output };
     standard.watch(reactor, TABLE).context("watch stdin and stdout")?;
     Ok(Some((Table::new(standard), source)))
@@ -183,7 +182,7 @@ impl Crowd<'_> {
                     self.report.verbose(format!("Connection from {peer} refused: it has too many"));
                 }
                 Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
-                Ok(Some(Arrival::Refused(peer))) => self.report.verbose(listen::refused(&peer)),
+                Ok(Some(Arrival::Refused(peer))) => self.report.verbose(accept::refused(&peer)),
                 Ok(Some(Arrival::Datagram { peer, bytes })) => self.deliver(&peer, bytes),
                 Ok(Some(Arrival::Unreachable { peer, error })) => {
                     self.report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
@@ -206,7 +205,7 @@ impl Crowd<'_> {
         }
         let token = self.clients.token();
         let names = Names::new(self.plan, peer.clone(), accepted.local.clone());
-        let peer = listen::peer(self.plan, accepted);
+        let peer = accept::peer(self.plan, accepted);
         let seated = match (&self.security, peer) {
             (Some(security), Peer::Connection(Connection::Plain(stream))) => {
                 match security.begin(stream, self.plan.idle) {
@@ -354,7 +353,7 @@ impl Crowd<'_> {
         let source = match shared.input {
             true => self.source,
             false if plan.program.is_some() => Source::File,
-            false => local::source(&own.input),
+            false => open::source(&own.input),
         };
         let nothing = |input: &Input| matches!(input, Input::Nothing);
         let sends = match (&mut self.table, shared.input) {
@@ -403,10 +402,10 @@ impl Crowd<'_> {
         };
         let waker = self.reactor.waker(token);
         let own = Standard {
-            input: if shared.input { Input::Nothing } else { local::open_input(plan, &waker)? },
+            input: if shared.input { Input::Nothing } else { open::open_input(plan, &waker)? },
             output: match shared.output {
                 true => Output::Nowhere,
-                false => local::open_output(plan, (&names.local.host(), names.local.port()), &waker)?,
+                false => open::open_output(plan, (&names.local.host(), names.local.port()), &waker)?,
             },
         };
         Ok(Some(Furnished { own, shared }))

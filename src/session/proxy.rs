@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{connect::reach, heed};
+use super::{dial::reach, heed};
 use crate::{
     event::{Event, Reactor, Token},
     net::{Address, Recipe},

@@ -1,10 +1,5 @@
 //! TLS over another endpoint: rustls does the protocol, and here it meets a socket that never waits.
 
-mod trust;
-mod words;
-
-pub use self::trust::{Client, Identity, Pin, Roots, Server, Trust, client, server};
-
 use std::{
     io::{self, Read, Write},
     ops::Range,
@@ -14,9 +9,14 @@ use std::{
 
 use rustls::{ClientConnection, Connection, ServerConnection};
 
-use self::words::{refusal, suite, version};
-use super::Endpoint;
-use crate::sys::{Raw, Storage};
+use crate::{
+    endpoint::Endpoint,
+    sys::{Raw, Storage},
+    tls::{
+        self, Client, Pin, Server,
+        words::{refusal, suite, version},
+    },
+};
 
 /// An endpoint whose bytes travel encrypted over another one.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl<E: Endpoint> Tls<E> {
             version: version(self.connection.protocol_version()),
             suite: suite(self.connection.negotiated_cipher_suite()),
             alpn,
-            peer: certificate.and_then(|certificate| trust::describe(certificate).ok()),
+            peer: certificate.and_then(|certificate| tls::describe(certificate).ok()),
         }
     }
 

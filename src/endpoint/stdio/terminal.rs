@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::line::Line;
+use super::line_editor::Line;
 use crate::sys::{self, Descriptor, LineMode};
 
 /// The terminal. While we are in the foreground its lines are edited here, because its own editing cuts

@@ -6,8 +6,9 @@ use std::{
     io::{self, Read, Write},
 };
 
-use super::{Endpoint, Input, Standard};
+use super::{Input, Standard};
 use crate::{
+    endpoint::Endpoint,
     event::Token,
     sys::{Raw, Storage},
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::secure::Told;
+use super::tls::Told;
 use crate::{
     endpoint::Standard,
     net::Address,

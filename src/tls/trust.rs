@@ -144,13 +144,13 @@ impl Identity {
 /// What makes a connection a client's.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
+    pub config: Arc<ClientConfig>,
+    pub name: ServerName<'static>,
 }
 
 /// What makes a connection a server's.
 #[derive(Clone, Debug)]
-pub struct Server(pub(super) Arc<ServerConfig>);
+pub struct Server(pub Arc<ServerConfig>);
 
 /// A client of a server that is called `name` (or has that address): it trusts, and may have an identity of its own;
 /// `alpn` are the protocols it offers.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::local;
+use super::open;
 use crate::{
     net::Address,
     plan::{self, Incoming, Outgoing, Role},
@@ -41,7 +41,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
             permits.read.extend(named.map(PathBuf::from).ok().filter(|path| path.is_absolute()));
             permits.read.extend(std::env::var_os("TZDIR").map(PathBuf::from));
         }
-        Incoming::File { path, .. } if local::is_written_directly(path) => permits.write.push(path.clone()),
+        Incoming::File { path, .. } if open::is_written_directly(path) => permits.write.push(path.clone()),
         Incoming::File { path, .. } => permits.make.push(folder(path)),
         Incoming::Nowhere | Incoming::Stdout => {}
     }

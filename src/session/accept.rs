@@ -1,0 +1,58 @@
+//! From a listener to clients.
+
+use super::{Names, tls::Handshake};
+use crate::{
+    endpoint::{Connection, Datagram, Ends, Peer, Whom},
+    net::{Accepted, Address, Hears, Listener, Transport},
+    plan,
+    report::Report,
+};
+
+/// Who may become a client, once TLS is agreed on.
+#[derive(Debug)]
+pub struct Arriving {
+    pub handshake: Handshake,
+    pub names: Names,
+}
+
+/// What is said of a client that is not let in.
+pub fn refused(peer: &Address) -> String {
+    format!("Connection from {} refused: it is not allowed", shown(peer))
+}
+
+/// The far side of an accepted client.
+pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
+    match plan.transport {
+        Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
+        Transport::Datagram => {
+            let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
+            let whom = match accepted.hears {
+                Hears::Everybody(only) => Whom::First(Some(only)),
+                Hears::Peer => Whom::Connected,
+                Hears::PeerAfterOthers(peer) => Whom::settling(peer, &accepted.socket),
+            };
+            let datagram = Datagram::new(accepted.socket, whom, ends);
+            datagram.with_inbox(accepted.inbox).into()
+        }
+    }
+}
+
+/// The address and port as OpenBSD's nc prints them.
+pub fn shown(address: &Address) -> String {
+    match address.port() {
+        Some(port) => format!("{} {port}", address.host()),
+        None => address.host(),
+    }
+}
+
+/// Says where we listen: always where a random port has to be told, else with `-v`.
+pub fn announce(listener: &Listener, random: bool, report: &Report) {
+    for address in listener.addresses() {
+        let line = format!("Listening on {}", shown(&address));
+        // A port that nobody chose has to be told, or nobody can connect.
+        if random { report.result(line) } else { report.verbose(line) }
+    }
+}
+
+/// Who may agree on TLS at once.
+pub const MOST_ARRIVING: usize = 256;

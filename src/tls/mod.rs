@@ -1,0 +1,6 @@
+//! TLS without sockets: certificates, keys, pins, trust, and the words for what goes wrong.
+
+mod trust;
+pub mod words;
+
+pub use self::trust::{Client, Identity, Pin, Roots, Server, Trust, client, describe, server};
