@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(FAILURE),
         Err(error) => {
             if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
-                sys::die_of(*signal)
+                sys::exit_by_signal(*signal)
             } else if let Some(Exited(code)) = error.downcast_ref::<Exited>() {
                 ExitCode::from(*code)
             } else {

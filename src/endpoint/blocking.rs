@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     event::Waker,
-    sys::{self, Descriptor, Storage},
+    sys::{self, Descriptor, MisalignedBuffer},
 };
 
 /// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
@@ -68,7 +68,7 @@ impl Inward {
                     return waker.wake();
                 }
             };
-            let mut buf = Storage::new(ROOM);
+            let mut buf = MisalignedBuffer::new(ROOM);
             loop {
                 let read = file.read(&mut buf);
                 if read.as_ref().is_err_and(|error| sys::is_background_read(error, &file)) {
@@ -77,7 +77,7 @@ impl Inward {
                     continue;
                 }
                 // Whoever else has the description wants it so.
-                if would_block(&read) && sys::wait_to_read(&file).is_ok() {
+                if would_block(&read) && sys::wait_readable(&file).is_ok() {
                     continue;
                 }
                 let mut deck = shared.deck();
@@ -126,7 +126,7 @@ impl Read for Inward {
 impl Outward {
     /// Starts the thread that writes to `file`.
     pub fn new(file: File, waker: Waker) -> io::Result<Self> {
-        let lookout = Descriptor::lookout(&file).ok();
+        let lookout = Descriptor::hangup_watch(&file).ok();
         Ok(Self { lookout, ..Self::start(|| Ok(file), waker)? })
     }
 
@@ -156,7 +156,7 @@ impl Outward {
                 drop(deck);
                 let mut written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
                 if would_block(&written) {
-                    written = sys::wait_to_write(&file).map(|()| 0);
+                    written = sys::wait_writable(&file).map(|()| 0);
                 }
                 let mut deck = shared.deck();
                 match written {

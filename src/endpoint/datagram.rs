@@ -223,7 +223,7 @@ impl Datagram {
         if !self.segments_refused {
             match sys::send_segments(&self.socket, buf, segment) {
                 // A device may be unable, or a datagram would have to be fragmented.
-                Err(error) if sys::is_segments_refusal(&error) => self.segments_refused = true,
+                Err(error) if sys::is_offload_refusal(&error) => self.segments_refused = true,
                 result => return result,
             }
         }

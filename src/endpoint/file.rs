@@ -38,7 +38,7 @@ impl Name {
             let why = "the file exists; --force replaces it";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
-        sys::writable_folder(folder(&self.path))
+        sys::check_writable_folder(folder(&self.path))
     }
 
     fn candidate(&self, number: usize) -> PathBuf {

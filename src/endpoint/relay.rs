@@ -8,7 +8,7 @@ use std::{
 use super::{Connection, Endpoint};
 use crate::{
     proto::relay::{Client, LONGEST_NAME, Nonce, STORED, is_name},
-    sys::{self, Storage},
+    sys::{self, MisalignedBuffer},
 };
 
 /// A registration with a relay. A write is a message; what is read is what others have sent, one behind the other.
@@ -20,7 +20,7 @@ pub struct Mailbox {
     /// Read, and not yet taken.
     inbox: Vec<u8>,
     taken: usize,
-    room: Storage,
+    room: MisalignedBuffer,
     /// The end of what we send has been asked to be confirmed.
     confirming: bool,
     /// Why the relay is no longer there.
@@ -63,7 +63,7 @@ impl Mailbox {
             post,
             inbox: Vec::new(),
             taken: 0,
-            room: Storage::new(STORED),
+            room: MisalignedBuffer::new(STORED),
             confirming: false,
             gone: None,
             waits,

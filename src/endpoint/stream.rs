@@ -40,7 +40,7 @@ impl Stream {
         if !self.probing {
             self.probing = true;
             // A socket that is no TCP refuses, and its peer cannot vanish unnoticed.
-            let _ = sys::keep_alive(&self.socket.socket(), PROBE, PROBES);
+            let _ = sys::set_keepalive(&self.socket.socket(), PROBE, PROBES);
         }
     }
 
@@ -63,7 +63,7 @@ impl Write for Stream {
         if let Err(error) = &written
             && !matches!(error.kind(), BrokenPipe | Interrupted | WouldBlock)
         {
-            self.lost = Some(sys::same(error));
+            self.lost = Some(sys::clone_error(error));
         }
         written
     }
@@ -95,7 +95,7 @@ impl Endpoint for Stream {
     }
 
     fn lost(&self) -> Option<io::Error> {
-        self.lost.as_ref().map(sys::same)
+        self.lost.as_ref().map(sys::clone_error)
     }
 
     fn source(&self) -> Option<Raw<'_>> {

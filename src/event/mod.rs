@@ -88,7 +88,7 @@ impl Reactor {
 
     /// The same, but only for when a socket that somebody else reads and writes hangs up or fails.
     pub fn watch_end(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
-        self.watch_for(token, descriptor, sys::END)
+        self.watch_for(token, descriptor, sys::HANGUP_ONLY)
     }
 
     fn watch_for(&self, token: Token, descriptor: &mut Descriptor, what: Interest) -> io::Result<()> {

@@ -98,7 +98,7 @@ impl Recipe {
             Transport::Datagram => {
                 self.join(&socket, at)?;
                 // Where it is not told, answers leave from the address that the route prefers.
-                let _ = sys::want_destination(&SockRef::from(&socket), at.family() == Some(Family::V6));
+                let _ = sys::enable_packet_info(&SockRef::from(&socket), at.family() == Some(Family::V6));
             }
         }
         Ok(socket.into())
@@ -211,7 +211,7 @@ impl Recipe {
                 socket.set_tcp_nodelay(true)?;
             }
             if let Some(time) = options.keepalive {
-                sys::keep_alive(&SockRef::from(&socket), time, KEEPALIVE_PROBES)?;
+                sys::set_keepalive(&SockRef::from(&socket), time, KEEPALIVE_PROBES)?;
             }
             if let Some(name) = &options.congestion {
                 sys::set_congestion(&socket, name).map_err(|error| named("--congestion", name, &error))?;

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read};
 
-use crate::sys::Storage;
+use crate::sys::MisalignedBuffer;
 
 /// A buffer that starts small, for a hand at the keyboard, and grows while reads fill it.
 #[derive(Debug)]
 pub struct Buffer {
-    bytes: Storage,
+    bytes: MisalignedBuffer,
     start: usize,
     end: usize,
     most: usize,
@@ -17,13 +17,13 @@ pub struct Buffer {
 impl Buffer {
     /// An empty buffer; it takes memory at the first read.
     pub fn new() -> Self {
-        Self { bytes: Storage::default(), start: 0, end: 0, most: MOST, filled: false }
+        Self { bytes: MisalignedBuffer::default(), start: 0, end: 0, most: MOST, filled: false }
     }
 
     /// An empty buffer for datagrams of up to `largest` bytes: there is always room for one more
     /// behind a part of a line that is being kept.
     pub fn for_datagrams(largest: usize) -> Self {
-        Self { bytes: Storage::new(largest * 2), start: 0, end: 0, most: largest * 2, filled: false }
+        Self { bytes: MisalignedBuffer::new(largest * 2), start: 0, end: 0, most: largest * 2, filled: false }
     }
 
     /// What is in it.
@@ -71,7 +71,7 @@ impl Buffer {
     }
 
     fn grow(&mut self, size: usize) {
-        let mut larger = Storage::new(size);
+        let mut larger = MisalignedBuffer::new(size);
         larger[..self.end].copy_from_slice(&self.bytes[..self.end]);
         self.bytes = larger;
     }

@@ -164,7 +164,7 @@ impl Flow {
     /// Whether it is the sink that takes no more for now.
     pub fn is_held_up(&self, to: &dyn Endpoint) -> bool {
         match self.waits {
-            Waits::Either => to.sink().is_some_and(|sink| !sys::has_room(sink)),
+            Waits::Either => to.sink().is_some_and(|sink| !sys::is_writable(sink)),
             Waits::Sink => true,
             Waits::Source => to.held() > 0,
         }
@@ -703,7 +703,7 @@ fn ready<'a>(filtered: &'a [u8], buffer: &'a Buffer, piece: usize) -> &'a [u8] {
 
 /// Bytes of the datagrams of `size` bytes that may go at once, when at most `most` bytes may.
 fn batch(size: usize, most: usize) -> usize {
-    (most / size).clamp(1, sys::SEGMENTS) * size
+    (most / size).clamp(1, sys::MAX_SEGMENTS) * size
 }
 
 /// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).

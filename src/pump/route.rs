@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::buffer::Buffer;
 use crate::{
     endpoint::Endpoint,
-    sys::{self, Kind, Pipe},
+    sys::{self, Kind, SplicePipe},
 };
 
 /// The way of one flow, chosen once.
@@ -18,7 +18,7 @@ pub enum Route {
     /// A socket to a pipe in one call; `wide` once the pipe was made as large as one of ours.
     Splice { wide: bool },
     /// Through a pipe of ours. There is none before the flow has shown that it is busy.
-    Through(Option<Pipe>),
+    Through(Option<SplicePipe>),
 }
 
 impl Route {
@@ -65,7 +65,7 @@ impl Route {
             let source = from.source().ok_or_else(refused)?;
             if pipe.is_none() && buffer.was_filled() {
                 sys::enlarge(source);
-                *pipe = Some(Pipe::new().map_err(|_| refused())?);
+                *pipe = Some(SplicePipe::new().map_err(|_| refused())?);
             }
             if let Some(pipe) = pipe {
                 return pipe.fill(source, usize::MAX);

@@ -63,7 +63,7 @@ impl Meter {
         match &self.shown {
             Shown::Nothing => return,
             // A terminal that was stopped must not stop the transfer.
-            Shown::Bar(bar) if sys::has_room(io::stderr()) => bar.set_position(moved),
+            Shown::Bar(bar) if sys::is_writable(io::stderr()) => bar.set_position(moved),
             Shown::Bar(_) => {}
             Shown::Lines { length } => super::write_line(&plain(moved, *length, now - self.started)),
         }
@@ -73,7 +73,7 @@ impl Meter {
     /// It is over: the last state stays on the screen, if any was shown.
     pub fn finish(&mut self, moved: u64, now: Instant) {
         match &self.shown {
-            Shown::Bar(bar) if now >= self.started + PATIENCE && sys::has_room(io::stderr()) => {
+            Shown::Bar(bar) if now >= self.started + PATIENCE && sys::is_writable(io::stderr()) => {
                 bar.set_position(moved);
                 bar.abandon();
             }

@@ -240,7 +240,7 @@ impl Session {
 
     /// What TCP knows of the line.
     pub fn tcp(&self) -> Option<Tcp> {
-        let figures = sys::figures(self.peer.socket())?;
+        let figures = sys::tcp_info(self.peer.socket())?;
         Some(Tcp { rtt_us: figures.rtt, retransmits: figures.retransmits })
     }
 
@@ -273,7 +273,7 @@ impl Session {
         }
         let unread = (ours_ended || self.ending.datagrams) && self.pump.inbound.is_held_up(local);
         let wanted = |flow: &Flow| self.ending.source == Source::File && flow.was_cut_off();
-        let tcp = (unacknowledged > 0).then(|| sys::figures(self.peer.socket())).flatten();
+        let tcp = (unacknowledged > 0).then(|| sys::tcp_info(self.peer.socket())).flatten();
         Scene {
             outbound,
             inbound,
@@ -468,7 +468,7 @@ pub fn begin(
         }
         let sent = outbound.as_ref().and_then(Shape::segment);
         // Of many peers, each has only the memory that it must have.
-        let messages = if plan.role == Role::Serve { 1 } else { sys::MESSAGES };
+        let messages = if plan.role == Role::Serve { 1 } else { sys::MAX_MESSAGES };
         datagram.put_together(Together { sent, received: inbound.joins().then_some(messages) });
     }
     let inbound = Flow::new(inbound, now);

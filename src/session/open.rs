@@ -40,7 +40,7 @@ pub fn check(plan: &plan::Session) -> Result<()> {
         name.check().with_context(|| format!("receive into {}", path.display()))?;
     }
     if plan.output == Incoming::Automatic {
-        sys::writable_folder(Path::new(".")).context("receive into this folder")?;
+        sys::check_writable_folder(Path::new(".")).context("receive into this folder")?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{
     plan::{self, Target, usage},
     proto::proxy::Handshake,
     report::{self, Report},
-    sys::{Descriptor, Hidden, Signal},
+    sys::{Descriptor, NoEcho, Signal},
 };
 
 /// A destination, and the proxy that is to connect to it.
@@ -135,7 +135,7 @@ fn ask(prompt: &str, reactor: &mut Reactor) -> Result<Vec<u8>> {
     let (mut line, mut buf) = (Vec::new(), [0; 4096]);
     let prompt = report::escaped(prompt);
     let begin = |terminal: &mut Descriptor| {
-        let hidden = Hidden::take(&*terminal)?;
+        let hidden = NoEcho::take(&*terminal)?;
         terminal.write_all(prompt.as_bytes()).map(|()| hidden)
     };
     let mut hidden = begin(&mut terminal).context(context)?;

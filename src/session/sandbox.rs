@@ -10,7 +10,7 @@ use crate::{
     net::Address,
     plan::{self, Incoming, Outgoing, Role},
     report::Report,
-    sys::{self, Confined, Permits},
+    sys::{self, Enforcement, SandboxPolicy},
 };
 
 /// Gives up what a session of this plan does not need. `at` are the addresses we listen at. Before the first byte from
@@ -20,7 +20,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
         report.detail("sandbox: none (a program could not do its work)");
         return;
     }
-    let mut permits = Permits { write: vec!["/dev/null".into()], ..Permits::default() };
+    let mut permits = SandboxPolicy { write: vec!["/dev/null".into()], ..SandboxPolicy::default() };
     streams(&mut permits);
     if let Outgoing::File(path) = &plan.input {
         permits.read.push(path.clone());
@@ -54,18 +54,18 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
 }
 
 /// Gives up what is not permitted, and tells how much that is; `None` keeps everything.
-pub fn confine(permits: Option<&Permits>, report: &Report) {
+pub fn confine(permits: Option<&SandboxPolicy>, report: &Report) {
     let Some(permits) = permits else { return report.detail("sandbox: none (--no-sandbox)") };
     report.detail(match sys::confine(permits) {
-        Ok(Confined::Wholly) => "sandbox: only the files that were named (Landlock)".to_owned(),
-        Ok(Confined::Partly) => "sandbox: as much as this kernel's Landlock knows".to_owned(),
-        Ok(Confined::Not) => "sandbox: none (this kernel has no Landlock)".to_owned(),
+        Ok(Enforcement::Full) => "sandbox: only the files that were named (Landlock)".to_owned(),
+        Ok(Enforcement::Partial) => "sandbox: as much as this kernel's Landlock knows".to_owned(),
+        Ok(Enforcement::None) => "sandbox: none (this kernel has no Landlock)".to_owned(),
         Err(error) => format!("sandbox: none ({})", sys::reason(&error)),
     });
 }
 
 /// Terminals are opened once more, so that what others share with us stays as it is.
-fn streams(permits: &mut Permits) {
+fn streams(permits: &mut SandboxPolicy) {
     let (input, output) = (std::io::stdin(), std::io::stdout());
     for (path, stream) in [("/proc/self/fd/0", input.as_fd()), ("/proc/self/fd/1", output.as_fd())] {
         if sys::is_terminal(stream) {

@@ -6,12 +6,12 @@ use std::ops::{Deref, DerefMut};
 /// does, and where both lie alike in their pages, some processors copy several times slower (glibc bug
 /// 30994: `rep movsb` on AMD's Zen).
 #[derive(Debug, Default)]
-pub struct Storage {
+pub struct MisalignedBuffer {
     memory: Vec<u8>,
     start: usize,
 }
 
-impl Storage {
+impl MisalignedBuffer {
     /// So many bytes; they take memory only when they are used.
     pub fn new(size: usize) -> Self {
         let memory = vec![0; size + PAGE];
@@ -20,7 +20,7 @@ impl Storage {
     }
 }
 
-impl Deref for Storage {
+impl Deref for MisalignedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -28,7 +28,7 @@ impl Deref for Storage {
     }
 }
 
-impl DerefMut for Storage {
+impl DerefMut for MisalignedBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         let size = self.len();
         &mut self.memory[self.start..][..size]
@@ -45,11 +45,11 @@ mod tests {
     #[test]
     fn it_begins_in_the_middle_of_a_page() {
         for size in [0, 1, 100, 16 << 10, 1 << 20] {
-            let mut storage = Storage::new(size);
+            let mut storage = MisalignedBuffer::new(size);
             assert_eq!(storage.len(), size);
             assert_eq!(storage.as_ptr().addr() % PAGE, PAGE / 2);
             storage.fill(7);
         }
-        assert!(Storage::default().is_empty());
+        assert!(MisalignedBuffer::default().is_empty());
     }
 }

@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token, event::Source};
 use rustix::fs::{Mode, OFlags};
 use socket2::{SockAddr, SockRef, Socket};
 
-use super::{Confined, Descriptor, Entry, Kind, Permits, Raw};
+use super::{Descriptor, Enforcement, Entry, Kind, Raw, SandboxPolicy};
 
 /// A non-blocking description of our own for a terminal that we inherited (ttyname(3)). For a pipe there
 /// is no way: a ferry reads and writes.
@@ -108,9 +108,9 @@ pub fn enlarge(_pipe: impl AsFd) {}
 
 /// There is never one.
 #[derive(Debug)]
-pub enum Pipe {}
+pub enum SplicePipe {}
 
-impl Pipe {
+impl SplicePipe {
     /// It would be of no use.
     pub fn new() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
@@ -132,14 +132,14 @@ impl Pipe {
     }
 }
 
-impl Read for Pipe {
+impl Read for SplicePipe {
     fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
         match *self {}
     }
 }
 
 /// Datagrams that one call can send.
-pub const SEGMENTS: usize = 1;
+pub const MAX_SEGMENTS: usize = 1;
 
 /// They go one by one.
 pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::Result<usize> {
@@ -147,7 +147,7 @@ pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::
 }
 
 /// Messages that one call can receive.
-pub const MESSAGES: usize = 1;
+pub const MAX_MESSAGES: usize = 1;
 
 /// Nothing is ever waiting to be taken.
 #[derive(Debug, Default)]
@@ -183,12 +183,12 @@ pub fn at_mark(_socket: Raw<'_>) -> bool {
 }
 
 /// Nothing is given up.
-pub fn confine(_permits: &Permits) -> io::Result<Confined> {
+pub fn confine(_policy: &SandboxPolicy) -> io::Result<Enforcement> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A hang-up is told with everything else.
-pub const END: Interest = Interest::READABLE;
+pub const HANGUP_ONLY: Interest = Interest::READABLE;
 
 /// Not known.
 pub fn unacknowledged(_socket: &Descriptor) -> u64 {
@@ -202,7 +202,7 @@ pub fn dropped(_socket: &Descriptor) -> u64 {
 
 /// See `linux/`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Figures {
+pub struct TcpInfo {
     /// Smoothed round trip time, in microseconds.
     pub rtt: u32,
     /// Segments that were sent again.
@@ -214,7 +214,7 @@ pub struct Figures {
 }
 
 /// Not known.
-pub fn figures(_socket: &Descriptor) -> Option<Figures> {
+pub fn tcp_info(_socket: &Descriptor) -> Option<TcpInfo> {
     None
 }
 
@@ -243,7 +243,7 @@ pub fn set_congestion(_socket: &Socket, _name: &str) -> io::Result<()> {
 }
 
 /// Not told.
-pub fn want_destination(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
+pub fn enable_packet_info(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -1,26 +1,27 @@
-//! What the process keeps when it gives up the rest.
+//! The rights that a process keeps when it gives up the rest.
 
 use std::path::PathBuf;
 
-/// All that it may still do; no new TCP connections or ports. What it has open stays open.
+/// The paths that a sandboxed process may still use. It may open no new TCP connection and no port; descriptors that
+/// are already open stay usable.
 #[derive(Debug, Default)]
-pub struct Permits {
-    /// Files to open for reading, and folders beneath which to do so.
+pub struct SandboxPolicy {
+    /// Files to open for reading, and folders beneath which files may be read.
     pub read: Vec<PathBuf>,
-    /// Files and devices to open for writing, or both.
+    /// Files and devices to open for writing, or for both.
     pub write: Vec<PathBuf>,
-    /// Folders to make files in, write them, and give them other names.
+    /// Folders in which files may be created, written and renamed.
     pub make: Vec<PathBuf>,
-    /// Folders to remove files from.
+    /// Folders from which files may be removed.
     pub remove: Vec<PathBuf>,
 }
 
-/// How much was given up.
-#[cfg_attr(any(portable, not(target_os = "linux")), allow(dead_code, reason = "nothing is given up there"))]
+/// The part of a [`SandboxPolicy`] that the kernel enforces.
+#[cfg_attr(any(portable, not(target_os = "linux")), allow(dead_code, reason = "nothing is enforced there"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Confined {
-    Not,
-    /// The kernel knows only some of it.
-    Partly,
-    Wholly,
+pub enum Enforcement {
+    Full,
+    None,
+    /// The kernel knows only some of the rights.
+    Partial,
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConnection, Connection, ServerConnection};
 
 use crate::{
     endpoint::Endpoint,
-    sys::{Raw, Storage},
+    sys::{MisalignedBuffer, Raw},
     tls::{
         self, Client, Pin, Server,
         words::{refusal, suite, version},
@@ -24,7 +24,7 @@ pub struct Tls<E> {
     below: E,
     connection: Connection,
     /// What came from below, and what of it was not looked at yet.
-    room: Storage,
+    room: MisalignedBuffer,
     came: Range<usize>,
     /// Bytes that were written here since all that was encrypted last went below.
     held: usize,
@@ -109,7 +109,7 @@ impl<E: Endpoint> Tls<E> {
         Self {
             below,
             connection,
-            room: Storage::default(),
+            room: MisalignedBuffer::default(),
             came: 0..0,
             held: 0,
             failure: None,
@@ -185,7 +185,7 @@ impl<E: Endpoint> Tls<E> {
         }
         if self.came.is_empty() {
             if self.room.is_empty() {
-                self.room = Storage::new(ROOM);
+                self.room = MisalignedBuffer::new(ROOM);
             }
             self.came = 0..self.below.read(&mut self.room)?;
         }

@@ -60,7 +60,7 @@ pub enum Output {
 impl Input {
     /// Our stdin.
     pub fn stdin(waker: Waker) -> io::Result<Self> {
-        Self::adopt(sys::standard(sys::Stream::Input)?, waker)
+        Self::adopt(sys::standard_stream(sys::StandardStream::Input)?, waker)
     }
 
     /// A file, a FIFO, a device.
@@ -74,7 +74,7 @@ impl Input {
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Self::adopt(sys::adopt(file)?, waker)
+        Self::adopt(sys::classify(file)?, waker)
     }
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
@@ -116,7 +116,7 @@ impl Input {
 impl Output {
     /// Our stdout.
     pub fn stdout(waker: Waker) -> io::Result<Self> {
-        Self::adopt(sys::standard(sys::Stream::Output)?, waker)
+        Self::adopt(sys::standard_stream(sys::StandardStream::Output)?, waker)
     }
 
     /// A FIFO or a device, which are written as they are.
@@ -127,7 +127,7 @@ impl Output {
             // Opening waits for the reader: not here.
             return Ok(Self::Ferry(Outward::start(move || how.open(at), waker)?));
         }
-        Self::adopt(sys::adopt(how.open(path)?)?, waker)
+        Self::adopt(sys::classify(how.open(path)?)?, waker)
     }
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {

@@ -10,7 +10,7 @@ use super::{Input, Standard};
 use crate::{
     endpoint::Endpoint,
     event::Token,
-    sys::{Raw, Storage},
+    sys::{MisalignedBuffer, Raw},
 };
 
 /// The table: it has stdin and stdout, and knows how far each seat has read.
@@ -30,7 +30,7 @@ pub struct Table {
     mute: Option<io::ErrorKind>,
     /// That is news for the seats.
     muted: bool,
-    buf: Storage,
+    buf: MisalignedBuffer,
 }
 
 /// How far stdin is.
@@ -62,7 +62,7 @@ impl Table {
             said: 0,
             mute: None,
             muted: false,
-            buf: Storage::new(CHUNK),
+            buf: MisalignedBuffer::new(CHUNK),
         }
     }
 

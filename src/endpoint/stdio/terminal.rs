@@ -3,14 +3,14 @@
 use std::io::{self, Read, Write};
 
 use super::line_editor::Line;
-use crate::sys::{self, Descriptor, LineMode};
+use crate::sys::{self, Descriptor, RawModeGuard};
 
 /// The terminal. While we are in the foreground its lines are edited here, because its own editing cuts
 /// them at 4,095 bytes; a terminal that was set to raw is left as it is.
 #[derive(Debug)]
 pub struct Terminal {
     descriptor: Descriptor,
-    mode: Option<LineMode>,
+    mode: Option<RawModeGuard>,
     /// It was given back: others may have written to it.
     released: bool,
     line: Line,
@@ -55,7 +55,7 @@ impl Terminal {
 
     fn take(&mut self) -> io::Result<()> {
         if self.mode.is_none()
-            && let Some((mode, keys)) = LineMode::take(&self.descriptor)?
+            && let Some((mode, keys)) = RawModeGuard::take(&self.descriptor)?
         {
             self.mode = Some(mode);
             self.line.set_keys(keys);
@@ -113,7 +113,7 @@ impl Write for Terminal {
         if self.mode.is_none() {
             return self.descriptor.write(buf);
         }
-        let width = sys::width(&self.descriptor);
+        let width = sys::terminal_width(&self.descriptor);
         self.line.show_above(buf, width);
         self.show()?;
         Ok(buf.len())

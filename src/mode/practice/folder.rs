@@ -58,7 +58,7 @@ impl Folder {
     /// What is here.
     pub fn list(&self) -> io::Result<Listing> {
         let here = sys::open_beneath(&self.root, &self.place, true)?;
-        let mut names = sys::names(&here)?;
+        let mut names = sys::list_names(&here)?;
         names.sort();
         let mut listing = Listing::default();
         for name in names {

@@ -24,7 +24,7 @@ use crate::{
     },
     report::Report,
     session::{accept, heed, sandbox},
-    sys::{self, Descriptor, Inherited, Permits, Raw},
+    sys::{self, Descriptor, Inherited, Raw, SandboxPolicy},
 };
 
 /// Serves until a signal comes.
@@ -77,12 +77,12 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     }
     let mut parent = None;
     if plan.while_open
-        && let Inherited::Own(mut stdin) = sys::standard(sys::Stream::Input)?
+        && let Inherited::Own(mut stdin) = sys::standard_stream(sys::StandardStream::Input)?
     {
         reactor.watch(PARENT, &mut stdin)?;
         parent = Some(stdin);
     }
-    let permits = Permits { read: plan.root.iter().cloned().collect(), ..Permits::default() };
+    let permits = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&permits), report);
     let clients = Slots::new(FIRST);
     Server { style, folder, basic, files, datagrams, clients, parent, reactor, report }.run()

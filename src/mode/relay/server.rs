@@ -18,7 +18,7 @@ use crate::{
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
     session::{Interrupted, accept, dial, sandbox, tls::Security},
-    sys::{self, Permits, Pipe, Signal, Storage},
+    sys::{self, MisalignedBuffer, SandboxPolicy, Signal, SplicePipe},
 };
 
 /// Serves until a signal comes.
@@ -65,7 +65,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
     }
     report.note(format!("up to {most_clients} clients"));
-    sandbox::confine(plan.sandbox.then(Permits::default).as_ref(), report);
+    sandbox::confine(plan.sandbox.then(SandboxPolicy::default).as_ref(), report);
     let rules = Rules {
         most_clients,
         most_per_address: plan.max_per_ip,
@@ -88,7 +88,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         metrics,
         reactor,
         report,
-        buffer: Storage::new(READ),
+        buffer: MisalignedBuffer::new(READ),
         pipes: Vec::new(),
         lent: 0,
         again: VecDeque::new(),
@@ -113,9 +113,9 @@ struct Server<'a> {
     metrics: Option<Metrics>,
     reactor: Reactor,
     report: &'a Report,
-    buffer: Storage,
+    buffer: MisalignedBuffer,
     /// Pipes that nobody uses; they are empty.
-    pipes: Vec<Pipe>,
+    pipes: Vec<SplicePipe>,
     /// Pipes that somebody uses.
     lent: usize,
     /// Who may have more to say.
@@ -144,7 +144,7 @@ struct Client {
 
 /// Bytes of a large message that have left their sender, past the router.
 struct Load {
-    pipe: Pipe,
+    pipe: SplicePipe,
     to: Id,
 }
 
@@ -440,17 +440,17 @@ impl Server<'_> {
         moved
     }
 
-    fn lend_pipe(&mut self) -> Option<Pipe> {
+    fn lend_pipe(&mut self) -> Option<SplicePipe> {
         let pipe = match self.pipes.pop() {
             Some(pipe) => Some(pipe),
-            None if self.lent < MOST_PIPES => Pipe::new().ok(),
+            None if self.lent < MOST_PIPES => SplicePipe::new().ok(),
             None => None,
         };
         self.lent += usize::from(pipe.is_some());
         pipe
     }
 
-    fn give_back(&mut self, pipe: Option<Pipe>) {
+    fn give_back(&mut self, pipe: Option<SplicePipe>) {
         self.lent -= 1;
         self.pipes.extend(pipe);
     }

@@ -27,14 +27,14 @@ pub struct Child {
 impl Child {
     /// Starts it with a connected socket as its stdin and stdout; ours is then only to learn of a hang-up.
     pub fn on_socket(mut command: Command, socket: &Descriptor, stays: bool) -> io::Result<Self> {
-        let theirs = sys::hand_over(socket)?;
+        let theirs = sys::duplicate_blocking(socket)?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
         Self::start(command, stays)
     }
 
     /// Starts it, and gives our end of what are its stdin and stdout.
     pub fn beside(mut command: Command, stays: bool) -> io::Result<(Self, Standard)> {
-        let (ours, theirs) = sys::pair()?;
+        let (ours, theirs) = sys::socket_pair()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
         let output = Output::Descriptor(ours.duplicate()?);
         Ok((Self::start(command, stays)?, Standard { input: Input::Descriptor(ours), output }))
@@ -42,7 +42,13 @@ impl Child {
 
     /// The command keeps what it gives to the program, and goes.
     fn start(mut command: Command, stays: bool) -> io::Result<Self> {
-        Ok(Self { process: sys::start(&mut command)?, ended: None, reaped: false, stays, limit: None })
+        Ok(Self {
+            process: sys::spawn_in_group(&mut command)?,
+            ended: None,
+            reaped: false,
+            stays,
+            limit: None,
+        })
     }
 
     /// Whether it is to go on without its client.
@@ -54,7 +60,7 @@ impl Child {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             // It fails only for a child that is not ours.
-            self.ended = sys::peek(&self.process).ok().flatten();
+            self.ended = sys::peek_exit_status(&self.process).ok().flatten();
         }
         self.ended
     }
@@ -65,7 +71,7 @@ impl Child {
             self.reaped = true;
             let _ = self.process.try_wait();
         }
-        self.reaped && sys::has_group(&self.process)
+        self.reaped && sys::group_exists(&self.process)
     }
 
     /// Whether nothing has to be done any more: it has ended, and, if it was told to, so have those that it has started
@@ -80,7 +86,7 @@ impl Child {
         if !self.stays && self.limit.is_none() && !self.reaped {
             self.limit = Some(now + PATIENCE);
             // It may have left its group, which is its right.
-            let _ = sys::hang_up(&self.process);
+            let _ = sys::hang_up_group(&self.process);
         }
     }
 
@@ -88,7 +94,7 @@ impl Child {
     pub fn kill(&mut self) {
         let told = self.limit.take().is_some();
         if !self.stays && (!self.reaped || told && self.has_left_others()) {
-            let _ = sys::kill(&self.process);
+            let _ = sys::kill_group(&self.process);
         }
     }
 

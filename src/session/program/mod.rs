@@ -34,7 +34,7 @@ pub fn start(program: &Program, peer: &mut Peer, names: &Names, bare: bool) -> R
             let socket = stream.socket().socket();
             // Nobody else would notice that the client is gone.
             if !socket.keepalive().unwrap_or(true) {
-                let _ = sys::keep_alive(&socket, PROBE, PROBES);
+                let _ = sys::set_keepalive(&socket, PROBE, PROBES);
             }
             let child = Child::on_socket(command, stream.socket(), program.stays).with_context(context)?;
             Ok(Started::OnSocket(child))

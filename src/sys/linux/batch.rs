@@ -9,16 +9,16 @@ use std::{
     ptr,
 };
 
-use crate::sys::{Descriptor, Storage, counted, retry};
+use crate::sys::{Descriptor, MisalignedBuffer, counted, retry};
 
 /// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
-pub const SEGMENTS: usize = 64;
+pub const MAX_SEGMENTS: usize = 64;
 
 /// Messages that one call can receive.
-pub const MESSAGES: usize = 16;
+pub const MAX_MESSAGES: usize = 16;
 
 /// Sends `buf` as datagrams of `segment` bytes each, the last one perhaps shorter, from a connected
-/// socket; at most [`SEGMENTS`]. Devices and paths that cannot refuse as a whole (udp(7), UDP_SEGMENT).
+/// socket; at most [`MAX_SEGMENTS`]. Devices and paths that cannot refuse as a whole (udp(7), UDP_SEGMENT).
 pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Result<usize> {
     let segment = u16::try_from(segment).map_err(|_| io::ErrorKind::Unsupported)?;
     let mut control = [0_u64; CONTROL];
@@ -41,7 +41,7 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
 /// fill it.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Storage,
+    bytes: MisalignedBuffer,
     /// Messages that there was room for in the last call, and how many came.
     slots: usize,
     came: usize,
@@ -70,14 +70,14 @@ impl Batch {
             let _ = super::sockets::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         }
         if self.came == self.slots && self.slots < most {
-            self.slots = (self.slots * 4).clamp(1, most.min(MESSAGES));
+            self.slots = (self.slots * 4).clamp(1, most.min(MAX_MESSAGES));
             // It takes no memory before something comes.
-            self.bytes = Storage::new((self.slots - 1) * ROOM);
+            self.bytes = MisalignedBuffer::new((self.slots - 1) * ROOM);
         }
-        let mut controls = [[0_u64; CONTROL]; MESSAGES];
-        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MESSAGES];
+        let mut controls = [[0_u64; CONTROL]; MAX_MESSAGES];
+        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MAX_MESSAGES];
         // SAFETY: all zeroes is a valid `mmsghdr`.
-        let mut messages: [libc::mmsghdr; MESSAGES] = unsafe { mem::zeroed() };
+        let mut messages: [libc::mmsghdr; MAX_MESSAGES] = unsafe { mem::zeroed() };
         let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(ROOM));
         for (((slot, control), part), message) in slots.zip(&mut controls).zip(&mut parts).zip(&mut messages)
         {
@@ -178,7 +178,7 @@ mod tests {
             bytes.extend_from_slice(group);
         };
         let mut first = vec![0; ROOM];
-        while let Ok((size, segment)) = batch.receive(socket, &mut first, MESSAGES) {
+        while let Ok((size, segment)) = batch.receive(socket, &mut first, MAX_MESSAGES) {
             take(&first[..size], segment);
             while let Some((group, segment)) = batch.front() {
                 take(group, segment);
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!(sizes, wanted);
             assert!(received == bytes[..sent]);
         }
-        assert_eq!(batch.slots, MESSAGES);
+        assert_eq!(batch.slots, MAX_MESSAGES);
     }
 
     #[test]
@@ -224,7 +224,7 @@ mod tests {
         let (from, to) = pair();
         for (total, segment) in [(2 * 65_000, 65_000), (200 * 300, 200), (70_000, 70_000)] {
             let error = send_segments(&from, &vec![7; total], segment).unwrap_err();
-            assert!(crate::sys::is_segments_refusal(&error), "{total} by {segment}: {error}");
+            assert!(crate::sys::is_offload_refusal(&error), "{total} by {segment}: {error}");
         }
         assert!(receive_all(&mut Batch::default(), &to).0.is_empty());
     }

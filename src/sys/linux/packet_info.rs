@@ -13,7 +13,7 @@ use super::sockets::set_option;
 use crate::sys::Descriptor;
 
 /// Asks for the address each datagram was sent to (ip(7), `IP_PKTINFO`; ipv6(7), `IPV6_RECVPKTINFO`).
-pub fn want_destination(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
+pub fn enable_packet_info(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
     if v6 {
         set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
     } else {

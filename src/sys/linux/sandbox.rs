@@ -7,11 +7,11 @@ use landlock::{
     RulesetCreatedAttr, RulesetStatus,
 };
 
-use crate::sys::{Confined, Permits};
+use crate::sys::{Enforcement, SandboxPolicy};
 
-/// Gives up all that `permits` does not name, for this thread and all that it starts, and for good. A kernel without
+/// Gives up all that `policy` does not name, for this thread and all that it starts, and for good. A kernel without
 /// Landlock, or with less of it, gives up less.
-pub fn confine(permits: &Permits) -> io::Result<Confined> {
+pub fn confine(policy: &SandboxPolicy) -> io::Result<Enforcement> {
     let ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(io::Error::other)?;
     let ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(io::Error::other)?;
     let mut rules = ruleset.create().map_err(io::Error::other)?;
@@ -19,27 +19,27 @@ pub fn confine(permits: &Permits) -> io::Result<Confined> {
     let write = AccessFs::WriteFile | AccessFs::IoctlDev;
     let removes = AccessFs::RemoveFile.into();
     let table = [
-        (&permits.read, read),
-        (&permits.write, read | write),
-        (&permits.make, write | AccessFs::MakeReg | AccessFs::RemoveFile),
-        (&permits.remove, removes),
+        (&policy.read, read),
+        (&policy.write, read | write),
+        (&policy.make, write | AccessFs::MakeReg | AccessFs::RemoveFile),
+        (&policy.remove, removes),
     ];
     for (paths, access) in table {
         for path in paths {
-            permit(&mut rules, path, access);
+            allow(&mut rules, path, access);
         }
     }
     let status = rules.restrict_self().map_err(io::Error::other)?;
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => Confined::Wholly,
-        RulesetStatus::PartiallyEnforced => Confined::Partly,
-        RulesetStatus::NotEnforced => Confined::Not,
+        RulesetStatus::FullyEnforced => Enforcement::Full,
+        RulesetStatus::PartiallyEnforced => Enforcement::Partial,
+        RulesetStatus::NotEnforced => Enforcement::None,
     })
 }
 
 /// What is not there cannot be permitted, and need not be; nor can a pipe without a name (`-s <(…)`), which is not denied
 /// either.
-fn permit(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) {
+fn allow(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) {
     let Ok(fd) = PathFd::new(path) else { return };
     // A file has no use for what only folders can do.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
@@ -57,8 +57,8 @@ mod tests {
 
     /// Whether this kernel can do it; a thread of its own is all that it costs.
     fn is_possible() -> bool {
-        let tried = thread::spawn(|| confine(&Permits::default()).unwrap());
-        let wholly = tried.join().unwrap() == Confined::Wholly;
+        let tried = thread::spawn(|| confine(&SandboxPolicy::default()).unwrap());
+        let wholly = tried.join().unwrap() == Enforcement::Full;
         if !wholly {
             println!("skipped: this kernel's Landlock is missing, or older");
         }
@@ -80,7 +80,7 @@ mod tests {
         let (at, root) = (listener.local_addr().unwrap(), dir.path().to_owned());
         let confined = move || {
             let path = |name: &str| root.join(name);
-            confine(&Permits {
+            confine(&SandboxPolicy {
                 read: vec![path("read/file"), path("not/there")],
                 write: vec!["/dev/null".into()],
                 make: vec![path("make")],

@@ -54,7 +54,7 @@ pub fn dropped(socket: &Descriptor) -> u64 {
 
 /// What TCP knows of the line (tcp(7), `TCP_INFO`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Figures {
+pub struct TcpInfo {
     /// Smoothed round trip time, in microseconds.
     pub rtt: u32,
     /// Segments that were sent again.
@@ -66,9 +66,9 @@ pub struct Figures {
 }
 
 /// Asks TCP; `None` where the socket is not TCP.
-pub fn figures(socket: &Descriptor) -> Option<Figures> {
+pub fn tcp_info(socket: &Descriptor) -> Option<TcpInfo> {
     let info: libc::tcp_info = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
-    Some(Figures {
+    Some(TcpInfo {
         rtt: info.tcpi_rtt,
         retransmits: info.tcpi_total_retrans,
         since_heard: info.tcpi_last_ack_recv,
@@ -118,7 +118,7 @@ pub(super) fn set_option(socket: c_int, level: c_int, name: c_int, value: c_int)
 }
 
 /// Wakes us for a hang-up or an error, and not for what is for others (epoll_ctl(2): those are always told).
-pub const END: Interest = Interest::PRIORITY;
+pub const HANGUP_ONLY: Interest = Interest::PRIORITY;
 
 /// The state in `tcp_info` (linux/tcp_states.h).
 const TCP_CLOSE: u8 = 7;

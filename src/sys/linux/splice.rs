@@ -39,13 +39,13 @@ pub fn enlarge(pipe: impl AsFd) {
 
 /// A pipe of ours, where splice(2) must have one and neither side is.
 #[derive(Debug)]
-pub struct Pipe {
+pub struct SplicePipe {
     reader: OwnedFd,
     writer: OwnedFd,
     held: usize,
 }
 
-impl Pipe {
+impl SplicePipe {
     /// An empty one.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
@@ -77,7 +77,7 @@ impl Pipe {
     }
 }
 
-impl Read for Pipe {
+impl Read for SplicePipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = retry(|| rustix::io::read(&self.reader, &mut *buf))?;
         self.held -= n;

@@ -84,7 +84,7 @@ impl Descriptor {
     }
 
     /// A second handle on a file that may make us wait: only to learn of a hang-up.
-    pub fn lookout(file: &File) -> io::Result<Self> {
+    pub fn hangup_watch(file: &File) -> io::Result<Self> {
         let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Fifo;
         let kind = if is_pipe { Kind::Pipe } else { Kind::File };
         Ok(Self { fd: file.as_fd().try_clone_to_owned()?, kind, nonblocking: false })
@@ -213,23 +213,23 @@ pub enum Inherited {
 
 /// Which standard stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stream {
+pub enum StandardStream {
     Input,
     Output,
 }
 
 /// Takes over a standard stream. The description stays as it is: its flags are shared with the
 /// shell and with every other process of the pipeline.
-pub fn standard(stream: Stream) -> io::Result<Inherited> {
+pub fn standard_stream(stream: StandardStream) -> io::Result<Inherited> {
     let fd = match stream {
-        Stream::Input => rustix::stdio::stdin(),
-        Stream::Output => rustix::stdio::stdout(),
+        StandardStream::Input => rustix::stdio::stdin(),
+        StandardStream::Output => rustix::stdio::stdout(),
     };
-    adopt(fd.try_clone_to_owned()?.into())
+    classify(fd.try_clone_to_owned()?.into())
 }
 
 /// Finds out how a descriptor can be used, see [`Inherited`].
-pub fn adopt(file: File) -> io::Result<Inherited> {
+pub fn classify(file: File) -> io::Result<Inherited> {
     let kind = match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::Fifo => Kind::Pipe,
         FileType::Socket => {
@@ -261,19 +261,19 @@ pub fn silence_stdout() -> io::Result<()> {
 }
 
 /// Whether a write to a stream of ours would not block now.
-pub fn has_room(fd: impl AsFd) -> bool {
+pub fn is_writable(fd: impl AsFd) -> bool {
     let mut poll = [PollFd::new(&fd, PollFlags::OUT)];
     let now = Timespec::default();
     rustix::event::poll(&mut poll, Some(&now)).is_ok() && poll[0].revents().contains(PollFlags::OUT)
 }
 
 /// Waits until a read from a description that others have made non-blocking would bring something, or an end.
-pub fn wait_to_read(fd: impl AsFd) -> io::Result<()> {
+pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
     wait(fd, PollFlags::IN)
 }
 
 /// Waits until a write to a description that others have made non-blocking would take something, or fail.
-pub fn wait_to_write(fd: impl AsFd) -> io::Result<()> {
+pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
     wait(fd, PollFlags::OUT)
 }
 

@@ -17,8 +17,8 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The same error once more: errors of the standard library cannot be copied.
-pub fn same(error: &io::Error) -> io::Error {
+/// The same error once more: errors of the standard_stream library cannot be copied.
+pub fn clone_error(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
@@ -34,7 +34,7 @@ pub fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Whether datagrams that were to go together have to go one by one (udp(7), UDP_SEGMENT).
-pub fn is_segments_refusal(error: &io::Error) -> bool {
+pub fn is_offload_refusal(error: &io::Error) -> bool {
     is_refusal(error) || has_code(error, &[libc::EIO, libc::EMSGSIZE])
 }
 

@@ -66,7 +66,7 @@ pub(in crate::sys) fn look_beneath(root: &File, place: &[Vec<u8>]) -> io::Result
 }
 
 /// The names in a folder, but for itself and its parent (readdir(3)).
-pub fn names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
+pub fn list_names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -79,7 +79,7 @@ pub fn names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Whether we may make files in `folder`.
-pub fn writable_folder(folder: &Path) -> io::Result<()> {
+pub fn check_writable_folder(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 

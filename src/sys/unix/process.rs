@@ -22,10 +22,10 @@ use crate::sys::Descriptor;
 
 /// Starts a program in a process group of its own, with the signals as they are at first: what we ignore is no
 /// business of its.
-pub fn start(command: &mut Command) -> io::Result<Child> {
+pub fn spawn_in_group(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
     let reset = || {
-        for signal in super::IGNORED {
+        for signal in super::IGNORED_SIGNALS {
             // SAFETY: signal(2) may be called between fork and exec (signal-safety(7)).
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
@@ -37,12 +37,12 @@ pub fn start(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Tells a program that was started here, and those that it has started in its group, that nobody is there any more.
-pub fn hang_up(child: &Child) -> io::Result<()> {
+pub fn hang_up_group(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::HUP)?)
 }
 
 /// How a program has ended, if it has. It stays to be waited for, so that nobody else gets its number.
-pub fn peek(child: &Child) -> io::Result<Option<ExitStatus>> {
+pub fn peek_exit_status(child: &Child) -> io::Result<Option<ExitStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let found = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
     let raw = |found: WaitIdStatus| match found.exit_status() {
@@ -55,17 +55,17 @@ pub fn peek(child: &Child) -> io::Result<Option<ExitStatus>> {
 
 /// Whether any of them is left, once the program itself was waited for. While one is, nobody else gets the number of the
 /// group.
-pub fn has_group(child: &Child) -> bool {
+pub fn group_exists(child: &Child) -> bool {
     test_kill_process_group(Pid::from_child(child)) != Err(Errno::SRCH)
 }
 
 /// Ends them.
-pub fn kill(child: &Child) -> io::Result<()> {
+pub fn kill_group(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::KILL)?)
 }
 
 /// Two sockets that are connected to each other (socketpair(2)): ours, and one that makes a program wait.
-pub fn pair() -> io::Result<(Descriptor, OwnedFd)> {
+pub fn socket_pair() -> io::Result<(Descriptor, OwnedFd)> {
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
     ours.set_nonblocking(true)?;
     Ok((ours.into(), theirs.into()))
@@ -73,7 +73,7 @@ pub fn pair() -> io::Result<(Descriptor, OwnedFd)> {
 
 /// A socket as a program wants it, which it makes wait. The description is the same: from here on, ours is only to
 /// learn of a hang-up.
-pub fn hand_over(socket: &Descriptor) -> io::Result<OwnedFd> {
+pub fn duplicate_blocking(socket: &Descriptor) -> io::Result<OwnedFd> {
     socket.socket().set_nonblocking(false)?;
     Ok(socket.duplicate()?.into())
 }

@@ -99,7 +99,7 @@ impl Source for Signals {
 }
 
 /// Ends the process as `signal` would have, so that the shell sees the truth.
-pub fn die_of(signal: Signal) -> ! {
+pub fn exit_by_signal(signal: Signal) -> ! {
     let _ = low_level::emulate_default_handler(signal.number());
     std::process::exit(128 + signal.number())
 }
@@ -119,14 +119,14 @@ fn is_ignored(number: c_int) -> bool {
 }
 
 /// What we ignore, see [`ignore_what_calls_tell`].
-pub(in crate::sys) const IGNORED: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
+pub(in crate::sys) const IGNORED_SIGNALS: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
 
 /// We attempt before we wait: without this, a background job would be stopped by its first read of
 /// the terminal (SIGTTIN). Ignored, the read fails with EIO.
 ///
 /// A file that grows beyond the limit of the shell (SIGXFSZ) fails with EFBIG, which is an error as any other.
 fn ignore_what_calls_tell() {
-    for signal in IGNORED {
+    for signal in IGNORED_SIGNALS {
         // SAFETY: ignoring a signal runs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }

@@ -22,7 +22,7 @@ pub struct Received {
     pub truncated: bool,
     /// Who sent it.
     pub from: SockAddr,
-    /// The address of ours that it was sent to, where the kernel tells ([`crate::sys::want_destination`]).
+    /// The address of ours that it was sent to, where the kernel tells ([`crate::sys::enable_packet_info`]).
     pub to: Option<SocketAddr>,
 }
 
@@ -33,7 +33,7 @@ pub fn send_to(socket: &Descriptor, buf: &[u8], to: &SockAddr) -> io::Result<usi
 
 /// Makes TCP probe a silent peer after `time`, and every `time` from then on; `probes` without an
 /// answer end the connection (tcp(7)). Whole seconds, at least one.
-pub fn keep_alive(socket: &SockRef<'_>, time: Duration, probes: u32) -> io::Result<()> {
+pub fn set_keepalive(socket: &SockRef<'_>, time: Duration, probes: u32) -> io::Result<()> {
     let time = Duration::from_secs(time.as_secs().max(1));
     let settings = TcpKeepalive::new().with_time(time).with_interval(time).with_retries(probes);
     socket.set_tcp_keepalive(&settings)

@@ -24,12 +24,12 @@ pub struct Keys {
 /// The terminal without its own line editing, which cuts lines at 4,095 bytes (termios(3), "Canonical
 /// and noncanonical mode"); gives the terminal back when dropped.
 #[derive(Debug)]
-pub struct LineMode {
+pub struct RawModeGuard {
     terminal: OwnedFd,
     saved: Termios,
 }
 
-impl LineMode {
+impl RawModeGuard {
     /// Takes over the line editing, if we are in the foreground and the terminal is editing lines:
     /// a terminal that somebody has set to raw is theirs.
     pub fn take(terminal: impl AsFd) -> io::Result<Option<(Self, Keys)>> {
@@ -62,7 +62,7 @@ impl LineMode {
     }
 }
 
-impl Drop for LineMode {
+impl Drop for RawModeGuard {
     fn drop(&mut self) {
         if is_foreground(&self.terminal) {
             // A terminal that hung up has no mode to restore.
@@ -73,12 +73,12 @@ impl Drop for LineMode {
 
 /// The terminal without echo, for a secret; what was typed before is thrown away. Gives the echo back when dropped.
 #[derive(Debug)]
-pub struct Hidden {
+pub struct NoEcho {
     terminal: OwnedFd,
     saved: Termios,
 }
 
-impl Hidden {
+impl NoEcho {
     /// Stops the echo. Only the foreground job may (`SIGTTOU`, termios(3)).
     pub fn take(terminal: impl AsFd) -> io::Result<Self> {
         let terminal = terminal.as_fd().try_clone_to_owned()?;
@@ -95,7 +95,7 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for NoEcho {
     fn drop(&mut self) {
         if is_foreground(&self.terminal) {
             // A terminal that hung up has no mode to restore.
@@ -105,7 +105,7 @@ impl Drop for Hidden {
 }
 
 /// Columns of a terminal; 80 where it does not know.
-pub fn width(terminal: impl AsFd) -> usize {
+pub fn terminal_width(terminal: impl AsFd) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).map_or(0, |size| size.ws_col.into());
     if size == 0 { 80 } else { size }
 }
