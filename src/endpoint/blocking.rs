@@ -242,13 +242,11 @@ const STACK: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-
     use super::*;
     use crate::event::{Event, Reactor, Token};
 
     fn pipe() -> (File, File) {
-        let (read, write): (OwnedFd, OwnedFd) = rustix::pipe::pipe().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
         (read.into(), write.into())
     }
 

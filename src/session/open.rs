@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    os::fd::AsFd,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,7 +33,7 @@ pub fn check(plan: &plan::Session) -> Result<()> {
         }
     }
     if let Incoming::File { path, .. } = &plan.output
-        && !is_written_directly(path)
+        && !sys::is_written_directly(path)
     {
         let name = name(plan, path);
         name.check().with_context(|| format!("receive into {}", path.display()))?;
@@ -53,9 +52,7 @@ pub fn open_input(plan: &plan::Session, waker: &Waker) -> Result<Input> {
         }
         Outgoing::Nothing => Ok(Input::Nothing),
         // Under cron and systemd a listener has no stdin; it is not one that ends at once.
-        Outgoing::Stdin if plan.role != Role::Connect && sys::is_null(std::io::stdin().as_fd()) => {
-            Ok(Input::Nothing)
-        }
+        Outgoing::Stdin if plan.role != Role::Connect && sys::is_null(std::io::stdin()) => Ok(Input::Nothing),
         Outgoing::Stdin => Input::stdin(waker.clone()).context("open stdin"),
     }
 }
@@ -64,7 +61,7 @@ pub fn open_input(plan: &plan::Session, waker: &Waker) -> Result<Input> {
 pub fn open_output(plan: &plan::Session, at: At<'_>, waker: &Waker) -> Result<Output> {
     let name = match &plan.output {
         Incoming::Automatic => Name { path: automatic_name(at), force: false, numbered: true },
-        Incoming::File { path, .. } if is_written_directly(path) => {
+        Incoming::File { path, .. } if sys::is_written_directly(path) => {
             return Output::open(path, waker.clone())
                 .with_context(|| format!("receive into {}", path.display()));
         }
@@ -88,11 +85,7 @@ pub type At<'a> = (&'a str, Option<u16>);
 /// The file of `-o`, which all directions and sessions share.
 pub fn open_dump(plan: &plan::Session) -> Result<Option<File>> {
     let Some(path) = &plan.dump else { return Ok(None) };
-    let file = if path.as_os_str() == "-" {
-        std::io::stderr().as_fd().try_clone_to_owned().map(File::from)
-    } else {
-        File::create(path)
-    };
+    let file = if path.as_os_str() == "-" { sys::duplicate_stderr() } else { File::create(path) };
     file.map(Some).with_context(|| format!("dump into {}", path.display()))
 }
 
@@ -212,18 +205,6 @@ fn name(plan: &plan::Session, path: &Path) -> Name {
     let force = matches!(&plan.output, Incoming::File { force: true, .. });
     Name { path: path.to_owned(), force, numbered: plan.role == Role::Serve }
 }
-
-/// A pipe or a device has no other name that a part could have.
-pub fn is_written_directly(path: &Path) -> bool {
-    // What is open already has a name there, and no other one: /dev/stdout, /dev/fd/3.
-    let open = path.starts_with("/proc")
-        || path.starts_with("/dev/fd")
-        || STREAMS.iter().any(|name| path == Path::new(name));
-    open || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
-}
-
-/// The standard streams, as files.
-const STREAMS: [&str; 3] = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
 
 /// Silence that ends the reception of a file over datagrams.
 const FILE_SILENCE: Duration = Duration::from_secs(2);

@@ -1,11 +1,7 @@
 //! What the process may do for the rest of its life: no file but those that were named, no program, no other connection.
 
-use std::{
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::open;
 use crate::{
     net::Address,
     plan::{self, Incoming, Outgoing, Role},
@@ -20,8 +16,10 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
         report.detail("sandbox: none (a program could not do its work)");
         return;
     }
-    let mut permits = SandboxPolicy { write: vec!["/dev/null".into()], ..SandboxPolicy::default() };
-    streams(&mut permits);
+    let mut permits = SandboxPolicy::default();
+    permits.write.push(sys::NULL_DEVICE.into());
+    // Terminals are opened once more, so that the description that others share with us stays as it is.
+    permits.write.extend(sys::standard_terminals());
     if let Outgoing::File(path) = &plan.input {
         permits.read.push(path.clone());
         if plan.role == Role::Serve {
@@ -36,12 +34,12 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
         Incoming::Automatic => {
             permits.make.push(".".into());
             // Which day it is.
-            permits.read.extend(ZONES.map(PathBuf::from));
+            permits.read.extend(sys::TIME_ZONES.map(PathBuf::from));
             let named = std::env::var("TZ").map(|zone| zone.trim_start_matches(':').to_owned());
             permits.read.extend(named.map(PathBuf::from).ok().filter(|path| path.is_absolute()));
             permits.read.extend(std::env::var_os("TZDIR").map(PathBuf::from));
         }
-        Incoming::File { path, .. } if open::is_written_directly(path) => permits.write.push(path.clone()),
+        Incoming::File { path, .. } if sys::is_written_directly(path) => permits.write.push(path.clone()),
         Incoming::File { path, .. } => permits.make.push(folder(path)),
         Incoming::Nowhere | Incoming::Stdout => {}
     }
@@ -64,19 +62,6 @@ pub fn confine(permits: Option<&SandboxPolicy>, report: &Report) {
     });
 }
 
-/// Terminals are opened once more, so that what others share with us stays as it is.
-fn streams(permits: &mut SandboxPolicy) {
-    let (input, output) = (std::io::stdin(), std::io::stdout());
-    for (path, stream) in [("/proc/self/fd/0", input.as_fd()), ("/proc/self/fd/1", output.as_fd())] {
-        if sys::is_terminal(stream) {
-            permits.write.push(path.into());
-        }
-    }
-}
-
 fn folder(path: &Path) -> PathBuf {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
-
-/// Where the system keeps its time zone (tzset(3)).
-const ZONES: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];

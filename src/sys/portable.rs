@@ -72,6 +72,10 @@ impl Source for Timer {
     }
 }
 
+/// Without openat2(2), no link is followed.
+#[cfg(test)]
+pub const FOLLOWS_LINKS_BENEATH: bool = false;
+
 /// Opens something beneath a folder, for reading.
 pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
     super::walk_beneath(root, place, folder)

@@ -529,7 +529,7 @@ impl Client<'_> {
 
     fn open(&self, path: &Path) -> Result<Sink> {
         let context = || format!("receive into {}", path.display());
-        if open::is_written_directly(path) {
+        if sys::is_written_directly(path) {
             return Ok(Sink::Direct(File::options().write(true).open(path).with_context(context)?));
         }
         let name = Name { path: path.to_owned(), force: self.plan.force, numbered: false };

@@ -6,8 +6,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
-    os::unix::process::ExitStatusExt,
-    process::{Command, ExitStatus},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -111,7 +110,7 @@ pub fn run(
     }
     let Some(status) = child.ended() else { return Ok(true) };
     report.verbose(format!("{program} has ended: {status}"));
-    match code(status) {
+    match sys::exit_code(status) {
         0 => Ok(true),
         _ if plan.role != Role::Connect => Ok(true),
         code => Err(Exited(code).into()),
@@ -201,12 +200,6 @@ impl Lingering {
         reactor.again(token);
         false
     }
-}
-
-/// As shells tell it: 128 and the number of the signal that ended it.
-fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 /// The programs of many clients.

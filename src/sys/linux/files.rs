@@ -53,6 +53,10 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// openat2(2) follows a link that stays beneath the folder.
+#[cfg(test)]
+pub const FOLLOWS_LINKS_BENEATH: bool = true;
+
 /// Opens something beneath a folder, for reading: no name and no link in the path leads out of it, not even for a moment
 /// (openat2(2), RESOLVE_BENEATH). It never waits, as a FIFO would.
 pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {

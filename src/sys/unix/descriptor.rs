@@ -254,9 +254,14 @@ fn is_nonblocking(fd: &OwnedFd) -> bool {
     rustix::fs::fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 
+/// Returns a second handle on stderr.
+pub fn duplicate_stderr() -> io::Result<File> {
+    Ok(rustix::stdio::stderr().try_clone_to_owned()?.into())
+}
+
 /// Lets go of stdout, so that its reader sees the end of file while we go on.
 pub fn silence_stdout() -> io::Result<()> {
-    let null = File::options().write(true).open("/dev/null")?;
+    let null = File::options().write(true).open(super::NULL_DEVICE)?;
     Ok(rustix::stdio::dup2_stdout(null)?)
 }
 

@@ -11,10 +11,30 @@ use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 /// Whether this is `/dev/null`, which is also what the runtime puts in a closed stream's place.
 pub fn is_null(fd: impl AsFd) -> bool {
-    let null = rustix::fs::stat("/dev/null").map(|null| null.st_rdev);
+    let null = rustix::fs::stat(NULL_DEVICE).map(|null| null.st_rdev);
     rustix::fs::fstat(fd).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && Ok(stat.st_rdev) == null
     })
+}
+
+/// The device that discards what is written to it (null(4)).
+pub const NULL_DEVICE: &str = "/dev/null";
+
+/// The files from which the system's time zone is read (tzset(3)).
+pub const TIME_ZONES: [&str; 2] = ["/etc/localtime", "/usr/share/zoneinfo"];
+
+/// The standard streams, as paths (stdin(4)).
+const STANDARD_STREAMS: [&str; 3] = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
+
+/// Tells whether a file at this path is written in place: a pipe or a device has no second name under which a part
+/// of it could stand until it is whole.
+pub fn is_written_directly(path: &Path) -> bool {
+    // These are names of descriptors that are already open; a rename cannot replace one: /dev/stdout, /dev/fd/3.
+    let is_open = path.starts_with("/proc")
+        || path.starts_with("/dev/fd")
+        || STANDARD_STREAMS.iter().any(|name| path == Path::new(name));
+
+    is_open || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// Whether this is a named pipe (fifo(7)).

@@ -53,6 +53,12 @@ pub fn peek_exit_status(child: &Child) -> io::Result<Option<ExitStatus>> {
     Ok(found.map(|found| ExitStatus::from_raw(raw(found))))
 }
 
+/// Returns the exit status as a shell reports it: 128 and the number of the signal if a signal ended the program.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
 /// Whether any of them is left, once the program itself was waited for. While one is, nobody else gets the number of the
 /// group.
 pub fn group_exists(child: &Child) -> bool {

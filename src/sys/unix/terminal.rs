@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
 };
 
 use rustix::{
@@ -126,4 +127,11 @@ pub fn is_background_read(error: &io::Error, terminal: impl AsFd) -> bool {
 /// Whether this is a terminal.
 pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
+}
+
+/// Returns the paths by which stdin and stdout are opened once more where they are terminals (proc_pid_fd(5)).
+pub fn standard_terminals() -> impl Iterator<Item = PathBuf> {
+    let terminals = [is_terminal(rustix::stdio::stdin()), is_terminal(rustix::stdio::stdout())];
+    let paths = ["/proc/self/fd/0", "/proc/self/fd/1"];
+    paths.into_iter().zip(terminals).filter(|(_, is_terminal)| *is_terminal).map(|(path, _)| path.into())
 }
