@@ -50,7 +50,7 @@ impl Route {
                 let n = sys::splice(source, sink, most)?;
                 if !*wide && n >= BUSY {
                     *wide = true;
-                    sys::enlarge(sink);
+                    sys::enlarge_pipe(sink);
                 }
                 Ok(n)
             }
@@ -64,7 +64,7 @@ impl Route {
         if let Self::Through(pipe) = self {
             let source = from.source().ok_or_else(refused)?;
             if pipe.is_none() && buffer.was_filled() {
-                sys::enlarge(source);
+                sys::enlarge_pipe(source);
                 *pipe = Some(SplicePipe::new().map_err(|_| refused())?);
             }
             if let Some(pipe) = pipe {

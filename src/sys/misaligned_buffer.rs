@@ -2,9 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// Zeroed bytes that begin in the middle of a page. What the kernel copies from mostly begins where a page
-/// does, and where both lie alike in their pages, some processors copy several times slower (glibc bug
-/// 30994: `rep movsb` on AMD's Zen).
+/// Zeroed bytes that begin in the middle of a page. The kernel's own buffers mostly begin where a page does; if ours
+/// lay alike in their pages, some processors would copy several times slower (glibc bug 30994: `rep movsb` on AMD's Zen).
 #[derive(Debug, Default)]
 pub struct MisalignedBuffer {
     memory: Vec<u8>,
@@ -12,7 +11,7 @@ pub struct MisalignedBuffer {
 }
 
 impl MisalignedBuffer {
-    /// So many bytes; they take memory only when they are used.
+    /// Reserves `size` bytes; the kernel maps each page only when it is used.
     pub fn new(size: usize) -> Self {
         let memory = vec![0; size + PAGE];
         let start = (PAGE + PAGE / 2 - memory.as_ptr().addr() % PAGE) % PAGE;
@@ -35,7 +34,7 @@ impl DerefMut for MisalignedBuffer {
     }
 }
 
-/// Bytes of a page where it matters: larger ones are a multiple.
+/// Bytes of the smallest page; larger pages are a multiple.
 const PAGE: usize = 4096;
 
 #[cfg(test)]
@@ -43,12 +42,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_begins_in_the_middle_of_a_page() {
+    fn begins_in_the_middle_of_a_page() {
         for size in [0, 1, 100, 16 << 10, 1 << 20] {
-            let mut storage = MisalignedBuffer::new(size);
-            assert_eq!(storage.len(), size);
-            assert_eq!(storage.as_ptr().addr() % PAGE, PAGE / 2);
-            storage.fill(7);
+            let mut buffer = MisalignedBuffer::new(size);
+            assert_eq!(buffer.len(), size);
+            assert_eq!(buffer.as_ptr().addr() % PAGE, PAGE / 2);
+            buffer.fill(7);
         }
         assert!(MisalignedBuffer::default().is_empty());
     }

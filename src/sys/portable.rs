@@ -1,5 +1,5 @@
-//! The names of `linux/` where there is no such thing. A refusal (`Unsupported`) is what callers
-//! already know from kernels that lack something.
+//! The names of `linux/` for kernels without these abilities. Callers already handle `Unsupported`, which older Linux
+//! kernels return as well.
 
 use std::{
     fs::File,
@@ -16,8 +16,8 @@ use socket2::{SockAddr, SockRef, Socket};
 
 use super::{Descriptor, Enforcement, Entry, Kind, Raw, SandboxPolicy};
 
-/// A non-blocking description of our own for a terminal that we inherited (ttyname(3)). For a pipe there
-/// is no way: a ferry reads and writes.
+/// Opens a non-blocking description of our own for an inherited terminal (ttyname(3)). A pipe has no name: a thread reads
+/// and writes it.
 pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     if kind != Kind::Terminal {
         return Err(io::ErrorKind::Unsupported.into());
@@ -27,27 +27,27 @@ pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(name, flags, Mode::empty())?)
 }
 
-/// Only `/dev/null` is known not to block.
+/// Tells whether this is `/dev/null`, the only device that is known not to block.
 pub fn never_blocks(fd: impl AsFd) -> bool {
     super::is_null(fd)
 }
 
-/// Renames a file, but never onto another one: `AlreadyExists`.
+/// Renames a file, but never replaces one: `AlreadyExists`.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     super::link_new(from, to)
 }
 
-/// What is beneath a folder, without opening it.
-pub fn kind_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
-    super::look_beneath(root, place)
+/// Returns the type of the entry beneath a folder without opening it.
+pub fn kind_beneath(root: &File, path: &[Vec<u8>]) -> io::Result<Entry> {
+    super::look_beneath(root, path)
 }
 
-/// There is none.
+/// A timer that cannot exist.
 #[derive(Debug)]
 pub enum Timer {}
 
 impl Timer {
-    /// A poll counts milliseconds.
+    /// Fails: the timeout of a poll must do.
     pub fn new() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -72,33 +72,33 @@ impl Source for Timer {
     }
 }
 
-/// Without openat2(2), no link is followed.
+/// Whether [`open_beneath`] follows a symbolic link that stays beneath the folder.
 #[cfg(test)]
 pub const FOLLOWS_LINKS_BENEATH: bool = false;
 
-/// Opens something beneath a folder, for reading.
-pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
-    super::walk_beneath(root, place, folder)
+/// Opens a file or folder beneath `root` for reading; follows no link.
+pub fn open_beneath(root: &File, path: &[Vec<u8>], folder: bool) -> io::Result<File> {
+    super::walk_beneath(root, path, folder)
 }
 
-/// Accepts a connection, as a socket that never makes us wait.
+/// Accepts a connection as a non-blocking socket.
 pub fn accept(listener: &Descriptor) -> io::Result<(Descriptor, SockAddr)> {
     let (socket, peer) = listener.socket().accept()?;
     socket.set_nonblocking(true)?;
     Ok((socket.into(), peer))
 }
 
-/// The kernel moves nothing by itself.
+/// Fails: sendfile(2) differs between systems.
 pub fn send_file(_from: Raw<'_>, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The kernel moves nothing by itself.
+/// Fails: only Linux has splice(2).
 pub fn splice(_from: impl AsFd, _to: impl AsFd, _most: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Throws away up to `most` bytes that have come to a socket; 0 is the end.
+/// Discards up to `most` received bytes of a socket; 0 means EOF.
 pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
     let mut bytes = [0; 4096];
     let most = most.min(bytes.len());
@@ -107,15 +107,15 @@ pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
     Ok(n)
 }
 
-/// A pipe is as large as it is.
-pub fn enlarge(_pipe: impl AsFd) {}
+/// Does nothing: the capacity of a pipe is fixed.
+pub fn enlarge_pipe(_pipe: impl AsFd) {}
 
-/// There is never one.
+/// A pipe that cannot exist.
 #[derive(Debug)]
 pub enum SplicePipe {}
 
 impl SplicePipe {
-    /// It would be of no use.
+    /// Fails: splice(2) is missing.
     pub fn new() -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -142,23 +142,23 @@ impl Read for SplicePipe {
     }
 }
 
-/// Datagrams that one call can send.
+/// The most datagrams that one call can send.
 pub const MAX_SEGMENTS: usize = 1;
 
-/// They go one by one.
+/// Fails: each datagram needs its own call.
 pub fn send_segments(_socket: &Descriptor, _buf: &[u8], _segment: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Messages that one call can receive.
+/// The most messages that one call can receive.
 pub const MAX_MESSAGES: usize = 1;
 
-/// Nothing is ever waiting to be taken.
+/// A batch that never holds a datagram back.
 #[derive(Debug, Default)]
 pub struct Batch {}
 
 impl Batch {
-    /// Receives one datagram; never waits. Tells its size, twice.
+    /// Receives one datagram into `first`; never blocks. Returns its size, twice.
     pub fn receive(
         &mut self,
         socket: &Descriptor,
@@ -181,77 +181,77 @@ impl Batch {
     pub fn consume(&mut self, _n: usize) {}
 }
 
-/// Nothing is spliced here that could stop at it.
+/// Returns `false`: without splice(2), the urgent mark stops no read.
 pub fn at_mark(_socket: Raw<'_>) -> bool {
     false
 }
 
-/// Nothing is given up.
+/// Fails: no rights can be given up.
 pub fn confine(_policy: &SandboxPolicy) -> io::Result<Enforcement> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A hang-up is told with everything else.
+/// The interest in a hang-up, which is reported only together with readiness.
 pub const HANGUP_ONLY: Interest = Interest::READABLE;
 
-/// Not known.
+/// Returns 0: the number is unknown.
 pub fn unacknowledged(_socket: &Descriptor) -> u64 {
     0
 }
 
-/// Not known.
+/// Returns 0: the number is unknown.
 pub fn dropped(_socket: &Descriptor) -> u64 {
     0
 }
 
-/// See `linux/`.
+/// The state of a TCP connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TcpInfo {
     /// Smoothed round trip time, in microseconds.
     pub rtt: u32,
-    /// Segments that were sent again.
+    /// Segments that were retransmitted.
     pub retransmits: u32,
-    /// Milliseconds since the peer last acknowledged anything, a probe included.
+    /// Milliseconds since the last ACK of the peer, those to keepalive probes included.
     pub since_heard: u32,
-    /// Whether the connection is over on both sides, a reset being one way: nothing will be acknowledged any more.
+    /// Whether the connection is closed in both directions, by FINs or a reset: no further ACK will follow.
     pub closed: bool,
 }
 
-/// Not known.
+/// Returns `None`: the state is unknown.
 pub fn tcp_info(_socket: &Descriptor) -> Option<TcpInfo> {
     None
 }
 
-/// No limit can be passed.
+/// Fails: the system's limit holds.
 pub fn force_receive_buffer(_socket: &SockRef<'_>, _bytes: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Lets traffic use no other device (macOS: IP_BOUND_IF).
+/// Binds a socket to an interface (macOS: IP_BOUND_IF).
 #[cfg(target_vendor = "apple")]
 pub fn bind_device(socket: &Socket, _name: &str, index: u32) -> io::Result<()> {
     let index = std::num::NonZeroU32::new(index);
-    // The option of the other family is refused.
+    // A socket refuses the option of the other address family.
     socket.bind_device_by_index_v6(index).or_else(|_| socket.bind_device_by_index_v4(index))
 }
 
-/// Lets traffic use no other device.
+/// Fails: a socket cannot be bound to an interface.
 #[cfg(not(target_vendor = "apple"))]
 pub fn bind_device(_socket: &Socket, _name: &str, _index: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The system's own it is.
+/// Fails: the system chooses the algorithm.
 pub fn set_congestion(_socket: &Socket, _name: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Not told.
+/// Fails: the kernel does not report the address.
 pub fn enable_packet_info(_socket: &SockRef<'_>, _v6: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Sends one datagram; it leaves from the address that the route prefers.
+/// Sends one datagram; its source is the address that the route prefers.
 pub fn send_from(
     socket: &Descriptor,
     buf: &[u8],
@@ -261,7 +261,7 @@ pub fn send_from(
     super::send_to(socket, buf, to)
 }
 
-/// Not told.
+/// Returns `None`: the kernel does not report the address.
 pub fn destination(_message: &libc::msghdr) -> Option<SocketAddr> {
     None
 }

@@ -11,17 +11,17 @@ use std::{
 
 use crate::sys::{Descriptor, MisalignedBuffer, counted, retry};
 
-/// Datagrams that one call can send (udp(7), UDP_SEGMENT; the kernel's UDP_MAX_SEGMENTS).
+/// The most datagrams that one call can send (udp(7), UDP_SEGMENT; UDP_MAX_SEGMENTS of linux/udp.h).
 pub const MAX_SEGMENTS: usize = 64;
 
-/// Messages that one call can receive.
+/// The most messages that one call can receive.
 pub const MAX_MESSAGES: usize = 16;
 
-/// Sends `buf` as datagrams of `segment` bytes each, the last one perhaps shorter, from a connected
-/// socket; at most [`MAX_SEGMENTS`]. Devices and paths that cannot refuse as a whole (udp(7), UDP_SEGMENT).
+/// Sends `buf` from a connected socket as datagrams of `segment` bytes each, the last one perhaps shorter; at most
+/// [`MAX_SEGMENTS`]. A device or path without the offload refuses the whole call (udp(7), UDP_SEGMENT).
 pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Result<usize> {
     let segment = u16::try_from(segment).map_err(|_| io::ErrorKind::Unsupported)?;
-    let mut control = [0_u64; CONTROL];
+    let mut control = [0_u64; CONTROL_WORDS];
     let mut part = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
     // SAFETY: all zeroes is a valid `msghdr`.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
@@ -36,18 +36,19 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
     })
 }
 
-/// Datagrams that were received in one call and wait to be taken (recvmmsg(2)); the kernel may have put
-/// several of one size together (udp(7), UDP_GRO). It starts with room for one, and grows while calls
-/// fill it.
+/// Datagrams that were received in one call and not consumed yet (recvmmsg(2)); the kernel may have put several of one
+/// size into one message (udp(7), UDP_GRO). The batch starts with room for one message, and grows while calls fill it.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: MisalignedBuffer,
-    /// Messages that there was room for in the last call, and how many came.
+    /// Messages that the last call had room for.
     slots: usize,
-    came: usize,
+    /// Messages that the last call received.
+    received: usize,
     groups: VecDeque<Group>,
 }
 
+/// Datagrams of one message.
 #[derive(Debug)]
 struct Group {
     at: Range<usize>,
@@ -56,9 +57,9 @@ struct Group {
 }
 
 impl Batch {
-    /// Receives what waits on a connected socket, at most `most` messages, the first of them into `first`,
-    /// which must have room for 64 KiB; never waits. Tells how many bytes that was, and how long each datagram is but the last.
-    /// Only while nothing is waiting to be taken.
+    /// Receives up to `most` messages from a connected socket, the first of them into `first`, which must have room for
+    /// 64 KiB; never blocks. Returns the bytes of the first message, and the length of each datagram in it but the last.
+    /// Must be called only after all datagrams of the last call were consumed.
     pub fn receive(
         &mut self,
         socket: &Descriptor,
@@ -66,19 +67,20 @@ impl Batch {
         most: usize,
     ) -> io::Result<(usize, usize)> {
         if self.slots == 0 {
-            // A kernel without it brings them one by one.
+            // A kernel without the option delivers each datagram in a message of its own.
             let _ = super::sockets::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         }
-        if self.came == self.slots && self.slots < most {
+        if self.received == self.slots && self.slots < most {
             self.slots = (self.slots * 4).clamp(1, most.min(MAX_MESSAGES));
-            // It takes no memory before something comes.
-            self.bytes = MisalignedBuffer::new((self.slots - 1) * ROOM);
+            // Untouched pages take no memory.
+            self.bytes = MisalignedBuffer::new((self.slots - 1) * MAX_MESSAGE);
         }
-        let mut controls = [[0_u64; CONTROL]; MAX_MESSAGES];
+
+        let mut controls = [[0_u64; CONTROL_WORDS]; MAX_MESSAGES];
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MAX_MESSAGES];
         // SAFETY: all zeroes is a valid `mmsghdr`.
         let mut messages: [libc::mmsghdr; MAX_MESSAGES] = unsafe { mem::zeroed() };
-        let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(ROOM));
+        let slots = std::iter::once(first).chain(self.bytes.chunks_exact_mut(MAX_MESSAGE));
         for (((slot, control), part), message) in slots.zip(&mut controls).zip(&mut parts).zip(&mut messages)
         {
             *part = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
@@ -87,35 +89,37 @@ impl Batch {
             message.msg_hdr.msg_control = control.as_mut_ptr().cast();
             message.msg_hdr.msg_controllen = mem::size_of_val(control) as _;
         }
+
         let (fd, room, flags) = (socket.as_fd().as_raw_fd(), self.slots as _, libc::MSG_DONTWAIT as _);
         let count = retry(|| {
             // SAFETY: the first `room` messages have pointers that are valid for the lengths beside them.
             let count = unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), room, flags, ptr::null_mut()) };
             counted(count as isize)
         })?;
+
         let sizes = |message: &libc::mmsghdr| {
             let size = message.msg_len as usize;
             (size, segment(&message.msg_hdr).unwrap_or(size))
         };
         for (slot, message) in messages[..count].iter().skip(1).enumerate() {
             let (size, segment) = sizes(message);
-            self.groups.push_back(Group { at: slot * ROOM..slot * ROOM + size, segment });
+            self.groups.push_back(Group { at: slot * MAX_MESSAGE..slot * MAX_MESSAGE + size, segment });
         }
-        self.came = count;
+        self.received = count;
         Ok(sizes(&messages[0]))
     }
 
-    /// The datagrams at the front, one behind the other, and how long each is but the last.
+    /// Returns the datagrams of the first message that is left, one after the other, and the length of each but the last.
     pub fn front(&self) -> Option<(&[u8], usize)> {
         self.groups.front().map(|group| (&self.bytes[group.at.clone()], group.segment))
     }
 
-    /// Takes the datagram at the front, which is empty.
+    /// Consumes the datagram at the front, which is empty.
     pub fn skip_empty(&mut self) {
         self.groups.pop_front();
     }
 
-    /// Takes `n` bytes off the front datagrams: whole ones.
+    /// Consumes `n` bytes at the front, which are whole datagrams.
     pub fn consume(&mut self, n: usize) {
         let Some(group) = self.groups.front_mut() else { return };
         group.at.start += n;
@@ -125,7 +129,7 @@ impl Batch {
     }
 }
 
-/// The size of the datagrams that were put together, if they were.
+/// Returns the size of the datagrams that the kernel put into one message, if it did.
 fn segment(message: &libc::msghdr) -> Option<usize> {
     // SAFETY: the kernel has written the control data and its length.
     let header = unsafe { libc::CMSG_FIRSTHDR(message) };
@@ -142,11 +146,11 @@ fn segment(message: &libc::msghdr) -> Option<usize> {
     usize::try_from(size).ok().filter(|size| *size > 0)
 }
 
-/// Bytes of the largest message: a datagram, or several that the kernel has put together.
-const ROOM: usize = 1 << 16;
+/// Bytes of the largest message: one datagram, or several that the kernel put together.
+const MAX_MESSAGE: usize = 1 << 16;
 
-/// Words of control data, which holds one number.
-const CONTROL: usize = 4;
+/// 64-bit words of control data, which holds one number.
+const CONTROL_WORDS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -154,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// Two sockets that are connected to each other.
+    /// Returns two sockets that are connected to each other.
     fn pair() -> (Descriptor, Descriptor) {
         let [one, other] = [(); 2].map(|()| {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
@@ -167,7 +171,7 @@ mod tests {
         (one.into(), other.into())
     }
 
-    /// The sizes of all datagrams that wait, in order, and their bytes.
+    /// Receives all pending datagrams: their sizes in order, and their bytes.
     fn receive_all(batch: &mut Batch, socket: &Descriptor) -> (Vec<usize>, Vec<u8>) {
         let (mut sizes, mut bytes) = (Vec::new(), Vec::new());
         let mut take = |group: &[u8], segment: usize| {
@@ -177,7 +181,7 @@ mod tests {
             sizes.extend(group.chunks(segment.max(1)).map(<[u8]>::len));
             bytes.extend_from_slice(group);
         };
-        let mut first = vec![0; ROOM];
+        let mut first = vec![0; MAX_MESSAGE];
         while let Ok((size, segment)) = batch.receive(socket, &mut first, MAX_MESSAGES) {
             take(&first[..size], segment);
             while let Some((group, segment)) = batch.front() {
@@ -192,11 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn each_datagram_keeps_its_size_and_place() {
+    fn each_datagram_keeps_its_size_and_position() {
         let (from, to) = pair();
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         let mut batch = Batch::default();
-        // Room grows from call to call.
+        // The batch grows from call to call.
         for _ in 0..3 {
             let (mut sent, mut wanted) = (0, Vec::new());
             for (total, segment) in
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_that_are_too_large_or_too_many_are_refused_as_a_whole() {
+    fn segments_too_large_or_too_many_are_refused_as_a_whole() {
         let (from, to) = pair();
         for (total, segment) in [(2 * 65_000, 65_000), (200 * 300, 200), (70_000, 70_000)] {
             let error = send_segments(&from, &vec![7; total], segment).unwrap_err();

@@ -15,8 +15,8 @@ use rustix::{
 
 use crate::sys::{Entry, Kind};
 
-/// A non-blocking description of our own for a pipe or a terminal that we inherited (`proc_pid_fd(5)`).
-/// A terminal is opened for writing too, for the echo.
+/// Opens a non-blocking description of our own for an inherited pipe or terminal (proc_pid_fd(5)). A terminal is opened
+/// for writing too, for the echo.
 pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     let access = match kind {
         Kind::Terminal => OFlags::RDWR,
@@ -27,49 +27,52 @@ pub fn reopen(fd: impl AsFd, kind: Kind) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// What is beneath a folder, without opening it: a FIFO or a device would notice (open(2), O_PATH).
-pub fn kind_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
+/// Returns the type of the entry beneath a folder without opening it, which a FIFO or a device would notice (open(2),
+/// O_PATH).
+pub fn kind_beneath(root: &File, path: &[Vec<u8>]) -> io::Result<Entry> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let path = place.join(&b'/');
-    match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-        Err(Errno::NOSYS | Errno::PERM) => crate::sys::look_beneath(root, place),
+    let joined = path.join(&b'/');
+    match rustix::fs::openat2(root, joined, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        // A kernel older than 5.6, or a seccomp filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => crate::sys::look_beneath(root, path),
         found => Ok(Entry::of(&rustix::fs::fstat(found?)?)),
     }
 }
 
-/// Whether a device has no notion of waiting, as `/dev/null` (`epoll_ctl(2)`, EPERM).
+/// Tells whether a device is always ready, as `/dev/null` is (epoll_ctl(2), EPERM).
 pub fn never_blocks(fd: impl AsFd) -> bool {
     let Ok(poll) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return false };
     let data = epoll::EventData::new_u64(0);
     epoll::add(&poll, fd, data, epoll::EventFlags::IN) == Err(Errno::PERM)
 }
 
-/// Renames a file, but never onto another one: `AlreadyExists` (rename(2), RENAME_NOREPLACE).
+/// Renames a file, but never replaces one: `AlreadyExists` (rename(2), RENAME_NOREPLACE).
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot.
+        // A file system without the flag.
         Err(Errno::INVAL | Errno::NOSYS) => crate::sys::link_new(from, to),
         result => Ok(result?),
     }
 }
 
-/// openat2(2) follows a link that stays beneath the folder.
+/// Whether [`open_beneath`] follows a symbolic link that stays beneath the folder.
 #[cfg(test)]
 pub const FOLLOWS_LINKS_BENEATH: bool = true;
 
-/// Opens something beneath a folder, for reading: no name and no link in the path leads out of it, not even for a moment
-/// (openat2(2), RESOLVE_BENEATH). It never waits, as a FIFO would.
-pub fn open_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
-    let mut path = place.join(&b'/');
-    if path.is_empty() {
-        path.push(b'.');
+/// Opens a file or folder beneath `root` for reading: no name and no link in the path leads out of it, not even for a
+/// moment (openat2(2), RESOLVE_BENEATH). Never blocks, as opening a FIFO would.
+pub fn open_beneath(root: &File, path: &[Vec<u8>], folder: bool) -> io::Result<File> {
+    let mut joined = path.join(&b'/');
+    if joined.is_empty() {
+        joined.push(b'.');
     }
+
     let mut flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     flags.set(OFlags::DIRECTORY, folder);
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-        // A kernel older than 5.6, or a sandbox that does not know the call.
-        Err(Errno::NOSYS | Errno::PERM) => crate::sys::walk_beneath(root, place, folder),
+    match rustix::fs::openat2(root, joined, flags, Mode::empty(), resolve) {
+        // A kernel older than 5.6, or a seccomp filter that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => crate::sys::walk_beneath(root, path, folder),
         result => Ok(result?.into()),
     }
 }

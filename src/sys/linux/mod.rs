@@ -1,4 +1,4 @@
-//! What only Linux has. `portable.rs` mirrors it.
+//! The abilities that only Linux has. `portable.rs` mirrors them.
 
 mod batch;
 mod files;

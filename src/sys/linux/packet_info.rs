@@ -1,4 +1,4 @@
-//! The address a datagram was sent to, and is answered from.
+//! The local address of a datagram: the one it was sent to, and the one its answer leaves from.
 
 use std::{
     ffi::c_int,
@@ -12,7 +12,7 @@ use socket2::{SockAddr, SockRef};
 use super::sockets::set_option;
 use crate::sys::Descriptor;
 
-/// Asks for the address each datagram was sent to (ip(7), `IP_PKTINFO`; ipv6(7), `IPV6_RECVPKTINFO`).
+/// Makes the kernel report the address each datagram was sent to (ip(7), IP_PKTINFO; ipv6(7), IPV6_RECVPKTINFO).
 pub fn enable_packet_info(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
     if v6 {
         set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
@@ -21,8 +21,8 @@ pub fn enable_packet_info(socket: &SockRef<'_>, v6: bool) -> io::Result<()> {
     }
 }
 
-/// Sends one datagram from one of our addresses (its port does not count) to an address that the socket is not connected
-/// to; never waits (ip(7), `IP_PKTINFO`; ipv6(7), `IPV6_PKTINFO`).
+/// Sends one datagram from an unconnected socket and from one of our addresses, whose port is ignored; never blocks (ip(7),
+/// IP_PKTINFO; ipv6(7), IPV6_PKTINFO).
 pub fn send_from(
     socket: &Descriptor,
     buf: &[u8],
@@ -39,6 +39,7 @@ pub fn send_from(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
+
     // SAFETY: both structures are plain integers, for which all zeroes is valid; there is room for a header and the
     // larger of them, as the control length says.
     unsafe {
@@ -56,6 +57,7 @@ pub fn send_from(
             }
         }
     }
+
     crate::sys::retry(|| {
         // SAFETY: every pointer in `message` is valid for the length beside it.
         crate::sys::counted(unsafe {
@@ -64,10 +66,10 @@ pub fn send_from(
     })
 }
 
-/// Makes `value` the one control message of `message` (cmsg(3)), which must have room for it.
+/// Writes `value` as the only control message of `message` (cmsg(3)), whose control buffer must have room for it.
 pub(super) unsafe fn put_control<T>(message: &mut libc::msghdr, level: c_int, kind: c_int, value: T) {
     let size = mem::size_of::<T>() as u32;
-    // SAFETY: the caller has seen to the room, and `msg_controllen` tells how much of it is used.
+    // SAFETY: the caller guarantees the room, and `msg_controllen` limits the kernel to the part that is written.
     unsafe {
         message.msg_controllen = libc::CMSG_SPACE(size) as _;
         let header = libc::CMSG_FIRSTHDR(message);
@@ -78,8 +80,8 @@ pub(super) unsafe fn put_control<T>(message: &mut libc::msghdr, level: c_int, ki
     }
 }
 
-/// The address a datagram was sent to (port 0), with its scope, if we asked. Not for a group or a broadcast: nothing can be
-/// sent from those.
+/// Returns the address a datagram was sent to (port 0), with its scope, if [`enable_packet_info`] was called. `None` for
+/// a multicast group or a broadcast, which cannot be the source of an answer.
 pub fn destination(message: &libc::msghdr) -> Option<SocketAddr> {
     // SAFETY: the kernel has written the control data and its length.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
@@ -88,10 +90,12 @@ pub fn destination(message: &libc::msghdr) -> Option<SocketAddr> {
         let (level, kind) = unsafe { ((*header).cmsg_level, (*header).cmsg_type) };
         // SAFETY: as above.
         let data = unsafe { libc::CMSG_DATA(header) };
+
         let address = match (level, kind) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 // SAFETY: a message of this type holds an `in_pktinfo`, perhaps not aligned.
                 let info: libc::in_pktinfo = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
+                // ip(7): `ipi_addr` is the destination in the header; it differs from the local address for a broadcast.
                 let [to, local] =
                     [info.ipi_addr, info.ipi_spec_dst].map(|a| Ipv4Addr::from(u32::from_be(a.s_addr)));
                 (to == local).then_some(SocketAddr::new(IpAddr::V4(to), 0))
@@ -109,7 +113,8 @@ pub fn destination(message: &libc::msghdr) -> Option<SocketAddr> {
             let ip = address.ip().to_canonical();
             return (!ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST)).then_some(address);
         }
-        // SAFETY: `header` is the one the kernel wrote before this.
+
+        // SAFETY: `header` is one that the kernel wrote.
         header = unsafe { libc::CMSG_NXTHDR(message, header) };
     }
     None

@@ -1,4 +1,4 @@
-//! What the process gives up (landlock(7)).
+//! The rights that the process gives up (landlock(7)).
 
 use std::{io, path::Path};
 
@@ -9,12 +9,13 @@ use landlock::{
 
 use crate::sys::{Enforcement, SandboxPolicy};
 
-/// Gives up all that `policy` does not name, for this thread and all that it starts, and for good. A kernel without
-/// Landlock, or with less of it, gives up less.
+/// Gives up every right that `policy` does not name, permanently, for this thread and all threads and processes that it
+/// starts. A kernel with an older Landlock, or none, enforces less.
 pub fn confine(policy: &SandboxPolicy) -> io::Result<Enforcement> {
     let ruleset = Ruleset::default().handle_access(AccessFs::from_all(NEWEST)).map_err(io::Error::other)?;
     let ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(io::Error::other)?;
     let mut rules = ruleset.create().map_err(io::Error::other)?;
+
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::WriteFile | AccessFs::IoctlDev;
     let removes = AccessFs::RemoveFile.into();
@@ -29,6 +30,7 @@ pub fn confine(policy: &SandboxPolicy) -> io::Result<Enforcement> {
             allow(&mut rules, path, access);
         }
     }
+
     let status = rules.restrict_self().map_err(io::Error::other)?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => Enforcement::Full,
@@ -37,16 +39,16 @@ pub fn confine(policy: &SandboxPolicy) -> io::Result<Enforcement> {
     })
 }
 
-/// What is not there cannot be permitted, and need not be; nor can a pipe without a name (`-s <(…)`), which is not denied
-/// either.
+/// Adds a rule for `path`. A path that does not exist gets none and needs none; nor does a pipe without a name
+/// (`-s <(…)`), to which Landlock denies nothing.
 fn allow(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) {
     let Ok(fd) = PathFd::new(path) else { return };
-    // A file has no use for what only folders can do.
+    // Landlock refuses a rule that gives a file the rights of folders.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
     let _ = rules.add_rule(PathBeneath::new(fd, access));
 }
 
-/// What Linux 6.10 has; older ones have less, which is taken as it is.
+/// The Landlock version of Linux 6.10. An older kernel enforces the part that it knows.
 const NEWEST: ABI = ABI::V5;
 
 #[cfg(test)]
@@ -55,19 +57,19 @@ mod tests {
 
     use super::*;
 
-    /// Whether this kernel can do it; a thread of its own is all that it costs.
-    fn is_possible() -> bool {
-        let tried = thread::spawn(|| confine(&SandboxPolicy::default()).unwrap());
-        let wholly = tried.join().unwrap() == Enforcement::Full;
-        if !wholly {
+    /// Tells whether this kernel enforces everything; tried in a thread of its own, which ends confined.
+    fn is_supported() -> bool {
+        let enforced = thread::spawn(|| confine(&SandboxPolicy::default()).unwrap());
+        let full = enforced.join().unwrap() == Enforcement::Full;
+        if !full {
             println!("skipped: this kernel's Landlock is missing, or older");
         }
-        wholly
+        full
     }
 
     #[test]
-    fn what_is_not_named_is_given_up() {
-        if !is_possible() {
+    fn unnamed_paths_and_ports_are_denied() {
+        if !is_supported() {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -76,6 +78,7 @@ mod tests {
             fs::create_dir(path(folder)).unwrap();
             fs::write(path(folder).join("file"), b"text").unwrap();
         }
+
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (at, root) = (listener.local_addr().unwrap(), dir.path().to_owned());
         let confined = move || {

@@ -1,4 +1,4 @@
-//! Bytes that the kernel moves by itself.
+//! Bytes that the kernel moves without a copy into the process.
 
 use std::{
     io::{self, Read},
@@ -9,18 +9,17 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use crate::sys::{Descriptor, Raw, retry};
 
-/// Moves up to `most` bytes of a file to a socket; 0 is the end of the file (sendfile(2)).
+/// Moves up to `most` bytes from a file to a socket (sendfile(2)); 0 means EOF.
 pub fn send_file(from: Raw<'_>, to: Raw<'_>, most: usize) -> io::Result<usize> {
     retry(|| rustix::fs::sendfile(to, from, None, most))
 }
 
-/// Moves up to `most` bytes, one of both being a pipe; 0 is the end of the source (splice(2)).
+/// Moves up to `most` bytes between two descriptors of which one is a pipe (splice(2)); 0 means EOF.
 pub fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     retry(|| rustix::pipe::splice(&from, None, &to, None, most, SpliceFlags::NONBLOCK))
 }
 
-/// Throws away up to `most` bytes that have come to a TCP socket, without copying them (tcp(7), MSG_TRUNC); 0 is the
-/// end.
+/// Discards up to `most` received bytes of a TCP socket without copying them (tcp(7), MSG_TRUNC); 0 means EOF.
 pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
     let flags = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
     // SAFETY: with MSG_TRUNC, TCP writes nothing to the buffer, which may be null.
@@ -28,16 +27,15 @@ pub fn discard(socket: &Descriptor, most: usize) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
-/// Lets a pipe hold as much as one of ours does, if we may (fcntl(2), F_SETPIPE_SZ). What is no pipe stays
-/// as it is.
-pub fn enlarge(pipe: impl AsFd) {
-    // The system may limit what all pipes of a user hold (pipe(7)): a small one serves as well.
+/// Gives a pipe the capacity of ours if that is permitted (fcntl(2), F_SETPIPE_SZ). Another descriptor is left as it is.
+pub fn enlarge_pipe(pipe: impl AsFd) {
+    // The pipes of a user share a limit (pipe(7), pipe-user-pages-soft): a small one serves as well.
     if rustix::pipe::fcntl_getpipe_size(&pipe).is_ok_and(|size| size < PIPE_SIZE) {
         let _ = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_SIZE);
     }
 }
 
-/// A pipe of ours, where splice(2) must have one and neither side is.
+/// A pipe between two descriptors that are none, which splice(2) needs.
 #[derive(Debug)]
 pub struct SplicePipe {
     reader: OwnedFd,
@@ -46,30 +44,30 @@ pub struct SplicePipe {
 }
 
 impl SplicePipe {
-    /// An empty one.
+    /// Creates an empty pipe. `Unsupported` if it would be too small to be worth it.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        enlarge(&writer);
-        // A user who has many pipes gets very small ones (pipe(7)).
-        if rustix::pipe::fcntl_getpipe_size(&writer)? < LEAST {
+        enlarge_pipe(&writer);
+        // Beyond pipe-user-pages-soft, new pipes are one or two pages (pipe(7)).
+        if rustix::pipe::fcntl_getpipe_size(&writer)? < MIN_PIPE_SIZE {
             return Err(io::ErrorKind::Unsupported.into());
         }
         Ok(Self { reader, writer, held: 0 })
     }
 
-    /// Bytes that are in it.
+    /// Returns the number of bytes in the pipe.
     pub fn held(&self) -> usize {
         self.held
     }
 
-    /// Moves in what the source has, up to `most` bytes; 0 is its end.
+    /// Moves up to `most` bytes from the source into the pipe; 0 means EOF.
     pub fn fill(&mut self, from: Raw<'_>, most: usize) -> io::Result<usize> {
         let n = splice(from, &self.writer, most.min(PIPE_SIZE))?;
         self.held += n;
         Ok(n)
     }
 
-    /// Moves up to `most` bytes out.
+    /// Moves up to `most` bytes from the pipe to the sink.
     pub fn drain(&mut self, to: Raw<'_>, most: usize) -> io::Result<usize> {
         let n = splice(&self.reader, to, most.min(self.held))?;
         self.held -= n;
@@ -85,8 +83,8 @@ impl Read for SplicePipe {
     }
 }
 
-/// Bytes in a pipe that is worth having.
-const LEAST: usize = 64 << 10;
+/// Bytes of the smallest pipe worth using.
+const MIN_PIPE_SIZE: usize = 64 << 10;
 
-/// Bytes in a pipe: what an unprivileged user may have (pipe(7), pipe-max-size).
+/// Bytes of a pipe: the default limit for an unprivileged user (pipe(7), pipe-max-size).
 const PIPE_SIZE: usize = 1 << 20;

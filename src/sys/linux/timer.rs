@@ -9,20 +9,20 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source, unix::SourceFd};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
-/// A clock that wakes a poll at a time finer than the milliseconds a poll counts in (timerfd_create(2)).
+/// A timer that wakes a poll more precisely than its timeout in milliseconds could (timerfd_create(2)).
 #[derive(Debug)]
 pub struct Timer(OwnedFd);
 
 impl Timer {
-    /// One that is not set.
+    /// Creates a timer that is not set.
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         Ok(Self(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    /// Wakes once, after so long; what it was set to before is forgotten.
+    /// Sets the timer to expire once, after `time`; an earlier setting is replaced.
     pub fn set(&self, time: Duration) -> io::Result<()> {
-        // All zeroes would mean never.
+        // Zero would disarm it (timerfd_settime(2)).
         let time = time.max(Duration::from_nanos(1));
         let it_value = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };

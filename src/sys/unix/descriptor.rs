@@ -17,86 +17,88 @@ use socket2::{SockRef, Socket};
 use super::{is_background_read, is_terminal, retry};
 use crate::sys::{never_blocks, reopen};
 
-/// What a descriptor refers to, as far as moving bytes is concerned.
+/// The type of file behind a descriptor, as far as it decides how bytes move.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// A regular file, or a device that never makes us wait.
+    /// A regular file, or a device that never blocks.
     File,
     Pipe,
     Socket,
     Terminal,
 }
 
-/// A descriptor that never makes us wait: its own description is non-blocking, or, for sockets,
-/// every call says so.
+/// A descriptor whose calls never block: its open file description is non-blocking, or, for sockets, every call
+/// carries MSG_DONTWAIT.
 #[derive(Debug)]
 pub struct Descriptor {
     fd: OwnedFd,
     kind: Kind,
-    /// Whether the description itself is non-blocking.
+    /// Whether the description itself has O_NONBLOCK.
     nonblocking: bool,
 }
 
 impl Descriptor {
-    /// What it refers to.
+    /// Returns the type of file.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Itself, for the kernel to move bytes by. Not a socket that others have left blocking: of all
-    /// calls, only recv(2) and send(2) can be told not to wait for one. Nor a terminal.
+    /// Lends the descriptor to sendfile(2) and splice(2). `None` for a terminal, and for a socket whose description
+    /// blocks: of all calls, only recv(2) and send(2) take a flag against that.
     pub fn raw(&self) -> Option<Raw<'_>> {
         let able = self.nonblocking && self.kind != Kind::Terminal;
         able.then_some(Raw { fd: self.fd.as_fd(), kind: self.kind })
     }
 
-    /// The socket inside, for its options and addresses.
+    /// Returns the socket, for its options and addresses.
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(&self.fd)
     }
 
-    /// Why what is written here can no longer be read by anybody, if that is so: the reader of a pipe
-    /// is gone, a connection was reset or timed out, a terminal hung up.
+    /// Returns the error that a write would meet although nothing was written: the reader of a pipe is gone, a
+    /// connection was reset or timed out, a terminal hung up. `None` while the descriptor is intact. For a socket this
+    /// clears the pending error (socket(7), SO_ERROR).
     pub fn broken(&self) -> Option<io::Error> {
         let mut poll = [PollFd::new(&self.fd, PollFlags::empty())];
         let now = Timespec::default();
-        // It waits for nothing, so nothing can interrupt it.
+        // A poll without a timeout cannot be interrupted.
         rustix::event::poll(&mut poll, Some(&now)).ok()?;
         if !poll[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
             return None;
         }
-        let told = (self.kind == Kind::Socket).then(|| self.socket().take_error());
-        Some(told.and_then(|error| error.ok().flatten()).unwrap_or(io::ErrorKind::BrokenPipe.into()))
+
+        let pending = (self.kind == Kind::Socket).then(|| self.socket().take_error());
+        Some(pending.and_then(|error| error.ok().flatten()).unwrap_or(io::ErrorKind::BrokenPipe.into()))
     }
 
-    /// Reads from a socket what the next read will bring once more (recv(2), MSG_PEEK).
+    /// Reads from a socket and leaves the bytes for the next read (recv(2), MSG_PEEK).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         retry(|| {
             rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT | RecvFlags::PEEK).map(|(n, _)| n)
         })
     }
 
-    /// Our controlling terminal, whatever the standard streams are (tty(4)).
+    /// Opens the controlling terminal, whatever the standard streams are (tty(4)).
     pub fn terminal() -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = rustix::fs::open("/dev/tty", flags, Mode::empty())?;
         Ok(Self { fd, kind: Kind::Terminal, nonblocking: true })
     }
 
-    /// A second handle on a file that may make us wait: only to learn of a hang-up.
+    /// Returns a second handle on a file that may block, only to be polled for a hang-up.
     pub fn hangup_watch(file: &File) -> io::Result<Self> {
         let is_pipe = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::Fifo;
         let kind = if is_pipe { Kind::Pipe } else { Kind::File };
         Ok(Self { fd: file.as_fd().try_clone_to_owned()?, kind, nonblocking: false })
     }
 
-    /// A second handle on the same description.
+    /// Returns a second handle on the same description (dup(2)).
     pub fn duplicate(&self) -> io::Result<Self> {
         Ok(Self { fd: self.fd.try_clone()?, ..*self })
     }
 }
 
-/// A descriptor that the kernel may read or write by itself, without anything of ours in between.
+/// A descriptor that the kernel may read or write by itself (sendfile(2), splice(2)).
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     fd: BorrowedFd<'a>,
@@ -104,12 +106,12 @@ pub struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// A file that never makes us wait.
+    /// Borrows a file that never blocks.
     pub fn file(file: &'a File) -> Self {
         Self { fd: file.as_fd(), kind: Kind::File }
     }
 
-    /// What it refers to.
+    /// Returns the type of file.
     pub fn kind(self) -> Kind {
         self.kind
     }
@@ -128,7 +130,7 @@ impl From<Descriptor> for OwnedFd {
 }
 
 impl From<Socket> for Descriptor {
-    /// Takes a socket of our own, which was made non-blocking.
+    /// Takes a socket of our own, which must be non-blocking.
     fn from(socket: Socket) -> Self {
         let fd = socket.into();
         debug_assert!(is_nonblocking(&fd), "a socket of ours that blocks");
@@ -149,10 +151,10 @@ impl Read for Descriptor {
                 retry(|| rustix::net::recv(&self.fd, &mut *buf, RecvFlags::DONTWAIT).map(|(n, _)| n))
             }
             Kind::File | Kind::Pipe => retry(|| rustix::io::read(&self.fd, &mut *buf)),
-            // A background job gets EIO in place of what is typed; see `signal.rs`.
+            // A background job gets EIO, because SIGTTIN is ignored; see `signals.rs`.
             Kind::Terminal => match retry(|| rustix::io::read(&self.fd, &mut *buf)) {
                 Err(error) if is_background_read(&error, &self.fd) => Err(io::ErrorKind::WouldBlock.into()),
-                // So does one whose terminal is just hanging up; once it has, the end is what it gets.
+                // A terminal gives EIO while it hangs up, and EOF once it has: both are the end of input.
                 Err(_) if self.broken().is_some() => Ok(0),
                 result => result,
             },
@@ -164,7 +166,7 @@ impl Write for Descriptor {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self.kind {
             Kind::Socket => {
-                // SIGPIPE is ignored from the start (Rust's runtime), so no flag is needed against it.
+                // Rust's runtime ignores SIGPIPE, so MSG_NOSIGNAL is not needed.
                 retry(|| rustix::net::send(&self.fd, buf, SendFlags::DONTWAIT))
             }
             Kind::File | Kind::Pipe | Kind::Terminal => retry(|| rustix::io::write(&self.fd, buf)),
@@ -200,26 +202,26 @@ impl Source for Descriptor {
     }
 }
 
-/// A descriptor that somebody else opened, and how it can be used without changing it.
+/// A descriptor that another process opened, by the way it can be used without changing its description.
 #[derive(Debug)]
 pub enum Inherited {
-    /// Nothing but a thread can wait for it.
+    /// Only a thread can wait for it.
     Blocking(File),
-    /// It never makes us wait, and can be waited for.
+    /// Its calls never block, and the reactor can watch it.
     Own(Descriptor),
-    /// It never makes us wait: a regular file, `/dev/null`.
+    /// It is always ready: a regular file, `/dev/null`.
     Ready(File),
 }
 
-/// Which standard stream.
+/// A standard stream that carries data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StandardStream {
     Input,
     Output,
 }
 
-/// Takes over a standard stream. The description stays as it is: its flags are shared with the
-/// shell and with every other process of the pipeline.
+/// Opens a standard stream. Its description keeps its flags, which the shell and every other process of the pipeline
+/// share.
 pub fn standard_stream(stream: StandardStream) -> io::Result<Inherited> {
     let fd = match stream {
         StandardStream::Input => rustix::stdio::stdin(),
@@ -228,7 +230,7 @@ pub fn standard_stream(stream: StandardStream) -> io::Result<Inherited> {
     classify(fd.try_clone_to_owned()?.into())
 }
 
-/// Finds out how a descriptor can be used, see [`Inherited`].
+/// Determines how a descriptor can be used.
 pub fn classify(file: File) -> io::Result<Inherited> {
     let kind = match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::Fifo => Kind::Pipe,
@@ -259,29 +261,29 @@ pub fn duplicate_stderr() -> io::Result<File> {
     Ok(rustix::stdio::stderr().try_clone_to_owned()?.into())
 }
 
-/// Lets go of stdout, so that its reader sees the end of file while we go on.
+/// Replaces stdout by `/dev/null`, so that its reader sees EOF while the process goes on.
 pub fn silence_stdout() -> io::Result<()> {
     let null = File::options().write(true).open(super::NULL_DEVICE)?;
     Ok(rustix::stdio::dup2_stdout(null)?)
 }
 
-/// Whether a write to a stream of ours would not block now.
+/// Tells whether a write would not block now (poll(2)).
 pub fn is_writable(fd: impl AsFd) -> bool {
     let mut poll = [PollFd::new(&fd, PollFlags::OUT)];
     let now = Timespec::default();
     rustix::event::poll(&mut poll, Some(&now)).is_ok() && poll[0].revents().contains(PollFlags::OUT)
 }
 
-/// Waits until a read from a description that others have made non-blocking would bring something, or an end.
+/// Waits until a description that another process made non-blocking has bytes or EOF to read.
 pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
     wait(fd, PollFlags::IN)
 }
 
-/// Waits until a write to a description that others have made non-blocking would take something, or fail.
+/// Waits until a description that another process made non-blocking accepts bytes, or a write would fail.
 pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
     wait(fd, PollFlags::OUT)
 }
 
-fn wait(fd: impl AsFd, what: PollFlags) -> io::Result<()> {
-    retry(|| rustix::event::poll(&mut [PollFd::new(&fd, what)], None).map(|_| ()))
+fn wait(fd: impl AsFd, flags: PollFlags) -> io::Result<()> {
+    retry(|| rustix::event::poll(&mut [PollFd::new(&fd, flags)], None).map(|_| ()))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-/// Whether this is `/dev/null`, which is also what the runtime puts in a closed stream's place.
+/// Tells whether this is `/dev/null`; Rust's runtime also opens it in place of a closed standard stream.
 pub fn is_null(fd: impl AsFd) -> bool {
     let null = rustix::fs::stat(NULL_DEVICE).map(|null| null.st_rdev);
     rustix::fs::fstat(fd).is_ok_and(|stat| {
@@ -37,29 +37,30 @@ pub fn is_written_directly(path: &Path) -> bool {
     is_open || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
-/// Whether this is a named pipe (fifo(7)).
+/// Tells whether this is a named pipe (fifo(7)).
 pub fn is_fifo(found: &Metadata) -> bool {
     found.file_type().is_fifo()
 }
 
-/// Whether this is a socket (unix(7)).
+/// Tells whether this is a socket (unix(7)).
 pub fn is_socket(found: &Metadata) -> bool {
     found.file_type().is_socket()
 }
 
-/// Opens something beneath a folder, for reading, name by name; links are not followed at all, because nothing else
-/// keeps them from leading out.
-pub(in crate::sys) fn walk_beneath(root: &File, place: &[Vec<u8>], folder: bool) -> io::Result<File> {
+/// Opens a file or folder beneath `root` for reading, name by name. Follows no symbolic link: openat(2) alone cannot
+/// keep one from leading out.
+pub(in crate::sys) fn walk_beneath(root: &File, path: &[Vec<u8>], folder: bool) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut here = rustix::fs::openat(root, ".", flags | OFlags::DIRECTORY, Mode::empty())?;
-    for (name, left) in place.iter().zip((0..place.len()).rev()) {
+
+    for (name, left) in path.iter().zip((0..path.len()).rev()) {
         let kind = if left > 0 || folder { OFlags::DIRECTORY } else { OFlags::empty() };
         here = rustix::fs::openat(&here, &name[..], flags | kind, Mode::empty())?;
     }
     Ok(here.into())
 }
 
-/// What a name in a folder stands for.
+/// The type of a directory entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Entry {
     File,
@@ -78,14 +79,14 @@ impl Entry {
     }
 }
 
-/// What is beneath a folder, where links are not followed.
-pub(in crate::sys) fn look_beneath(root: &File, place: &[Vec<u8>]) -> io::Result<Entry> {
-    let Some((name, parents)) = place.split_last() else { return Ok(Entry::Folder) };
+/// Returns the type of the entry beneath a folder; a symbolic link is not followed.
+pub(in crate::sys) fn look_beneath(root: &File, path: &[Vec<u8>]) -> io::Result<Entry> {
+    let Some((name, parents)) = path.split_last() else { return Ok(Entry::Folder) };
     let parent = walk_beneath(root, parents, true)?;
     Ok(Entry::of(&rustix::fs::statat(parent, &name[..], AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
-/// The names in a folder, but for itself and its parent (readdir(3)).
+/// Lists the names in a folder (readdir(3)), without `.` and `..`.
 pub fn list_names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -98,17 +99,17 @@ pub fn list_names(folder: &File) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Whether we may make files in `folder`.
+/// Checks that files can be created in `folder` (access(2)).
 pub fn check_writable_folder(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
-/// Renames a file by a link, so that it is never put in another one's place: `AlreadyExists`.
+/// Renames a file by a hard link, which never replaces a file that exists: `AlreadyExists`.
 pub(in crate::sys) fn link_new(from: &Path, to: &Path) -> io::Result<()> {
-    // A hard link refuses an existing name on every file system that has links at all.
     match std::fs::hard_link(from, to) {
         Ok(()) => std::fs::remove_file(from),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // The file system has no links, so that only a look beforehand guards an existing file.
         Err(_) if to.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => std::fs::rename(from, to),
     }

@@ -1,4 +1,4 @@
-//! What every Unix has.
+//! The subjects that every Unix has.
 
 mod descriptor;
 mod errors;

@@ -20,8 +20,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::sys::Descriptor;
 
-/// Starts a program in a process group of its own, with the signals as they are at first: what we ignore is no
-/// business of its.
+/// Starts a program in a process group of its own, with the default action for the signals that this process ignores.
 pub fn spawn_in_group(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
     let reset = || {
@@ -36,17 +35,18 @@ pub fn spawn_in_group(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Tells a program that was started here, and those that it has started in its group, that nobody is there any more.
+/// Sends SIGHUP to the process group of a program that was started by [`spawn_in_group`].
 pub fn hang_up_group(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::HUP)?)
 }
 
-/// How a program has ended, if it has. It stays to be waited for, so that nobody else gets its number.
+/// Returns the exit status of a program that has ended, and leaves it a zombie, so that its process ID is not reused
+/// (waitid(2), WNOWAIT).
 pub fn peek_exit_status(child: &Child) -> io::Result<Option<ExitStatus>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let found = waitid(WaitId::Pid(Pid::from_child(child)), options)?;
     let raw = |found: WaitIdStatus| match found.exit_status() {
-        // As wait(2) has it.
+        // The encoding of wait(2): the exit code in the high byte, a signal in the low one.
         Some(code) => (code & 0xff) << 8,
         None => found.terminating_signal().unwrap_or(0),
     };
@@ -59,32 +59,31 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Whether any of them is left, once the program itself was waited for. While one is, nobody else gets the number of the
-/// group.
+/// Tells whether the process group of a program still has a member. While it has, its number is not reused.
 pub fn group_exists(child: &Child) -> bool {
     test_kill_process_group(Pid::from_child(child)) != Err(Errno::SRCH)
 }
 
-/// Ends them.
+/// Sends SIGKILL to the process group of a program.
 pub fn kill_group(child: &Child) -> io::Result<()> {
     Ok(kill_process_group(Pid::from_child(child), Signal::KILL)?)
 }
 
-/// Two sockets that are connected to each other (socketpair(2)): ours, and one that makes a program wait.
+/// Creates two connected sockets (socketpair(2)): a non-blocking one for us, a blocking one for a program.
 pub fn socket_pair() -> io::Result<(Descriptor, OwnedFd)> {
     let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
     ours.set_nonblocking(true)?;
     Ok((ours.into(), theirs.into()))
 }
 
-/// A socket as a program wants it, which it makes wait. The description is the same: from here on, ours is only to
-/// learn of a hang-up.
+/// Makes a socket blocking, as programs expect, and returns a second handle for one. Both share the description, so ours
+/// must from here on only be polled for a hang-up.
 pub fn duplicate_blocking(socket: &Descriptor) -> io::Result<OwnedFd> {
     socket.socket().set_nonblocking(false)?;
     Ok(socket.duplicate()?.into())
 }
 
-/// Raises our limit of descriptors to what we may have, and tells it (getrlimit(2), RLIMIT_NOFILE).
+/// Raises the soft limit of descriptors to the hard one, and returns it (getrlimit(2), RLIMIT_NOFILE).
 pub fn raise_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -94,9 +93,9 @@ pub fn raise_descriptor_limit() -> usize {
     limit.current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Whether so many more descriptors can be had now.
+/// Checks that `count` more descriptors can be opened now.
 pub fn can_open(count: usize) -> io::Result<()> {
-    let tried: io::Result<Vec<OwnedFd>> =
+    let opened: io::Result<Vec<OwnedFd>> =
         (0..count).map(|_| Ok(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0)?)).collect();
-    tried.map(drop)
+    opened.map(drop)
 }

@@ -12,15 +12,15 @@ use std::{
 use mio::{Interest, Registry, Token, event::Source};
 use signal_hook::{consts, flag, low_level};
 
-/// A signal that means something to us.
+/// A signal that the program handles.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signal {
-    /// A program of ours has ended.
+    /// A child process has ended.
     Child,
-    /// We go on after a stop.
+    /// The process continues after a stop.
     Continue,
     Hangup,
-    /// Somebody asks how far we are.
+    /// The user asks for progress.
     Info,
     Interrupt,
     /// Ctrl-Z.
@@ -42,26 +42,27 @@ impl Signal {
     }
 }
 
-/// The signals that have come (a self-pipe that can be waited for).
+/// The signals that were delivered, behind a self-pipe that the reactor watches.
 pub struct Signals {
     pipe: signal_hook_mio::v1_0::Signals,
-    /// An INT, or a TERM, has come and was not heard of yet: another one kills.
+    /// Set while an INT, or a TERM, is pending: a second one then has its default action.
     again: [Arc<AtomicBool>; 2],
 }
 
 impl Signals {
-    /// Starts to listen for all of [`Signal`]. One that our parent ignores (nohup, a script's
-    /// background job) stays ignored. A second INT, or TERM, that comes before the first was heard of kills, whatever we are
-    /// doing.
+    /// Installs handlers for every [`Signal`]. One that the parent process ignores (nohup(1), a background job of a
+    /// script) stays ignored. A second INT, or TERM, that is delivered before the first was read kills the process.
     pub fn new() -> io::Result<Self> {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
-        ignore_what_calls_tell();
+        ignore_signals_that_calls_report();
         let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
         let numbers: Vec<c_int> = wanted
             .into_iter()
             .map(Signal::number)
             .filter(|number| !is_ignored(*number) || *number == consts::SIGCHLD)
             .collect();
+
+        // The conditional default comes first, so that the first signal finds the flag still clear.
         let again: [Arc<AtomicBool>; 2] = Default::default();
         for (number, again) in [consts::SIGINT, consts::SIGTERM].into_iter().zip(&again) {
             if numbers.contains(&number) {
@@ -72,7 +73,7 @@ impl Signals {
         Ok(Self { pipe: signal_hook_mio::v1_0::Signals::new(numbers)?, again })
     }
 
-    /// What has come since the last call.
+    /// Takes the signals that were delivered since the last call.
     pub fn pending(&mut self) -> Vec<Signal> {
         use Signal::{Child, Continue, Hangup, Info, Interrupt, Stop, Terminate};
         let wanted = [Child, Continue, Hangup, Info, Interrupt, Stop, Terminate];
@@ -98,34 +99,33 @@ impl Source for Signals {
     }
 }
 
-/// Ends the process as `signal` would have, so that the shell sees the truth.
+/// Ends the process by the default action of `signal`, so that the shell sees the true cause.
 pub fn exit_by_signal(signal: Signal) -> ! {
     let _ = low_level::emulate_default_handler(signal.number());
     std::process::exit(128 + signal.number())
 }
 
-/// Stops the process, as ctrl-Z does; returns when it is continued.
+/// Stops the process, as Ctrl-Z does; returns when it is continued.
 pub fn stop_self() {
     let _ = low_level::raise(consts::SIGSTOP);
 }
 
-/// Whether a signal with this number was ignored when we were started.
+/// Tells whether this process inherited the signal as ignored (sigaction(2)).
 fn is_ignored(number: c_int) -> bool {
     // SAFETY: all zeroes is a valid `sigaction`.
-    let mut now: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: a null pointer asks for the present action, and `now` is valid for writes.
-    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) };
-    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: a null pointer asks for the present action, and `action` is valid for writes.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// What we ignore, see [`ignore_what_calls_tell`].
+/// The signals that stay ignored, see [`ignore_signals_that_calls_report`].
 pub(in crate::sys) const IGNORED_SIGNALS: [c_int; 2] = [libc::SIGTTIN, libc::SIGXFSZ];
 
-/// We attempt before we wait: without this, a background job would be stopped by its first read of
-/// the terminal (SIGTTIN). Ignored, the read fails with EIO.
-///
-/// A file that grows beyond the limit of the shell (SIGXFSZ) fails with EFBIG, which is an error as any other.
-fn ignore_what_calls_tell() {
+/// Ignores signals whose cause the failing call reports as well. SIGTTIN would stop a background job at its first attempt
+/// to read the terminal; ignored, the read fails with EIO (termios(3)). SIGXFSZ would kill; ignored, a write beyond the
+/// shell's file size limit fails with EFBIG (setrlimit(2)).
+fn ignore_signals_that_calls_report() {
     for signal in IGNORED_SIGNALS {
         // SAFETY: ignoring a signal runs no code of ours.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
