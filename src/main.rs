@@ -1,8 +1,8 @@
 //! `remote`: netcat, finished.
 //!
 //! ```text
-//! argv ─clap→ Args ─Plan::new→ Plan::Connect { to, recipe, session }
-//!      ─Lookup→ [Address] ─Race→ Address ─Recipe::dial→ Descriptor    (connected, ours, non-blocking)
+//! argv ─clap→ Args ─Plan::new→ Plan::Connect { to, socket_config, session }
+//!      ─Lookup→ [Address] ─Race→ Address ─SocketConfig::connect→ Descriptor    (connected, ours, non-blocking)
 //!      ─→ (a proxy) ─→ Connection or Datagram           = peer  : Endpoint
 //!         stdin/stdout, files, a Seat, a program         = local : Endpoint
 //!      ─→ Session { peer, Pump { outbound: Flow, inbound: Flow }, Ending }

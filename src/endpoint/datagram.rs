@@ -17,7 +17,7 @@ pub struct Datagram {
     socket: Descriptor,
     /// What came before the socket was this peer's own.
     inbox: VecDeque<Vec<u8>>,
-    whom: Whom,
+    filter: PeerFilter,
     ends: Ends,
     together: Together,
     /// The way to the peer has refused datagrams that go together.
@@ -27,22 +27,22 @@ pub struct Datagram {
     lost: u64,
 }
 
-/// Who is at the other end.
+/// The peers whose datagrams count, and the one that is answered.
 #[derive(Clone, Debug)]
-pub enum Whom {
-    /// The one that the socket is connected to.
+pub enum PeerFilter {
+    /// The peer that the socket is connected to.
     Connected,
-    /// Whoever sends something first; nobody else is heard from then on.
+    /// The sender of the first datagram; those of others are ignored from then on.
     First(Option<SockAddr>),
-    /// All of a group, or whoever hears a broadcast; anybody may answer.
+    /// The members of a multicast group, or the receivers of a broadcast; any of them may answer.
     Group(SockAddr),
-    /// The one that the socket is connected to; but what others sent before may be among so many
-    /// datagrams that come first.
+    /// The peer that the socket is connected to; but the first `left` datagrams may be those that others sent before it
+    /// was connected.
     Settling { peer: SockAddr, left: usize },
 }
 
-impl Whom {
-    /// The peer of a socket that was connected a moment ago.
+impl PeerFilter {
+    /// Returns the filter for a socket that was connected a moment ago.
     pub fn settling(peer: SockAddr, socket: &Descriptor) -> Self {
         // What a buffer of unknown size can hold is not known either.
         let room = socket.socket().recv_buffer_size().unwrap_or(usize::MAX);
@@ -71,11 +71,11 @@ pub struct Together {
 
 impl Datagram {
     /// Takes a socket that is connected or bound.
-    pub fn new(socket: Descriptor, whom: Whom, ends: Ends) -> Self {
+    pub fn new(socket: Descriptor, filter: PeerFilter, ends: Ends) -> Self {
         Self {
             socket,
             inbox: VecDeque::new(),
-            whom,
+            filter,
             ends,
             together: Together::default(),
             segments_refused: false,
@@ -99,7 +99,7 @@ impl Datagram {
 
     /// Whether datagrams can go through the kernel together: for that, it has to know whom they are for.
     pub fn joins(&self) -> bool {
-        matches!(self.whom, Whom::Connected | Whom::Settling { .. })
+        matches!(self.filter, PeerFilter::Connected | PeerFilter::Settling { .. })
     }
 
     /// Begins with what came before.
@@ -151,14 +151,14 @@ impl Datagram {
 
     /// Whether a datagram from there counts.
     fn is_meant(&mut self, from: &SockAddr) -> bool {
-        match &mut self.whom {
-            Whom::Connected | Whom::Group(_) => true,
-            Whom::First(first) => first.get_or_insert_with(|| from.clone()) == from,
-            Whom::Settling { peer, left } => {
+        match &mut self.filter {
+            PeerFilter::Connected | PeerFilter::Group(_) => true,
+            PeerFilter::First(first) => first.get_or_insert_with(|| from.clone()) == from,
+            PeerFilter::Settling { peer, left } => {
                 let meant = peer == from;
                 *left = left.saturating_sub(1);
                 if *left == 0 {
-                    self.whom = Whom::Connected;
+                    self.filter = PeerFilter::Connected;
                 }
                 meant
             }
@@ -171,10 +171,10 @@ impl Datagram {
             return Ok(bytes.len());
         }
         for _ in 0..MOST_SKIPPED {
-            let datagram = match (sys::receive_from(&self.socket, buf), &self.whom) {
+            let datagram = match (sys::receive_from(&self.socket, buf), &self.filter) {
                 // The last of what had waited.
-                (Err(error), Whom::Settling { .. }) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.whom = Whom::Connected;
+                (Err(error), PeerFilter::Settling { .. }) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.filter = PeerFilter::Connected;
                     return Err(error);
                 }
                 (received, _) => received?,
@@ -234,7 +234,7 @@ impl Datagram {
 impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_SKIPPED {
-            let alone = matches!(self.whom, Whom::Connected);
+            let alone = matches!(self.filter, PeerFilter::Connected);
             let together = self.together.received.filter(|_| alone && self.inbox.is_empty());
             let read = match together {
                 Some(most) => self.read_batch(buf, most),
@@ -256,13 +256,13 @@ impl Read for Datagram {
 
 impl Write for Datagram {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match &self.whom {
-            Whom::Connected | Whom::Settling { .. } => match self.together.sent {
+        match &self.filter {
+            PeerFilter::Connected | PeerFilter::Settling { .. } => match self.together.sent {
                 Some(segment) if buf.len() > segment => self.write_segments(buf, segment),
                 _ => self.socket.write(buf),
             },
-            Whom::First(Some(to)) | Whom::Group(to) => sys::send_to(&self.socket, buf, to),
-            Whom::First(None) => Err(io::ErrorKind::WouldBlock.into()),
+            PeerFilter::First(Some(to)) | PeerFilter::Group(to) => sys::send_to(&self.socket, buf, to),
+            PeerFilter::First(None) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

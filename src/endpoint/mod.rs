@@ -11,7 +11,7 @@ mod stream;
 
 pub use self::{
     connection::Connection,
-    datagram::{Datagram, Ends, Together, Whom},
+    datagram::{Datagram, Ends, PeerFilter, Together},
     file::{Download, Name},
     layer::Tls,
     relay::{LONGEST_LINE, Mailbox, Post},

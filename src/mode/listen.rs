@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::serve;
 use crate::{
-    endpoint::{Connection, Datagram, Ends, Input, Peer, Whom},
+    endpoint::{Connection, Datagram, Ends, Input, Peer, PeerFilter},
     event::{Event, Reactor, Slots, Token},
     net::{
         Accepted, Access, Address, Arrival, Family, Listener, Transport,
@@ -34,13 +34,13 @@ pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result
         Bind::Addresses(addresses) => addresses.clone(),
         Bind::Name { host, port } => {
             let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-            look_up(host, *port, &plan.recipe, &mut reactor, limit)?
+            look_up(host, *port, &plan.socket_config, &mut reactor, limit)?
         }
     };
     let access = access(plan, &mut reactor)?;
     plan.check_exposure(&addresses)?;
     let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, max_clients.is_some())?;
+    let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, max_clients.is_some())?;
     listener.restrict(access);
     announce(&listener, random, report);
     let security = match &plan.tls {
@@ -55,11 +55,11 @@ pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result
         return serve::run(plan, max_clients, listener, security, reactor, dump.as_ref(), report);
     }
     let ends = Ends { mark: plan.session.send_eof_datagram, heed: plan.session.honor_eof_datagram };
-    let (mut peer, names, _file) = if let Some((whom, address)) = alone(plan, &addresses)? {
+    let (mut peer, names, _file) = if let Some((filter, address)) = alone(plan, &addresses)? {
         let own = listener.addresses().swap_remove(0);
         let names = Names::new(&plan.session, address, own);
         let (socket, file) = listener.into_socket();
-        (Datagram::new(socket, whom, ends).into(), names, file)
+        (Datagram::new(socket, filter, ends).into(), names, file)
     } else {
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
@@ -94,7 +94,7 @@ fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
                 Rule::Network(network) => networks.push(*network),
                 Rule::Name(name) => {
                     let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-                    for address in look_up(name, 0, &plan.recipe, reactor, limit)? {
+                    for address in look_up(name, 0, &plan.socket_config, reactor, limit)? {
                         if let Address::Inet(inet) = address {
                             networks.push(Network::of(inet));
                         }
@@ -109,13 +109,13 @@ fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
 }
 
 /// Who is at the other end where nobody is accepted: a group, or, for UNIX datagrams, whoever is first.
-fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(Whom, Address)>> {
+fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(PeerFilter, Address)>> {
     let address = addresses.first().cloned().context("there is no address to listen at")?;
     Ok(match (plan.session.transport, &address) {
-        (Transport::Datagram, Address::Unix(_)) => Some((Whom::First(None), Address::Unix("".into()))),
-        (Transport::Datagram, _) if plan.recipe.options.join.is_some() => {
-            let group = plan.recipe.scoped(&address)?;
-            Some((Whom::Group(group.to_sockaddr()?), group))
+        (Transport::Datagram, Address::Unix(_)) => Some((PeerFilter::First(None), Address::Unix("".into()))),
+        (Transport::Datagram, _) if plan.socket_config.options.join.is_some() => {
+            let group = plan.socket_config.scoped(&address)?;
+            Some((PeerFilter::Group(group.to_sockaddr()?), group))
         }
         _ => None,
     })

@@ -26,7 +26,7 @@ pub fn run(plan: &Scan, report: &Report) -> Result<bool> {
     let mut left = plan.retry;
     loop {
         let limit = plan.timeout.map(|timeout| Instant::now() + timeout);
-        let addresses = dial::look_up(&plan.host, 0, &plan.recipe, &mut reactor, limit)?;
+        let addresses = dial::look_up(&plan.host, 0, &plan.socket_config, &mut reactor, limit)?;
         let survey = Survey::new(plan, addresses);
         let found = survey.run(&mut reactor, report)?;
         let open = found.iter().any(|port| port.state == State::Open);
@@ -138,8 +138,8 @@ impl<'a> Survey<'a> {
             if let Address::Inet(inet) = &mut address {
                 inet.set_port(port);
             }
-            let recipe = self.plan.recipe.routed(&address)?;
-            match recipe.dial(&address) {
+            let socket_config = self.plan.socket_config.routed(&address)?;
+            match socket_config.connect(&address) {
                 Ok(mut socket) => {
                     let token = self.running.token();
                     reactor.watch(token, &mut socket)?;
@@ -147,7 +147,7 @@ impl<'a> Survey<'a> {
                     let mut probe =
                         Probe { rank, port, socket, address, others: addresses, again: None, end: None };
                     probe.end = self.plan.timeout.map(|timeout| now + timeout);
-                    if recipe.transport == Transport::Datagram {
+                    if socket_config.transport == Transport::Datagram {
                         let patience = self.plan.timeout.unwrap_or(ANSWER);
                         probe.again = Some(now + patience / 2);
                         probe.end = Some(now + patience);
@@ -172,7 +172,7 @@ impl<'a> Survey<'a> {
 
     /// Finds out what a probe has found out.
     fn look(&mut self, token: Token, reactor: &mut Reactor) -> Result<()> {
-        let datagram = self.plan.recipe.transport == Transport::Datagram;
+        let datagram = self.plan.socket_config.transport == Transport::Datagram;
         let Some(probe) = self.running.get_mut(token) else { return Ok(()) };
         let now = Instant::now();
         let outcome = if datagram { answer(&mut probe.socket) } else { connection(&probe.socket) };
@@ -210,7 +210,7 @@ impl<'a> Survey<'a> {
     fn tell(&mut self, report: &Report) {
         while let Some(found) = self.found.get(&self.told) {
             let (port, host) = (found.port, &self.plan.host);
-            let transport = self.plan.recipe.transport;
+            let transport = self.plan.socket_config.transport;
             let address = found.address.parse().map(|ip: IpAddr| Address::Inet((ip, port).into()));
             if report.verbose > 0
                 || (self.plan.ports.len() > 1 && found.state == State::Open && !report.quiet)

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use socket2::SockAddr;
 
 use super::{
-    Access, Address, Family, Recipe, Transport,
+    Access, Address, Family, SocketConfig, Transport,
     address::{SocketFile, canonical},
 };
 use crate::sys::{self, Descriptor};
@@ -19,7 +19,7 @@ use crate::sys::{self, Descriptor};
 #[derive(Debug)]
 pub struct Listener {
     sockets: Vec<Descriptor>,
-    recipe: Recipe,
+    config: SocketConfig,
     access: Access,
     file: Option<SocketFile>,
     /// Whether there will be more peers than one.
@@ -86,10 +86,10 @@ impl Listener {
     /// Binds and listens at every address. An address family that this machine lacks is left out, if
     /// another one remains; a port that is in use is an error. Port 0 is chosen by the kernel, one
     /// for all. `many` says that there will be more peers than one.
-    pub fn bind(recipe: Recipe, addresses: &[Address], many: bool) -> Result<Self> {
+    pub fn bind(config: SocketConfig, addresses: &[Address], many: bool) -> Result<Self> {
         let mut tries = PORT_TRIES;
         loop {
-            match bind_all(&recipe, addresses) {
+            match bind_all(&config, addresses) {
                 // A port that was free for the first address need not be for the second.
                 Err((_, error))
                     if tries > 0 && addresses.len() > 1 && is_any_port(addresses) && in_use(&error) =>
@@ -98,12 +98,12 @@ impl Listener {
                 }
                 // Without IPv6 the dual-stack wildcard is the one of IPv4.
                 Err((address, error))
-                    if recipe.only.is_none() && is_wildcard(&address) && is_missing(&error) =>
+                    if config.only.is_none() && is_wildcard(&address) && is_missing(&error) =>
                 {
                     let port = address.port().unwrap_or(0);
                     let v4 = Address::Inet(SocketAddr::new(Family::V4.any(), port));
-                    let recipe = Recipe { only: Some(Family::V4), ..recipe };
-                    return Self::bind(recipe, &[v4], many);
+                    let config = SocketConfig { only: Some(Family::V4), ..config };
+                    return Self::bind(config, &[v4], many);
                 }
                 Err((address, error)) => {
                     return Err(error).with_context(|| format!("listen on {address}"));
@@ -113,10 +113,10 @@ impl Listener {
                         Address::Unix(path) if !is_abstract(path) => Some(SocketFile::new(path)),
                         _ => None,
                     });
-                    let buffer = vec![0; if recipe.transport == Transport::Datagram { 1 << 16 } else { 0 }];
+                    let buffer = vec![0; if config.transport == Transport::Datagram { 1 << 16 } else { 0 }];
                     return Ok(Self {
                         sockets,
-                        recipe,
+                        config,
                         access: Access::default(),
                         file,
                         many,
@@ -181,7 +181,7 @@ impl Listener {
 
     /// The next arrival, or `None` when nobody is waiting. `known` tells which peers have a session.
     pub fn accept(&mut self, known: &dyn Fn(&Address) -> bool) -> io::Result<Option<Arrival>> {
-        match self.recipe.transport {
+        match self.config.transport {
             Transport::Datagram => self.accept_datagram(known),
             Transport::Stream => self.accept_stream(),
         }
@@ -276,13 +276,13 @@ impl Listener {
             socket.socket().connect(&stray.from.into())?;
             return Ok((socket, Hears::PeerAfterOthers(stray.from.into())));
         }
-        let socket = match self.recipe.branch(listener, stray.to, stray.from) {
+        let socket = match self.config.connected_socket(listener, stray.to, stray.from) {
             // It was sent to an address that nothing can be sent from: a broadcast.
             Err(error) if !is_exhausted(&error) && own != stray.to => {
                 if !self.many {
                     return narrowed();
                 }
-                self.recipe.branch(listener, own, stray.from)?
+                self.config.connected_socket(listener, own, stray.from)?
             }
             result => result?,
         };
@@ -374,7 +374,10 @@ fn receive(socket: &Descriptor, buffer: &mut [u8]) -> io::Result<Option<(SocketA
     }
 }
 
-fn bind_all(recipe: &Recipe, addresses: &[Address]) -> Result<Vec<Descriptor>, (Address, anyhow::Error)> {
+fn bind_all(
+    config: &SocketConfig,
+    addresses: &[Address],
+) -> Result<Vec<Descriptor>, (Address, anyhow::Error)> {
     let mut sockets = Vec::new();
     let mut missing = None;
     let mut port = None;
@@ -383,7 +386,7 @@ fn bind_all(recipe: &Recipe, addresses: &[Address]) -> Result<Vec<Descriptor>, (
         if let (Address::Inet(inet), Some(port)) = (&mut address, port) {
             inet.set_port(port);
         }
-        let bound = clear_stale(&address).and_then(|()| Ok(recipe.listen(&address)?));
+        let bound = clear_stale(&address).and_then(|()| Ok(config.listen(&address)?));
         match bound {
             Ok(socket) => {
                 port = port.or(local_address(&socket).ok().and_then(|local| local.port()));

@@ -29,7 +29,8 @@ use self::{access::Access, place::Place, tls::Tls};
 use crate::{
     cli::Args,
     net::{
-        Address, Family, Recipe, Transport, address::literal, interface::Interface, port, recipe::Options,
+        Address, Family, SocketConfig, Transport, address::literal, config::Options, interface::Interface,
+        port,
     },
 };
 
@@ -64,7 +65,7 @@ pub struct Connect {
     pub to: Target,
     /// Who connects to it in our place.
     pub proxy: Option<Proxy>,
-    pub recipe: Recipe,
+    pub socket_config: SocketConfig,
     /// `-T`.
     pub timeout: Option<Duration>,
     /// How often to try again.
@@ -77,7 +78,7 @@ pub struct Connect {
 #[derive(Debug)]
 pub struct Listen {
     pub at: Bind,
-    pub recipe: Recipe,
+    pub socket_config: SocketConfig,
     pub access: Access,
     pub tls: Option<Tls>,
     pub session: Session,
@@ -96,7 +97,7 @@ pub struct Serve {
 pub struct Scan {
     pub host: String,
     pub ports: Vec<u16>,
-    pub recipe: Recipe,
+    pub socket_config: SocketConfig,
     /// For each port.
     pub timeout: Option<Duration>,
     /// How often to look again while none is open.
@@ -253,15 +254,15 @@ impl Plan {
         let place = Place::settle(&mut args)?;
         refusal::contradictions(&args, &place)?;
         refusal::misfits(&args, &place)?;
-        let recipe = recipe(&args, &place)?;
+        let socket_config = socket_config(&args, &place)?;
         if args.z {
-            return scan(&args, place, recipe);
+            return scan(&args, place, socket_config);
         }
         let tls = Tls::from_args(&args.tls, args.listen, ("--tls", args.tls.on))?;
         let session = session(&args, place.transport)?;
         if args.listen {
-            let at = bind(&place, &recipe)?;
-            let listen = Listen { at, recipe, access: Access::new(&args)?, tls, session };
+            let at = bind(&place, &socket_config)?;
+            let listen = Listen { at, socket_config, access: Access::new(&args)?, tls, session };
             if !args.keep_open {
                 return Ok(Self::Listen(listen));
             }
@@ -272,13 +273,13 @@ impl Plan {
             return Ok(Self::Serve(Serve { listen, max_clients }));
         }
         let to = target(&place)?;
-        let proxy = Proxy::settle(&args, &to, recipe.only)?;
+        let proxy = Proxy::settle(&args, &to, socket_config.only)?;
         let retry = args.retry.unwrap_or(0);
-        Ok(Self::Connect(Connect { to, proxy, recipe, timeout: args.timeout, retry, tls, session }))
+        Ok(Self::Connect(Connect { to, proxy, socket_config, timeout: args.timeout, retry, tls, session }))
     }
 }
 
-fn recipe(args: &Args, place: &Place) -> Result<Recipe> {
+fn socket_config(args: &Args, place: &Place) -> Result<SocketConfig> {
     let mut only = match (args.ip4, args.ip6) {
         (true, _) => Some(Family::V4),
         (_, true) => Some(Family::V6),
@@ -298,7 +299,7 @@ fn recipe(args: &Args, place: &Place) -> Result<Recipe> {
         fits(host, only)?;
     }
     let size = |size: Option<u64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
-    Ok(Recipe {
+    Ok(SocketConfig {
         transport: place.transport,
         only,
         interface,
@@ -368,7 +369,7 @@ fn target(place: &Place) -> Result<Target> {
     }
 }
 
-fn bind(place: &Place, recipe: &Recipe) -> Result<Bind> {
+fn bind(place: &Place, socket_config: &SocketConfig) -> Result<Bind> {
     if let Some(path) = &place.unix {
         return Ok(Bind::Addresses(vec![Address::Unix(path.clone())]));
     }
@@ -383,22 +384,22 @@ fn bind(place: &Place, recipe: &Recipe) -> Result<Bind> {
             None => Bind::Name { host: host.clone(), port },
         });
     }
-    if let Some(ip) = recipe.options.join.or(recipe.source) {
+    if let Some(ip) = socket_config.options.join.or(socket_config.source) {
         return Ok(Bind::Addresses(vec![at(ip)]));
     }
-    if let Some(interface) = recipe.interface.as_ref().filter(|_| !recipe.bind_device) {
-        let wanted = |ip: &IpAddr| recipe.only.is_none_or(|only| only == Family::of(*ip));
+    if let Some(interface) = socket_config.interface.as_ref().filter(|_| !socket_config.bind_device) {
+        let wanted = |ip: &IpAddr| socket_config.only.is_none_or(|only| only == Family::of(*ip));
         let addresses: Vec<_> = interface.addresses.iter().copied().filter(wanted).map(at).collect();
-        if let (true, Some(only)) = (addresses.is_empty(), recipe.only) {
+        if let (true, Some(only)) = (addresses.is_empty(), socket_config.only) {
             return usage(format!("interface '{}' has no {only} address", interface.name));
         }
         return Ok(Bind::Addresses(addresses));
     }
     // One dual-stack socket serves both families.
-    Ok(Bind::Addresses(vec![at(recipe.only.unwrap_or(Family::V6).any())]))
+    Ok(Bind::Addresses(vec![at(socket_config.only.unwrap_or(Family::V6).any())]))
 }
 
-fn scan(args: &Args, place: Place, recipe: Recipe) -> Result<Plan> {
+fn scan(args: &Args, place: Place, socket_config: SocketConfig) -> Result<Plan> {
     let (host, ports) = match place.host {
         Some(host) if !place.ports.is_empty() => (host, place.ports.join(",")),
         Some(_) => return usage("-z needs ports: HOST 22,80 or HOST 8000-8010"),
@@ -406,7 +407,7 @@ fn scan(args: &Args, place: Place, recipe: Recipe) -> Result<Plan> {
     };
     let ports = port::parse_list(&ports, place.transport).map_err(to_usage)?;
     let timeout = args.timeout.or(args.idle);
-    Ok(Plan::Scan(Scan { host, ports, recipe, timeout, retry: args.retry.unwrap_or(0) }))
+    Ok(Plan::Scan(Scan { host, ports, socket_config, timeout, retry: args.retry.unwrap_or(0) }))
 }
 
 fn session(args: &Args, transport: Transport) -> Result<Session> {

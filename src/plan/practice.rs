@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::{Plan, to_usage, usage};
 use crate::{
     cli,
-    net::{Address, Location, Recipe, Transport, address::literal, port, recipe::Options},
+    net::{Address, Location, SocketConfig, Transport, address::literal, config::Options, port},
 };
 
 /// Be the practice servers.
@@ -59,8 +59,8 @@ impl Practice {
     }
 
     /// How its sockets are made, and those of its clients.
-    pub fn recipe(transport: Transport) -> Recipe {
-        Recipe {
+    pub fn socket_config(transport: Transport) -> SocketConfig {
+        SocketConfig {
             transport,
             only: None,
             interface: None,

@@ -5,11 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Result;
 
 use super::{
-    Bind, Connect, Outgoing, Plan, bind, place::Place, recipe, refusal, session, target, tls::Tls, usage,
+    Bind, Connect, Outgoing, Plan, bind, place::Place, refusal, session, socket_config, target, tls::Tls,
+    usage,
 };
 use crate::{
     cli::{self, Args, Deliver},
-    net::{Recipe, address::literal, port},
+    net::{SocketConfig, address::literal, port},
     proto::relay::is_name,
 };
 
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Relay {
     pub at: Bind,
-    pub recipe: Recipe,
+    pub socket_config: SocketConfig,
     /// Clients at once; `None` is as many as there can be.
     pub max_clients: Option<usize>,
     /// Of one address; 0 is no limit.
@@ -91,11 +92,11 @@ fn serve(args: &cli::Relay, mut core: Args) -> Result<Plan> {
     let mut place = Place::settle(&mut core)?;
     default_port(&mut place);
     refusal::contradictions(&core, &place)?;
-    let recipe = recipe(&core, &place)?;
+    let socket_config = socket_config(&core, &place)?;
     let tls = Tls::from_args(&args.tls, true, ("--tls-port", args.tls_port.is_some()))?;
     Ok(Plan::Relay(Relay {
-        at: bind(&place, &recipe)?,
-        recipe,
+        at: bind(&place, &socket_config)?,
+        socket_config,
         max_clients: args.max_clients.map(|max| max as usize),
         max_per_ip: args.max_per_ip.map_or(PER_ADDRESS, |max| max as usize),
         max_message: args.max_message.unwrap_or(u64::MAX),
@@ -134,7 +135,7 @@ fn connect(args: cli::Relay, core: &mut Args) -> Result<Plan> {
     let mut place = Place::settle(core)?;
     default_port(&mut place);
     refusal::contradictions(core, &place)?;
-    let recipe = recipe(core, &place)?;
+    let socket_config = socket_config(core, &place)?;
     let session = session(core, place.transport)?;
     if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
         return usage("-s needs --to NAME: to whom?");
@@ -144,7 +145,7 @@ fn connect(args: cli::Relay, core: &mut Args) -> Result<Plan> {
             tls: Tls::from_args(&args.tls, false, ("--tls", args.tls.on))?,
             to: target(&place)?,
             proxy: None,
-            recipe,
+            socket_config,
             timeout: args.timeout,
             retry: args.retry.unwrap_or(0),
             session,

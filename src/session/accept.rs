@@ -2,7 +2,7 @@
 
 use super::{Names, tls::Handshake};
 use crate::{
-    endpoint::{Connection, Datagram, Ends, Peer, Whom},
+    endpoint::{Connection, Datagram, Ends, Peer, PeerFilter},
     net::{Accepted, Address, Hears, Listener, Transport},
     plan,
     report::Report,
@@ -26,12 +26,12 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
         Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
         Transport::Datagram => {
             let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-            let whom = match accepted.hears {
-                Hears::Everybody(only) => Whom::First(Some(only)),
-                Hears::Peer => Whom::Connected,
-                Hears::PeerAfterOthers(peer) => Whom::settling(peer, &accepted.socket),
+            let filter = match accepted.hears {
+                Hears::Everybody(only) => PeerFilter::First(Some(only)),
+                Hears::Peer => PeerFilter::Connected,
+                Hears::PeerAfterOthers(peer) => PeerFilter::settling(peer, &accepted.socket),
             };
-            let datagram = Datagram::new(accepted.socket, whom, ends);
+            let datagram = Datagram::new(accepted.socket, filter, ends);
             datagram.with_inbox(accepted.inbox).into()
         }
     }

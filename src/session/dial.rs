@@ -9,9 +9,9 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::{Interrupted, heed, proxy::Errand};
 use crate::{
-    endpoint::{Connection, Datagram, Ends, Peer, Whom},
+    endpoint::{Connection, Datagram, Ends, Peer, PeerFilter},
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Race, Recipe, Transport, race::Next, resolve::Lookup},
+    net::{Address, Race, SocketConfig, Transport, race::Next, resolve::Lookup},
     plan::{Connect, Target},
     pump::earlier,
     report::{self, Report},
@@ -29,8 +29,8 @@ pub fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Re
     loop {
         let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
         let reached = match &errand {
-            Some(errand) => errand.run(&plan.recipe, reactor, limit, report),
-            None => reach(&plan.to, &plan.recipe, reactor, limit, report),
+            Some(errand) => errand.run(&plan.socket_config, reactor, limit, report),
+            None => reach(&plan.to, &plan.socket_config, reactor, limit, report),
         };
         let error = match reached {
             Ok(reached) => return Ok(reached),
@@ -50,31 +50,31 @@ pub fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Re
 /// Connects to the first address that answers.
 pub fn reach(
     to: &Target,
-    recipe: &Recipe,
+    socket_config: &SocketConfig,
     reactor: &mut Reactor,
     limit: Option<Instant>,
     report: &Report,
 ) -> Result<(Descriptor, Address)> {
     let addresses = match to {
         Target::Unix(path) => vec![Address::Unix(path.clone())],
-        Target::Host { host, port, .. } => look_up(host, *port, recipe, reactor, limit)?,
+        Target::Host { host, port, .. } => look_up(host, *port, socket_config, reactor, limit)?,
     };
     let race = Race::new(addresses, Instant::now());
     let name = Name(to);
-    Contest { recipe, race, running: Slots::new(FIRST_ATTEMPT) }.run(reactor, limit, &name, report)
+    Contest { socket_config, race, running: Slots::new(FIRST_ATTEMPT) }.run(reactor, limit, &name, report)
 }
 
 /// The addresses of a host. The resolver cannot be interrupted, but we can.
 pub fn look_up(
     host: &str,
     port: u16,
-    recipe: &Recipe,
+    socket_config: &SocketConfig,
     reactor: &mut Reactor,
     limit: Option<Instant>,
 ) -> Result<Vec<Address>> {
     let context = || format!("look up {host}");
     let waker = reactor.waker(LOOKUP);
-    let lookup = Lookup::start(host, port, recipe.only, recipe.transport, move || waker.wake())
+    let lookup = Lookup::start(host, port, socket_config.only, socket_config.transport, move || waker.wake())
         .with_context(context)?;
     loop {
         if let Some(answer) = lookup.take() {
@@ -93,7 +93,7 @@ pub fn look_up(
 
 /// The attempts that are under way.
 struct Contest<'a> {
-    recipe: &'a Recipe,
+    socket_config: &'a SocketConfig,
     race: Race,
     running: Slots<(Address, Descriptor)>,
 }
@@ -111,7 +111,10 @@ impl Contest<'_> {
             let until = match self.race.next(now) {
                 Next::Lost => return Err(name.lost(&self.race.lost())),
                 Next::Try(address) => {
-                    let started = self.recipe.routed(&address).and_then(|recipe| Ok(recipe.dial(&address)?));
+                    let started = self
+                        .socket_config
+                        .routed(&address)
+                        .and_then(|socket_config| Ok(socket_config.connect(&address)?));
                     match started {
                         Ok(mut socket) => {
                             let token = self.running.token();
@@ -167,7 +170,7 @@ impl Contest<'_> {
         let outcome = match socket.socket().take_error() {
             Ok(Some(error)) | Err(error) => Err(error),
             // A group has no other end that could be connected to.
-            Ok(None) if self.recipe.reaches_many(address) => Ok(true),
+            Ok(None) if self.socket_config.reaches_many(address) => Ok(true),
             // A socket that is still connecting has no peer.
             Ok(None) => Ok(socket.socket().peer_addr().is_ok()),
         };
@@ -236,17 +239,17 @@ fn tried(addresses: impl Iterator<Item = String>) -> String {
 
 /// The far side of a connected socket.
 pub fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
-    if plan.recipe.transport == Transport::Stream {
+    if plan.socket_config.transport == Transport::Stream {
         return Ok(Peer::Connection(Connection::plain(socket)));
     }
     // The answers to what a group was asked come from its members.
-    let whom = match plan.recipe.reaches_many(address) {
-        true => Whom::Group(address.to_sockaddr()?),
-        false => Whom::Connected,
+    let filter = match plan.socket_config.reaches_many(address) {
+        true => PeerFilter::Group(address.to_sockaddr()?),
+        false => PeerFilter::Connected,
     };
     let plan = &plan.session;
     let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-    Ok(Datagram::new(socket, whom, ends).into())
+    Ok(Datagram::new(socket, filter, ends).into())
 }
 
 /// Waits, but not deaf to signals.

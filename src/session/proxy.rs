@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{dial::reach, heed};
 use crate::{
     event::{Event, Reactor, Token},
-    net::{Address, Recipe},
+    net::{Address, SocketConfig},
     plan::{self, Target, usage},
     proto::proxy::Handshake,
     report::{self, Report},
@@ -47,13 +47,13 @@ impl<'a> Errand<'a> {
     /// Connects to the proxy, and has it connect; the address is that of the destination, as it was asked for.
     pub fn run(
         &self,
-        recipe: &Recipe,
+        socket_config: &SocketConfig,
         reactor: &mut Reactor,
         limit: Option<Instant>,
         report: &Report,
     ) -> Result<(Descriptor, Address)> {
         let (mut socket, address) =
-            reach(&self.proxy.at, recipe, reactor, limit, report).context("reach the proxy")?;
+            reach(&self.proxy.at, socket_config, reactor, limit, report).context("reach the proxy")?;
         report.detail(format!("through the proxy {address}"));
         reactor.watch(PROXY, &mut socket)?;
         let mut handshake = self.handshake.clone();

@@ -251,8 +251,8 @@ impl Client<'_> {
     fn dial(&mut self, port: u16, transport: Transport) -> Result<Descriptor> {
         let to = Target::Host { host: self.places.host.clone(), port, random: false };
         let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
-        let recipe = Practice::recipe(transport);
-        let (mut socket, _) = dial::reach(&to, &recipe, &mut self.reactor, limit, self.report)?;
+        let socket_config = Practice::socket_config(transport);
+        let (mut socket, _) = dial::reach(&to, &socket_config, &mut self.reactor, limit, self.report)?;
         self.reactor.watch(WAIT, &mut socket).context("watch the socket")?;
         Ok(socket)
     }

@@ -38,14 +38,15 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     // Packets have their places in time.
     reactor.be_precise().context("set up the clock")?;
-    let stream = Practice::recipe(Transport::Stream);
+    let stream = Practice::socket_config(Transport::Stream);
     let mut basic = Listener::bind(stream.clone(), &plan.at(plan.port), true)?;
     let mut files = match folder {
         Some(_) => Some(Listener::bind(stream, &plan.at(plan.files_port), true)?),
         None => None,
     };
     let sockets =
-        Listener::bind(Practice::recipe(Transport::Datagram), &plan.at(plan.udp_port), true)?.into_sockets();
+        Listener::bind(Practice::socket_config(Transport::Datagram), &plan.at(plan.udp_port), true)?
+            .into_sockets();
     let announce = |what: &str, addresses: Vec<Address>, port: u16| {
         for address in addresses {
             let line = format!("Listening on {} ({what})", accept::shown(&address));

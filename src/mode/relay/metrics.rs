@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::{
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Arrival, Listener, Recipe},
+    net::{Address, Arrival, Listener, SocketConfig},
     proto::relay::Router,
     sys::Descriptor,
 };
@@ -32,8 +32,13 @@ struct Visitor {
 
 impl Metrics {
     /// Listens. Its tokens are `token` and the following ones.
-    pub fn listen(at: SocketAddr, recipe: Recipe, reactor: &Reactor, token: Token) -> Result<Self> {
-        let mut listener = Listener::bind(recipe, &[Address::Inet(at)], true)?;
+    pub fn listen(
+        at: SocketAddr,
+        socket_config: SocketConfig,
+        reactor: &Reactor,
+        token: Token,
+    ) -> Result<Self> {
+        let mut listener = Listener::bind(socket_config, &[Address::Inet(at)], true)?;
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }

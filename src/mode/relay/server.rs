@@ -30,10 +30,10 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
-        Bind::Name { host, port } => dial::look_up(host, *port, &plan.recipe, &mut reactor, None)?,
+        Bind::Name { host, port } => dial::look_up(host, *port, &plan.socket_config, &mut reactor, None)?,
     };
     let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
+    let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, true)?;
     accept::announce(&listener, random, report);
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
@@ -45,7 +45,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         for address in &mut addresses {
             address.set_port(*port);
         }
-        let mut listener = Listener::bind(plan.recipe.clone(), &addresses, true)?;
+        let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, true)?;
         for address in listener.addresses() {
             let line = format!("Listening on {} (tls)", accept::shown(&address));
             if *port == 0 { report.result(line) } else { report.verbose(line) }
@@ -57,7 +57,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         secure_listener = Some(listener);
     }
     let metrics = match plan.metrics {
-        Some(at) => Some(Metrics::listen(at, plan.recipe.clone(), &reactor, METRICS)?),
+        Some(at) => Some(Metrics::listen(at, plan.socket_config.clone(), &reactor, METRICS)?),
         None => None,
     };
     for address in metrics.iter().flat_map(Metrics::addresses) {

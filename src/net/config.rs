@@ -16,7 +16,7 @@ use crate::sys::{self, Descriptor};
 
 /// What was asked of every socket of the session.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub struct SocketConfig {
     pub transport: Transport,
     /// `-4` or `-6`.
     pub only: Option<Family>,
@@ -52,10 +52,10 @@ pub struct Options {
     pub ttl: Option<u8>,
 }
 
-impl Recipe {
+impl SocketConfig {
     /// Makes a socket and starts to connect it, which for a stream may not be done yet. A datagram
     /// socket for a group or a broadcast stays unconnected: the answers come from others.
-    pub fn dial(&self, to: &Address) -> io::Result<Descriptor> {
+    pub fn connect(&self, to: &Address) -> io::Result<Descriptor> {
         let to = &self.scoped(to)?;
         let socket = self.socket(to.domain())?;
         if let Address::Inet(inet) = to {
@@ -106,7 +106,12 @@ impl Recipe {
 
     /// Makes a datagram socket for one peer of a listener's, on the same port: the kernel then gives
     /// it all that this peer sends, and what it sends comes from the address the peer knows.
-    pub fn branch(&self, listener: &Descriptor, at: SocketAddr, peer: SocketAddr) -> io::Result<Descriptor> {
+    pub fn connected_socket(
+        &self,
+        listener: &Descriptor,
+        at: SocketAddr,
+        peer: SocketAddr,
+    ) -> io::Result<Descriptor> {
         let shared = listener.socket();
         // The branches share the port; the listener only while we bind, so that no other program can
         // take the port from us.
@@ -143,13 +148,13 @@ impl Recipe {
         }
     }
 
-    /// The recipe with the device that the route to `to` uses, if `-b` was given without `-i`.
+    /// The config with the device that the route to `to` uses, if `-b` was given without `-i`.
     pub fn routed(&self, to: &Address) -> anyhow::Result<Self> {
-        let mut recipe = self.clone();
+        let mut config = self.clone();
         if let (true, None, Address::Inet(inet)) = (self.bind_device, &self.interface, to) {
-            recipe.interface = Some(Interface::for_route(*inet)?);
+            config.interface = Some(Interface::for_route(*inet)?);
         }
-        Ok(recipe)
+        Ok(config)
     }
 
     fn bound(&self, at: &Address, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Socket> {
@@ -319,8 +324,8 @@ const IPPROTO_MPTCP: i32 = 262;
 mod tests {
     use super::*;
 
-    fn recipe(transport: Transport) -> Recipe {
-        Recipe {
+    fn config(transport: Transport) -> SocketConfig {
+        SocketConfig {
             transport,
             only: None,
             interface: None,
@@ -338,19 +343,19 @@ mod tests {
     #[test]
     fn a_link_local_address_gets_its_scope_from_the_interface() {
         let interface = Interface { name: "eth0".into(), index: 7, addresses: Vec::new() };
-        let with = Recipe { interface: Some(interface), ..recipe(Transport::Stream) };
+        let with = SocketConfig { interface: Some(interface), ..config(Transport::Stream) };
         assert_eq!(with.scoped(&address("[fe80::1]:9")).unwrap(), address("[fe80::1%7]:9"));
         assert_eq!(with.scoped(&address("[fe80::1%3]:9")).unwrap(), address("[fe80::1%3]:9"));
         assert_eq!(with.scoped(&address("[ff02::1]:9")).unwrap(), address("[ff02::1%7]:9"));
         assert_eq!(with.scoped(&address("[2001:db8::1]:9")).unwrap(), address("[2001:db8::1]:9"));
-        let without = recipe(Transport::Stream).scoped(&address("[fe80::1]:9")).unwrap_err();
+        let without = config(Transport::Stream).scoped(&address("[fe80::1]:9")).unwrap_err();
         assert!(without.to_string().contains("needs its interface"), "{without}");
     }
 
     #[test]
     fn the_source_address_must_be_of_the_family() {
-        let with = Recipe { source: Some("10.0.0.1".parse().unwrap()), ..recipe(Transport::Stream) };
-        let error = with.dial(&address("[::1]:9")).unwrap_err();
+        let with = SocketConfig { source: Some("10.0.0.1".parse().unwrap()), ..config(Transport::Stream) };
+        let error = with.connect(&address("[::1]:9")).unwrap_err();
         assert_eq!(error.to_string(), "the source address 10.0.0.1 is not IPv6");
     }
 
@@ -366,8 +371,8 @@ mod tests {
             keepalive: Some(Duration::from_millis(7500)),
             ..Options::default()
         };
-        let recipe = Recipe { options, ..recipe(Transport::Stream) };
-        let socket = recipe.socket(Domain::IPV4).unwrap();
+        let config = SocketConfig { options, ..config(Transport::Stream) };
+        let socket = config.socket(Domain::IPV4).unwrap();
         assert!(socket.broadcast().unwrap() && socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!((socket.tos_v4().unwrap(), socket.ttl_v4().unwrap()), (0x10, 9));
         assert!(socket.send_buffer_size().unwrap() >= 10_000);
@@ -379,11 +384,11 @@ mod tests {
     #[test]
     fn two_listeners_cannot_share_a_port() {
         for transport in [Transport::Stream, Transport::Datagram] {
-            let recipe = recipe(transport);
-            let first = recipe.listen(&address("[::]:0")).unwrap();
+            let config = config(transport);
+            let first = config.listen(&address("[::]:0")).unwrap();
             let port = first.socket().local_addr().unwrap().as_socket().unwrap().port();
             for at in ["[::]", "0.0.0.0", "127.0.0.1"] {
-                let error = recipe.listen(&address(&format!("{at}:{port}"))).unwrap_err();
+                let error = config.listen(&address(&format!("{at}:{port}"))).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{transport:?} {at}");
             }
         }
