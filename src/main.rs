@@ -30,7 +30,7 @@ mod tls;
 use std::process::ExitCode;
 
 use crate::{
-    cli::Command,
+    cli::{Command, Messages},
     plan::{Plan, Usage},
     report::{Progress, Report},
     session::{Exited, Interrupted},
@@ -49,20 +49,8 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let (report, plan) = match command {
-        Command::Practice(args) => (
-            report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
-            Plan::practice(args),
-        ),
-        Command::Relay(args) => (
-            report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)),
-            Plan::relay(*args),
-        ),
-        Command::Remote(args) => {
-            (report(args.verbose, args.quiet, args.json, (args.progress, args.no_progress)), Plan::new(*args))
-        }
-    };
-    match plan.and_then(|plan| mode::run(&plan, &report)) {
+    let report = report(command.messages());
+    match Plan::new(&command).and_then(|plan| mode::run(&plan, &report)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILURE),
         Err(error) => {
@@ -80,13 +68,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(verbose: u8, quiet: bool, json: bool, progress: (bool, bool)) -> Report {
-    let progress = match progress {
+fn report(messages: &Messages) -> Report {
+    let progress = match (messages.progress, messages.no_progress) {
         (true, _) => Progress::Always,
         (_, true) => Progress::Never,
         _ => Progress::Auto,
     };
-    Report { verbose, quiet, json, progress }
+    Report { verbose: messages.verbose, quiet: messages.quiet, json: messages.json, progress }
 }
 
 const FAILURE: u8 = 1;

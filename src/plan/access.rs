@@ -1,38 +1,38 @@
-//! `--allow`, `--deny` and `--max-per-ip`: who may come to a listener.
+//! `--allow`, `--deny` and `--max-per-ip`: the clients of a listener.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{to_usage, usage};
-use crate::{cli::Args, net::access::Rule};
+use super::usage::{to_usage, usage};
+use crate::{cli::Clients, net::access::Rule};
 
-/// Who may come.
+/// The clients that are accepted.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// `None` is everybody.
+    /// `None` is every address.
     pub allow: Option<Vec<Rule>>,
     pub deny: Vec<Rule>,
-    /// Clients of one address at once.
+    /// Clients of one address at once; of IPv6, of one /64 network.
     pub max_per_ip: Option<usize>,
 }
 
 impl Access {
-    /// Reads the rules, those in files included.
-    pub fn new(args: &Args) -> Result<Self> {
+    /// Parses the rules, and reads those in files.
+    pub(super) fn from_args(args: &Clients, no_lookup: bool) -> Result<Self> {
         let allow = match args.allow.is_empty() {
             true => None,
-            false => Some(rules(&args.allow, "--allow", args.no_lookup)?),
+            false => Some(rules(&args.allow, "--allow", no_lookup)?),
         };
         Ok(Self {
             allow,
-            deny: rules(&args.deny, "--deny", args.no_lookup)?,
-            max_per_ip: args.max_per_ip.map(|max| max as usize),
+            deny: rules(&args.deny, "--deny", no_lookup)?,
+            max_per_ip: args.limit.max_per_ip.map(|max| max as usize),
         })
     }
 }
 
-/// Rules as they are typed; `@FILE` stands for those in a file, one a line, where `#` begins a remark.
+/// Parses rules. `@FILE` stands for those in a file: several on a line, and `#` begins a comment.
 fn rules(texts: &[String], option: &str, no_lookup: bool) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     for text in texts {

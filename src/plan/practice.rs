@@ -1,4 +1,4 @@
-//! What was meant by `remote practice`.
+//! The plans of `remote practice`: the servers, and their client.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -8,57 +8,80 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Plan, to_usage, usage};
+use super::usage::{to_usage, usage};
 use crate::{
     cli,
     net::{Address, Location, SocketConfig, Transport, address::literal, config::Options, port},
 };
 
-/// Be the practice servers.
+/// Run the practice servers.
 #[derive(Debug)]
 pub struct Practice {
-    /// Where to listen, at each of the ports.
+    /// The addresses to listen at, on each of the ports.
     pub addresses: Vec<IpAddr>,
     pub port: u16,
     pub udp_port: u16,
     pub files_port: u16,
     /// The folder whose files are served.
     pub root: Option<PathBuf>,
-    /// Whether strangers get more over UDP than they have sent.
+    /// `--open`: over UDP, unverified addresses get more than they have sent.
     pub open: bool,
     pub sequence: bool,
     pub marker_pause: Duration,
-    /// Whether it ends with stdin.
+    /// Whether the end of stdin ends it.
     pub while_open: bool,
-    /// Whether the process gives up what it does not need.
+    /// Whether the process gives up the rights that it does not need.
     pub sandbox: bool,
 }
 
-/// Use the servers of somebody.
+/// Use practice servers.
 #[derive(Debug)]
 pub struct PracticeClient {
-    /// `None`: servers of one's own are started.
+    /// `None`: local servers are started.
     pub host: Option<String>,
     pub port: u16,
     pub udp_port: u16,
     pub files_port: u16,
-    /// What one's own servers serve.
+    /// The folder whose files local servers serve.
     pub root: Option<PathBuf>,
     pub udp: bool,
     pub force: bool,
     /// `-T`.
     pub timeout: Option<Duration>,
-    /// What to do in place of a prompt.
+    /// The one command in place of a prompt.
     pub command: Option<String>,
 }
 
 impl Practice {
-    /// The addresses with a port.
+    /// Plans `remote practice -l`.
+    pub(super) fn from_args(args: &cli::Practice) -> Result<Self> {
+        let addresses = match &args.at.source {
+            None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+            Some(text) => match literal(text) {
+                Some(address) => vec![address.ip()],
+                None => return usage(format!("-a '{text}' is not an address")),
+            },
+        };
+        Ok(Self {
+            addresses,
+            port: port_of(args.at.port.as_deref())?.unwrap_or(PORT),
+            udp_port: args.udp_port.unwrap_or(UDP_PORT),
+            files_port: args.files_port.unwrap_or(FILES_PORT),
+            root: args.root.clone(),
+            open: args.open,
+            sequence: args.sequence,
+            marker_pause: args.marker_pause.unwrap_or(MARKER_PAUSE),
+            while_open: args.while_open,
+            sandbox: !args.limits.no_sandbox,
+        })
+    }
+
+    /// Returns the addresses with a port.
     pub fn at(&self, port: u16) -> Vec<Address> {
         self.addresses.iter().map(|ip| Address::Inet(SocketAddr::new(*ip, port))).collect()
     }
 
-    /// How its sockets are made, and those of its clients.
+    /// Returns the sockets of the servers and of their clients.
     pub fn socket_config(transport: Transport) -> SocketConfig {
         SocketConfig {
             transport,
@@ -67,118 +90,57 @@ impl Practice {
             bind_device: false,
             source: None,
             source_port: None,
-            // Packets have their places in time.
+            // The packets of a stream keep their distances in time.
             options: Options { nodelay: true, ..Options::default() },
         }
     }
 }
 
-impl Plan {
-    /// Settles what was typed behind `remote practice`.
-    pub fn practice(args: cli::Practice) -> Result<Self> {
-        if args.quiet && args.verbose > 0 {
-            return usage("-Q and -v exclude each other");
-        }
-        refuse(&args)?;
-        if !args.listen {
-            return client(args);
-        }
-        let addresses = match &args.source {
-            None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
-            Some(text) => match literal(text) {
-                Some(address) => vec![address.ip()],
-                None => return usage(format!("-a '{text}' is not an address")),
+impl PracticeClient {
+    /// Plans `remote practice`.
+    pub(super) fn from_args(args: &cli::Practice) -> Result<Self> {
+        let mut places = args.places.iter();
+        let (host, second) = (places.next(), places.next());
+        let (host, in_host) = match host {
+            None => (None, None),
+            Some(text) => match Location::parse(text).map_err(to_usage)? {
+                Location::Inet { host, port, .. } if !host.is_empty() => (Some(host), port),
+                _ => return usage(format!("'{text}' is not a host")),
             },
         };
-        Ok(Self::Practice(Practice {
-            addresses,
-            port: args.port.unwrap_or(PORT),
-            udp_port: args.udp_port.unwrap_or(UDP_PORT),
-            files_port: args.files_port.unwrap_or(FILES_PORT),
-            root: args.root,
-            open: args.open,
-            sequence: args.sequence,
-            marker_pause: args.marker_pause.unwrap_or(MARKER_PAUSE),
-            while_open: args.while_open,
-            sandbox: !args.no_sandbox,
-        }))
-    }
-}
 
-fn client(args: cli::Practice) -> Result<Plan> {
-    let mut places = args.places.into_iter();
-    let (host, port) = (places.next(), places.next());
-    if host.is_some() && args.root.is_some() {
-        return usage("--root is the server's");
-    }
-    let (host, mut tcp_port) = match host {
-        None => (None, None),
-        Some(text) => match Location::parse(&text).map_err(to_usage)? {
-            Location::Inet { host, port, .. } if !host.is_empty() => (Some(host), port),
-            _ => return usage(format!("'{text}' is not a host")),
-        },
-    };
-    if let Some(port) = port
-        && tcp_port.replace(port).is_some()
-    {
-        return usage("the port is given twice");
-    }
-    let (given, named) = match (tcp_port, args.port) {
-        (Some(_), Some(_)) => return usage("the port is given twice"),
-        (Some(text), None) => (Some(port::parse(&text, Transport::Stream).map_err(to_usage)?), None),
-        (None, port) => (None, port),
-    };
-    let port = given.or(named);
-    if host.is_none() && (port.is_some() || args.udp_port.is_some() || args.files_port.is_some()) {
-        return usage("a port needs HOST; without it, servers of one's own have random ports");
-    }
-    Ok(Plan::PracticeClient(PracticeClient {
-        host,
-        port: port.unwrap_or(PORT),
-        // One port that is given is the one that is meant.
-        udp_port: args.udp_port.or(port.filter(|_| args.udp)).unwrap_or(UDP_PORT),
-        files_port: args.files_port.unwrap_or(FILES_PORT),
-        root: args.root,
-        udp: args.udp,
-        force: args.force,
-        timeout: args.timeout,
-        command: (!args.command.is_empty()).then(|| args.command.join(" ")),
-    }))
-}
-
-/// What does not go with the side that was asked for.
-fn refuse(args: &cli::Practice) -> Result<()> {
-    let serving = [
-        (args.source.is_some(), "-a"),
-        (args.open, "--open"),
-        (args.sequence, "--sequence"),
-        (args.marker_pause.is_some(), "--marker-pause"),
-        (args.no_sandbox, "--no-sandbox"),
-    ];
-    let asking = [
-        (!args.places.is_empty(), "HOST"),
-        (!args.command.is_empty(), "a command"),
-        (args.udp, "-u"),
-        (args.force, "--force"),
-        (args.timeout.is_some(), "-T"),
-        (args.progress || args.no_progress, "--progress"),
-        (args.json, "--json"),
-    ];
-    let (misfits, whose) = match args.listen {
-        true => (&asking[..], "is the client's: leave out -l"),
-        false => (&serving[..], "is the server's: it needs -l"),
-    };
-    match misfits.iter().find(|(given, _)| *given) {
-        Some((_, what)) => usage(format!("{what} {whose}")),
-        None if args.listen && args.files_port.is_some() && args.root.is_none() => {
-            usage("--files-port needs --root")
+        let mut ports = [in_host.as_ref(), second, args.at.port.as_ref()].into_iter().flatten();
+        let (port, another) = (ports.next(), ports.next());
+        if another.is_some() {
+            return usage("the port is given twice");
         }
-        None => Ok(()),
+        let port = port_of(port.map(String::as_str))?;
+        if host.is_none() && (port.is_some() || args.udp_port.is_some() || args.files_port.is_some()) {
+            return usage("a port needs HOST; without it, servers of one's own have random ports");
+        }
+
+        Ok(Self {
+            host,
+            port: port.unwrap_or(PORT),
+            // With -u, the one port that was given is the port of UDP.
+            udp_port: args.udp_port.or(port.filter(|_| args.transport.udp)).unwrap_or(UDP_PORT),
+            files_port: args.files_port.unwrap_or(FILES_PORT),
+            root: args.root.clone(),
+            udp: args.transport.udp,
+            force: args.limits.force,
+            timeout: args.limits.timeout,
+            command: (!args.command.is_empty()).then(|| args.command.join(" ")),
+        })
     }
+}
+
+fn port_of(text: Option<&str>) -> Result<Option<u16>> {
+    text.map(|text| port::parse(text, Transport::Stream)).transpose().map_err(to_usage)
 }
 
 const PORT: u16 = 8120;
 const UDP_PORT: u16 = 8121;
 const FILES_PORT: u16 = 8122;
 
+/// Pause between the marker and the file, so that a client reads each by itself.
 const MARKER_PAUSE: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! `-e` and `-c`: which program runs on a connection.
+//! `-e` and `-c`: the program that runs on a connection.
 
 use std::{
     ffi::OsString,
@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{Listen, tls::Tls, usage};
-use crate::{cli::Args, net::Address};
+use super::usage::usage;
+use crate::cli;
 
 /// A program for each connection.
 #[derive(Clone, Debug)]
 pub struct Program {
     command: Command,
-    /// It goes on although its client has gone.
-    pub stays: bool,
+    /// `--keep-children`: it goes on when its client has gone.
+    pub keep: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -28,24 +28,22 @@ enum Command {
 }
 
 impl Program {
-    /// Finds out what was meant; `None` if no program was. Fails for one that is not there.
-    pub fn new(args: &Args) -> Result<Option<Self>> {
-        let command = match (&args.exec, &args.command) {
-            (Some(_), Some(_)) => return usage("-e and -c exclude each other"),
-            (Some(text), None) => Command::Words(words(text)?),
+    /// Parses the command; `None` if there is none. Fails if the program does not exist.
+    pub(super) fn from_args(args: &cli::Program) -> Result<Option<Self>> {
+        let command = match (&args.exec, &args.sh_exec) {
+            (Some(text), _) => Command::Words(words(text)?),
             (None, Some(text)) => Command::Shell(text.clone()),
-            (None, None) if args.keep_children => return usage("--keep-children needs -e or -c"),
             (None, None) => return Ok(None),
         };
-        let program = Self { command, stays: args.keep_children };
+        let program = Self { command, keep: args.keep_children };
         let (name, _) = program.words();
-        if !is_there(Path::new(&name)) {
+        if !exists(Path::new(&name)) {
             bail!("run {}: there is no such program", name.display());
         }
         Ok(Some(program))
     }
 
-    /// The program, and its arguments.
+    /// Returns the program and its arguments.
     pub fn words(&self) -> (OsString, Vec<OsString>) {
         match &self.command {
             Command::Shell(text) => ("/bin/sh".into(), vec!["-c".into(), text.into()]),
@@ -57,7 +55,7 @@ impl Program {
     }
 }
 
-/// As it was typed.
+/// The command as typed.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.command {
@@ -67,23 +65,7 @@ impl fmt::Display for Program {
     }
 }
 
-impl Listen {
-    /// Refuses to run programs for whoever comes, unless that was said. `addresses` are where it listens.
-    pub fn check_exposure(&self, addresses: &[Address]) -> Result<()> {
-        let verified = self.tls.as_ref().is_some_and(Tls::verifies);
-        let near =
-            addresses.iter().all(|address| address.ip().is_none_or(|ip| ip.to_canonical().is_loopback()));
-        if self.session.program.is_none() || self.access.allow.is_some() || verified || near {
-            return Ok(());
-        }
-        usage(
-            "to run programs for others than this machine, say for whom: --allow 10.0.0.0/8, --tls-client-ca FILE, or --allow any; \
-             for this machine alone listen on 127.0.0.1",
-        )
-    }
-}
-
-/// The words of a command, quoted as for a shell; a file that is there is a word, whatever its name.
+/// Splits a command into words, quoted as for a shell. The path of an existing file is one word, spaces or not.
 fn words(text: &str) -> Result<Vec<String>> {
     if text.contains('/') && Path::new(text).is_file() {
         return Ok(vec![text.to_owned()]);
@@ -95,8 +77,8 @@ fn words(text: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Whether there is such a program (execvp(3)).
-fn is_there(name: &Path) -> bool {
+/// Whether a program of this name exists, in the folders of PATH if it is no path (execvp(3)).
+fn exists(name: &Path) -> bool {
     if name.components().count() > 1 || name.is_absolute() {
         return name.is_file();
     }
@@ -123,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_looked_for() {
+    fn programs_are_found_in_path() {
         for (name, there) in [("sh", true), ("/bin/sh", true), ("no-such-program", false), ("/", false)] {
-            assert_eq!(is_there(Path::new(name)), there, "{name}");
+            assert_eq!(exists(Path::new(name)), there, "{name}");
         }
     }
 }

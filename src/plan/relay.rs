@@ -1,173 +1,146 @@
-//! What was meant by `remote relay`.
+//! The plans of `remote relay`: the relay, and its clients.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Result;
 
 use super::{
-    Bind, Connect, Outgoing, Plan, bind, place::Place, refusal, session, socket_config, target, tls::Tls,
-    usage,
+    conflicts,
+    connect::Connect,
+    host_ports::HostPorts,
+    session::{Outgoing, Session},
+    sockets,
+    target::{Bind, Target},
+    tls::Tls,
+    usage::usage,
 };
 use crate::{
-    cli::{self, Args, Deliver},
-    net::{SocketConfig, address::literal, port},
+    cli::{self, Deliver},
+    net::{SocketConfig, Transport, address::literal, port},
     proto::relay::is_name,
 };
 
-/// Be the relay.
+/// Run the relay.
 #[derive(Debug)]
 pub struct Relay {
     pub at: Bind,
     pub socket_config: SocketConfig,
-    /// Clients at once; `None` is as many as there can be.
+    /// Clients at once; `None` is as many as there are descriptors for.
     pub max_clients: Option<usize>,
-    /// Of one address; 0 is no limit.
+    /// Clients of one address at once; 0 is no limit.
     pub max_per_ip: usize,
     /// Bytes.
     pub max_message: u64,
-    /// Bytes that may be on their way at once.
+    /// Bytes in all queues together.
     pub buffer: usize,
     pub register_timeout: Duration,
     pub idle: Duration,
     pub stall: Duration,
     pub framed: bool,
-    /// Its first line is a part of every name.
+    /// The file whose first line is a part of every name.
     pub token: Option<PathBuf>,
-    /// Names, and the hashes of their keys.
+    /// The file of names and the hashes of their keys.
     pub names: Option<PathBuf>,
     pub metrics: Option<SocketAddr>,
-    /// The port for those who come encrypted, and how.
+    /// The port for clients with TLS.
     pub tls: Option<(u16, Tls)>,
-    /// Whether the process gives up what it does not need.
+    /// Whether the process gives up the rights that it does not need.
     pub sandbox: bool,
 }
 
-/// Be one of its clients.
+/// Register with a relay, and have one session.
 #[derive(Debug)]
 pub struct RelayClient {
-    /// To the relay.
+    /// The connection to the relay.
     pub connect: Connect,
     pub name: String,
-    /// To whom everything goes; `None` if each line says it.
+    /// The receiver of everything; `None` if each line names its own.
     pub to: Option<String>,
     pub token: Option<PathBuf>,
     pub key: Option<PathBuf>,
 }
 
-impl Plan {
-    /// Settles what was typed behind `remote relay`.
-    pub fn relay(mut args: cli::Relay) -> Result<Self> {
-        refuse(&args)?;
-        let mut core = Args {
-            ip4: args.ip4,
-            ip6: args.ip6,
-            no_lookup: args.no_lookup,
-            listen: args.listen,
-            port: args.port.take(),
-            interface: args.interface.take(),
-            source: args.source.take(),
-            send: args.send.take(),
-            receive: args.receive.take(),
-            force: args.force,
-            idle: args.idle_timeout,
-            send_only: args.send_only,
-            recv_only: args.recv_only,
-            lines: args.lines,
-            rate: args.rate,
-            digest: args.digest,
-            // Messages are not to wait for each other.
-            nodelay: true,
-            ..Args::default()
-        };
-        if args.listen { serve(&args, core) } else { connect(args, &mut core) }
-    }
-}
-
-fn serve(args: &cli::Relay, mut core: Args) -> Result<Plan> {
-    if args.places.len() > 2 {
-        return usage("-l takes an address and a port, and no name");
-    }
-    let mut places = args.places.iter().cloned();
-    (core.host, core.ports) = (places.next(), places.collect());
-    let mut place = Place::settle(&mut core)?;
-    default_port(&mut place);
-    refusal::contradictions(&core, &place)?;
-    let socket_config = socket_config(&core, &place)?;
-    let tls = Tls::from_args(&args.tls, true, ("--tls-port", args.tls_port.is_some()))?;
-    Ok(Plan::Relay(Relay {
-        at: bind(&place, &socket_config)?,
-        socket_config,
-        max_clients: args.max_clients.map(|max| max as usize),
-        max_per_ip: args.max_per_ip.map_or(PER_ADDRESS, |max| max as usize),
-        max_message: args.max_message.unwrap_or(u64::MAX),
-        buffer: usize::try_from(args.buffer.unwrap_or(MEMORY)).unwrap_or(usize::MAX),
-        register_timeout: args.register_timeout.unwrap_or(REGISTER),
-        idle: args.idle.unwrap_or(IDLE),
-        stall: args.stall.unwrap_or(STALL),
-        framed: args.deliver == Some(Deliver::Framed),
-        token: args.token_file.clone(),
-        names: args.names.clone(),
-        metrics: args.metrics.as_deref().map(metrics).transpose()?,
-        tls: tls.and_then(|tls| Some((args.tls_port?, tls))),
-        sandbox: !args.no_sandbox,
-    }))
-}
-
-fn connect(args: cli::Relay, core: &mut Args) -> Result<Plan> {
-    let mut places = args.places.into_iter();
-    let (host, second, third) = (places.next(), places.next(), places.next());
-    let (Some(host), Some(second)) = (host, second) else {
-        return usage("a client needs HOST, perhaps PORT, and its NAME (to be the relay: -l)");
-    };
-    let name = match third {
-        Some(name) => {
-            core.ports.push(second);
-            name
+impl Relay {
+    /// Plans `remote relay -l`.
+    pub(super) fn from_args(args: &cli::Relay) -> Result<Self> {
+        if args.places.len() > 2 {
+            return usage("-l takes an address and a port, and no name");
         }
-        None => second,
-    };
-    for name in [Some(&name), args.to.as_ref()].into_iter().flatten() {
-        if !is_name(name.as_bytes()) {
-            return usage(format!("'{name}' is not a name: 1 to 255 bytes, no '|', no control characters"));
-        }
-    }
-    core.host = Some(host);
-    let mut place = Place::settle(core)?;
-    default_port(&mut place);
-    refusal::contradictions(core, &place)?;
-    let socket_config = socket_config(core, &place)?;
-    let session = session(core, place.transport)?;
-    if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
-        return usage("-s needs --to NAME: to whom?");
-    }
-    Ok(Plan::RelayClient(RelayClient {
-        connect: Connect {
-            tls: Tls::from_args(&args.tls, false, ("--tls", args.tls.on))?,
-            to: target(&place)?,
-            proxy: None,
+        let mut places = args.places.iter().cloned();
+        let (host, ports) = (places.next(), places.collect());
+        let place = HostPorts::of_relay(host, ports, &args.at, &args.transfer, PORT)?;
+        conflicts::of_place(&args.addresses, &args.at, &place)?;
+
+        let socket_config = sockets::of_relay(args, &place)?;
+        Ok(Self {
+            at: Bind::new(&place, &socket_config)?,
             socket_config,
-            timeout: args.timeout,
-            retry: args.retry.unwrap_or(0),
-            session,
-        },
-        name,
-        to: args.to,
-        token: args.token_file,
-        key: args.key_file,
-    }))
-}
-
-fn default_port(place: &mut Place) {
-    if place.ports.is_empty() {
-        place.ports.push(PORT.to_string());
+            max_clients: args.max_clients.map(|max| max as usize),
+            max_per_ip: args.per_address.max_per_ip.map_or(MAX_PER_IP, |max| max as usize),
+            max_message: args.max_message.unwrap_or(u64::MAX),
+            buffer: usize::try_from(args.buffer.unwrap_or(BUFFER)).unwrap_or(usize::MAX),
+            register_timeout: args.register_timeout.unwrap_or(REGISTER_TIMEOUT),
+            idle: args.idle.unwrap_or(IDLE_TIMEOUT),
+            stall: args.stall.unwrap_or(STALL_TIMEOUT),
+            framed: args.deliver == Some(Deliver::Framed),
+            token: args.token_file.clone(),
+            names: args.names.clone(),
+            metrics: args.metrics.as_deref().map(metrics_address).transpose()?,
+            tls: args.tls_port.map(|port| (port, Tls::from_args(&args.tls, true))),
+            sandbox: !args.limits.no_sandbox,
+        })
     }
 }
 
-/// `PORT`, `ADDR:PORT`, `[v6]:PORT`.
-fn metrics(text: &str) -> Result<SocketAddr> {
+impl RelayClient {
+    /// Plans `remote relay HOST PORT NAME`.
+    pub(super) fn from_args(args: &cli::Relay) -> Result<Self> {
+        let mut places = args.places.iter().cloned();
+        let (host, port, name) = match (places.next(), places.next(), places.next()) {
+            (Some(host), Some(port), Some(name)) => (host, Some(port), name),
+            (Some(host), Some(name), None) => (host, None, name),
+            _ => return usage("a client needs HOST, perhaps PORT, and its NAME (to be the relay: -l)"),
+        };
+        for name in [Some(&name), args.to.as_ref()].into_iter().flatten() {
+            if !is_name(name.as_bytes()) {
+                return usage(format!(
+                    "'{name}' is not a name: 1 to 255 bytes, no '|', no control characters"
+                ));
+            }
+        }
+
+        let ports = port.into_iter().collect();
+        let place = HostPorts::of_relay(Some(host), ports, &args.at, &args.transfer, PORT)?;
+        conflicts::of_place(&args.addresses, &args.at, &place)?;
+        let socket_config = sockets::of_relay(args, &place)?;
+        let session = Session::from_transfer(&args.transfer, args.limits.force, place.transport);
+        if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
+            return usage("-s needs --to NAME: to whom?");
+        }
+
+        Ok(Self {
+            connect: Connect {
+                tls: args.tls.on.then(|| Tls::from_args(&args.tls, false)),
+                to: Target::new(&place)?,
+                proxy: None,
+                socket_config,
+                timeout: args.limits.timeout,
+                retry: args.transfer.retry.unwrap_or(0),
+                session,
+            },
+            name,
+            to: args.to.clone(),
+            token: args.token_file.clone(),
+            key: args.key_file.clone(),
+        })
+    }
+}
+
+/// Parses `PORT`, `ADDR:PORT` or `[v6]:PORT`.
+fn metrics_address(text: &str) -> Result<SocketAddr> {
     let (host, number) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    match (literal(host), port::parse(number, crate::net::Transport::Stream)) {
+    match (literal(host), port::parse(number, Transport::Stream)) {
         (Some(mut address), Ok(port)) => {
             address.set_port(port);
             Ok(address)
@@ -176,67 +149,20 @@ fn metrics(text: &str) -> Result<SocketAddr> {
     }
 }
 
-/// What does not go with the side that was asked for.
-fn refuse(args: &cli::Relay) -> Result<()> {
-    let serving = [
-        (args.max_clients.is_some(), "--max-clients"),
-        (args.max_per_ip.is_some(), "--max-per-ip"),
-        (args.max_message.is_some(), "--max-message"),
-        (args.buffer.is_some(), "--buffer"),
-        (args.stall.is_some(), "--stall"),
-        (args.idle.is_some(), "--idle"),
-        (args.register_timeout.is_some(), "--register-timeout"),
-        (args.deliver.is_some(), "--deliver"),
-        (args.names.is_some(), "--names"),
-        (args.metrics.is_some(), "--metrics"),
-        (args.no_sandbox, "--no-sandbox"),
-        (args.tls_port.is_some(), "--tls-port"),
-    ];
-    let connecting = [
-        (args.to.is_some(), "--to"),
-        (args.tls.on, "--tls"),
-        (args.send.is_some(), "-s"),
-        (args.receive.is_some(), "-r"),
-        (args.force, "--force"),
-        (args.send_only, "--send-only"),
-        (args.recv_only, "--recv-only"),
-        (args.lines, "--lines"),
-        (args.idle_timeout.is_some(), "-w"),
-        (args.timeout.is_some(), "-T"),
-        (args.retry.is_some(), "--retry"),
-        (args.rate.is_some(), "--rate"),
-        (args.digest, "--digest"),
-        (args.progress, "--progress"),
-        (args.no_progress, "--no-progress"),
-        (args.key_file.is_some(), "--key-file"),
-    ];
-    let (misfits, whose) = match args.listen {
-        true => (&connecting[..], "is a client's: leave out -l"),
-        false => (&serving[..], "is the relay's: it needs -l"),
-    };
-    if let Some((_, flag)) = misfits.iter().find(|(given, _)| *given) {
-        return usage(format!("{flag} {whose}"));
-    }
-    if args.token_file.is_some() && (args.names.is_some() || args.key_file.is_some()) {
-        return usage("a relay has one token, or a key for each name: give one of them");
-    }
-    if args.quiet && args.verbose > 0 {
-        return usage("-Q and -v exclude each other");
-    }
-    Ok(())
-}
-
-/// The port of the relay.
+/// The port of a relay.
 const PORT: u16 = 8080;
 
-/// Clients of one address.
-const PER_ADDRESS: usize = 256;
+/// Clients of one address at once.
+const MAX_PER_IP: usize = 256;
 
-/// Bytes on their way.
-const MEMORY: u64 = 256 << 20;
+/// Bytes in all queues together.
+const BUFFER: u64 = 256 << 20;
 
-const REGISTER: Duration = Duration::from_secs(3);
+/// Time for a new client to send its name.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
-const IDLE: Duration = Duration::from_secs(30);
+/// Silence after which a client is disconnected.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-const STALL: Duration = Duration::from_secs(10);
+/// Time for a client to accept 4 KiB of what its queue holds.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);

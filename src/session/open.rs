@@ -22,7 +22,7 @@ use crate::{
 /// Finds out, before anybody is kept waiting or loses a byte, what could not be opened later.
 pub fn check(plan: &plan::Session) -> Result<()> {
     if let Outgoing::File(path) = &plan.input {
-        plan::source_meant(path)?;
+        plan::check_send_file(path)?;
         // A FIFO would wait for its writer, now and again later.
         if path.metadata().map_or(true, |found| found.is_file() || found.is_dir()) {
             let found = File::open(path).and_then(|file| file.metadata());

@@ -35,11 +35,11 @@ pub fn start(program: &Program, peer: &mut Peer, names: &Names, bare: bool) -> R
             if !socket.keepalive().unwrap_or(true) {
                 let _ = sys::set_keepalive(&socket, PROBE, PROBES);
             }
-            let child = Child::on_socket(command, stream.socket(), program.stays).with_context(context)?;
+            let child = Child::on_socket(command, stream.socket(), program.keep).with_context(context)?;
             Ok(Started::OnSocket(child))
         }
         _ => {
-            let (child, local) = Child::beside(command, program.stays).with_context(context)?;
+            let (child, local) = Child::beside(command, program.keep).with_context(context)?;
             Ok(Started::Beside(child, local))
         }
     }
