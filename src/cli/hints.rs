@@ -1,10 +1,10 @@
-//! What is said when the command line cannot be read: one line, and what to do instead.
+//! Errors of the parser as one line, with a hint at the right option.
 
 use std::error::Error;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// An error of the parser as one line.
+/// Formats an error of the parser as one line.
 pub fn one_line(error: &clap::Error) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
@@ -13,10 +13,11 @@ pub fn one_line(error: &clap::Error) -> String {
     let arg = text(ContextKind::InvalidArg);
     let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
     let value = text(ContextKind::InvalidValue);
-    let what = match error.kind() {
+
+    let message = match error.kind() {
         ErrorKind::UnknownArgument => {
             let suggested = text(ContextKind::SuggestedArg);
-            let instead = match of_nc(name) {
+            let instead = match nc_counterpart(name) {
                 Some(hint) => format!("; {hint}"),
                 None if suggested.is_empty() => String::new(),
                 None => format!("; did you mean {suggested}?"),
@@ -25,8 +26,8 @@ pub fn one_line(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidValue if value.is_empty() => format!("{name} needs a value"),
         ErrorKind::ValueValidation => {
-            let why = error.source().map(ToString::to_string).unwrap_or_default();
-            format!("{name} '{}': {why}{}", value.escape_debug(), old_meaning(name))
+            let reason = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{name} '{}': {reason}{}", value.escape_debug(), nc_meaning(name))
         }
         ErrorKind::ArgumentConflict => format!("{name} is given twice"),
         _ => {
@@ -35,11 +36,11 @@ pub fn one_line(error: &clap::Error) -> String {
             first.strip_prefix("error: ").unwrap_or(first).to_owned()
         }
     };
-    format!("{what} (see remote --help)")
+    format!("{message} (see remote --help)")
 }
 
-/// What the options of the nc family that we do not have are called here.
-fn of_nc(name: &str) -> Option<&'static str> {
+/// Returns the counterpart of an option that only other netcats have.
+fn nc_counterpart(name: &str) -> Option<&'static str> {
     Some(match name {
         "-I" => "nc's receive buffer is --rcvbuf here",
         "-L" => "it is -l -k here",
@@ -57,8 +58,8 @@ fn of_nc(name: &str) -> Option<&'static str> {
     })
 }
 
-/// What an option means in nc, for a value that looks as if that had been meant.
-fn old_meaning(name: &str) -> &'static str {
+/// Returns the counterpart of an option that has another meaning in nc, for a value that does not parse.
+fn nc_meaning(name: &str) -> &'static str {
     match name {
         "--timeout" => "; nc's -T, the type of service, is --tos here",
         "--delay" => "; nc's -d, not to read stdin, is --recv-only here",

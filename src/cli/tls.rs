@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::units;
 
-/// What was typed of TLS.
-#[derive(Debug, Default, clap::Args)]
+/// Encryption and authentication by TLS.
+#[derive(Debug, clap::Args)]
 pub struct Tls {
     /// Encrypt: connecting, the system's roots and HOST verify the other side; listening, a certificate is made
     #[arg(id = "tls", long = "tls")]
@@ -44,7 +44,7 @@ pub struct Tls {
     pub insecure: bool,
 }
 
-/// A name of 1 to 255 bytes (RFC 7301, section 3.1).
+/// Parses a protocol name of 1 to 255 bytes (RFC 7301, section 3.1).
 fn protocol(text: &str) -> Result<String, String> {
     match text.len() {
         1..=255 => Ok(text.to_owned()),

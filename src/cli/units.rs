@@ -1,10 +1,10 @@
-//! Times and sizes as they are typed.
+//! Times, sizes and pins as they are typed.
 
 use std::time::Duration;
 
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 
-/// A time: `2`, `0.5`, `250ms`, `90s`, `5m`, `1.5h`. A bare number is seconds.
+/// Parses a time: `2`, `0.5`, `250ms`, `90s`, `5m`, `1.5h`. A bare number is seconds.
 pub fn time(text: &str) -> Result<Duration, String> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let (number, unit) = split(text);
@@ -14,12 +14,12 @@ pub fn time(text: &str) -> Result<Duration, String> {
     };
     let seconds = scale.and_then(|scale| Some(decimal(number)? * scale));
     seconds
-        .filter(|seconds| *seconds <= LONGEST)
+        .filter(|seconds| *seconds <= MAX_SECONDS)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| "a time is a number, with ms, s, m or h if it is not in seconds".into())
 }
 
-/// A size in bytes: `1400`, `64k` and `1.5M` and `2G` (powers of 1000), `64Ki`, `1Mi`, `2Gi` (of 1024).
+/// Parses a size in bytes: `1400`, `64k` and `1.5M` and `2G` (powers of 1000), `64Ki`, `1Mi`, `2Gi` (of 1024).
 pub fn size(text: &str) -> Result<u64, String> {
     let units = [
         ("", 1),
@@ -45,7 +45,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is a number above 0, with k, M, G, Ki, Mi or Gi if it is not in bytes".into())
 }
 
-/// SHA-256 of a key: `sha256:` and 64 hexadecimal digits (colons between them do no harm), or the Base64 that curl's
+/// Parses the SHA-256 of a key: `sha256:` and 64 hexadecimal digits (colons between them are ignored), or the Base64 that curl's
 /// `sha256//` takes (RFC 4648).
 pub fn pin(text: &str) -> Result<[u8; 32], String> {
     let digits = text.strip_prefix("sha256:").or_else(|| text.strip_prefix("sha256//")).unwrap_or(text);
@@ -57,19 +57,19 @@ pub fn pin(text: &str) -> Result<[u8; 32], String> {
         .ok_or_else(|| "a pin is sha256: and 64 hexadecimal digits, or 44 characters of Base64".into())
 }
 
-/// Where the number ends and the unit begins.
+/// Splits a number from its unit.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at(end)
 }
 
-/// A decimal without sign or exponent.
+/// Parses a decimal without sign or exponent.
 fn decimal(number: &str) -> Option<f64> {
     number.bytes().any(|b| b.is_ascii_digit()).then(|| number.parse().ok())?
 }
 
-/// Seconds: a hundred years, so that a deadline can be added to any clock.
-const LONGEST: f64 = 100.0 * 365.0 * 86_400.0;
+/// A hundred years: a deadline can be added to any clock without overflow.
+const MAX_SECONDS: f64 = 100.0 * 365.0 * 86_400.0;
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in ".*") {
+        fn any_text_is_parsed_or_refused(text in ".*") {
             let _ = (time(&text), size(&text));
         }
 

@@ -7,84 +7,86 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::messages::write_line;
 use crate::sys;
 
-/// Whether progress is shown.
+/// The cases in which progress is shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
     Always,
-    /// For a transfer of files, where somebody reads along.
+    /// For transfers of files, if stderr is a terminal.
     Auto,
     Never,
 }
 
-/// What shows the progress of one session.
+/// The progress of one session.
 #[derive(Debug)]
 pub struct Meter {
-    shown: Shown,
+    style: Style,
     started: Instant,
     next: Instant,
 }
 
 #[derive(Debug)]
-enum Shown {
+enum Style {
     Bar(ProgressBar),
     Lines { length: Option<u64> },
     Nothing,
 }
 
 impl Meter {
-    /// `transfer` says that this is a transfer of a file, of `length` bytes if that is known.
+    /// Starts to measure at `now`. `transfer` says that a file is transferred; `length` is its size in bytes, if known.
     pub fn new(progress: Progress, quiet: bool, transfer: bool, length: Option<u64>, now: Instant) -> Self {
         let terminal = io::stderr().is_terminal();
-        let shown = match progress {
-            Progress::Always if !terminal => Shown::Lines { length },
-            Progress::Always => Shown::Bar(bar(length)),
-            Progress::Auto if transfer && terminal && !quiet => Shown::Bar(bar(length)),
-            Progress::Auto | Progress::Never => Shown::Nothing,
+        let style = match progress {
+            Progress::Always if !terminal => Style::Lines { length },
+            Progress::Always => Style::Bar(bar(length)),
+            Progress::Auto if transfer && terminal && !quiet => Style::Bar(bar(length)),
+            Progress::Auto | Progress::Never => Style::Nothing,
         };
-        // What is over at once needs no progress.
-        Self { shown, started: now, next: now + PATIENCE }
+
+        // A transfer of less than a second is over before a bar could be read.
+        Self { style, started: now, next: now + LINE_INTERVAL }
     }
 
-    /// When to show something next.
+    /// Returns the time of the next output.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.shown {
-            Shown::Nothing => None,
-            Shown::Bar(_) | Shown::Lines { .. } => Some(self.next),
+        match self.style {
+            Style::Nothing => None,
+            Style::Bar(_) | Style::Lines { .. } => Some(self.next),
         }
     }
 
-    /// So many bytes have moved.
+    /// Shows the progress, `moved` bytes so far, if its time has come.
     pub fn show(&mut self, moved: u64, now: Instant) {
         if now < self.next {
             return;
         }
-        match &self.shown {
-            Shown::Nothing => return,
-            // A terminal that was stopped must not stop the transfer.
-            Shown::Bar(bar) if sys::is_writable(io::stderr()) => bar.set_position(moved),
-            Shown::Bar(_) => {}
-            Shown::Lines { length } => super::write_line(&plain(moved, *length, now - self.started)),
+        match &self.style {
+            Style::Nothing => return,
+            // Ctrl-S stops a terminal: a write to it would block the transfer.
+            Style::Bar(bar) if sys::is_writable(io::stderr()) => bar.set_position(moved),
+            Style::Bar(_) => {}
+            Style::Lines { length } => write_line(&line(moved, *length, now - self.started)),
         }
-        self.next = now + if matches!(self.shown, Shown::Bar(_)) { REDRAW } else { PATIENCE };
+        self.next = now + if matches!(self.style, Style::Bar(_)) { REDRAW_INTERVAL } else { LINE_INTERVAL };
     }
 
-    /// It is over: the last state stays on the screen, if any was shown.
+    /// Shows the final state, which stays on the screen, if progress was shown at all.
     pub fn finish(&mut self, moved: u64, now: Instant) {
-        match &self.shown {
-            Shown::Bar(bar) if now >= self.started + PATIENCE && sys::is_writable(io::stderr()) => {
+        match &self.style {
+            Style::Bar(bar) if now >= self.started + LINE_INTERVAL && sys::is_writable(io::stderr()) => {
                 bar.set_position(moved);
                 bar.abandon();
             }
-            Shown::Lines { length } => super::write_line(&plain(moved, *length, now - self.started)),
-            Shown::Bar(_) | Shown::Nothing => {}
+            Style::Lines { length } => write_line(&line(moved, *length, now - self.started)),
+            Style::Bar(_) | Style::Nothing => {}
         }
-        self.shown = Shown::Nothing;
+        self.style = Style::Nothing;
     }
 }
 
-/// The shapes are those of `pv`.
+/// Makes a bar in the form of pv(1).
 fn bar(length: Option<u64>) -> ProgressBar {
     let template = match length {
         Some(_) => {
@@ -97,7 +99,8 @@ fn bar(length: Option<u64>) -> ProgressBar {
     ProgressBar::with_draw_target(length, target).with_style(style.progress_chars("=> "))
 }
 
-fn plain(moved: u64, length: Option<u64>, time: Duration) -> String {
+/// Formats a line of progress where there is no terminal.
+fn line(moved: u64, length: Option<u64>, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let rate = moved as f64 / seconds.max(0.001);
     let head = format!("{} {seconds:.1} s [{}/s]", HumanBytes(moved), HumanBytes(rate as u64));
@@ -110,18 +113,18 @@ fn plain(moved: u64, length: Option<u64>, time: Duration) -> String {
     }
 }
 
-/// Before the first sign, and between lines.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Delay of the first output, and of each further line.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between drawings of the bar.
-const REDRAW: Duration = Duration::from_millis(100);
+/// Pause between two drawings of the bar.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn lines() {
+    fn lines_tell_bytes_time_rate_and_rest() {
         let table = [
             (0, None, 1000, "0 B 1.0 s [0 B/s]"),
             (1 << 20, None, 1000, "1.00 MiB 1.0 s [1.00 MiB/s]"),
@@ -129,7 +132,7 @@ mod tests {
             (0, Some(0), 0, "0 B 0.0 s [0 B/s]"),
         ];
         for (moved, length, ms, text) in table {
-            assert_eq!(plain(moved, length, Duration::from_millis(ms)), text);
+            assert_eq!(line(moved, length, Duration::from_millis(ms)), text);
         }
     }
 }

@@ -247,7 +247,7 @@ impl Session {
     /// How far it is, for whoever asks by signal.
     pub fn figures(&self, now: Instant) -> String {
         let (sent, received) = self.moved();
-        report::figures(sent, received, now - self.started)
+        report::byte_totals(sent, received, now - self.started)
     }
 
     /// What came and is still with us, as a line without its end, is written if there is room for it.

@@ -121,7 +121,7 @@ impl Summary {
             match download.keep() {
                 Ok(path) => {
                     let path = path.display().to_string();
-                    if report.verbose > 0 || report.is_watched() {
+                    if report.verbose > 0 || report.is_interactive() {
                         report.note(format!("received {} bytes into {path}", self.received.content));
                     }
                     self.file = Some(path);
@@ -181,7 +181,7 @@ impl Summary {
     }
 
     fn figures(&self, time: Duration) -> String {
-        let mut text = report::figures(self.sent.bytes, self.received.bytes, time);
+        let mut text = report::byte_totals(self.sent.bytes, self.received.bytes, time);
         if let (Some(sent), Some(received)) = (self.sent.datagrams, self.received.datagrams) {
             text += &format!(" ({sent} datagrams sent, {received} received)");
         }
