@@ -42,11 +42,11 @@ pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, max_clients.is_some())?;
     listener.restrict(access);
-    announce(&listener, random, report);
+    announce(&listener.addresses(), random, report);
     let security = match &plan.tls {
         Some(tls) => {
             let rest = if plan.session.zstd.is_some() { " --zstd" } else { "" };
-            Some(Security::server(tls, &listener, ("remote", rest), report)?)
+            Some(Security::server(tls, &listener.addresses(), ("remote", rest), report)?)
         }
         None => None,
     };
@@ -196,8 +196,8 @@ fn complain(names: &Names, error: &anyhow::Error, report: &Report) {
 fn accept(listener: &mut Listener, report: &Report) -> io::Result<Option<Accepted>> {
     loop {
         match listener.accept(&|_| false)? {
-            Some(Arrival::Peer(accepted)) => return Ok(Some(accepted)),
-            Some(Arrival::Refused(peer)) => report.verbose(refused(&peer)),
+            Some(Arrival::Accepted(accepted)) => return Ok(Some(accepted)),
+            Some(Arrival::Denied(peer)) => report.verbose(refused(&peer)),
             Some(Arrival::Unreachable { peer, error }) => {
                 report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
             }

@@ -177,12 +177,12 @@ impl Crowd<'_> {
             // A program takes more descriptors than its client's own, who is better left waiting than turned away.
             let room = if self.plan.program.is_some() { sys::can_open(FOR_A_PROGRAM) } else { Ok(()) };
             match room.and_then(|()| self.listener.accept(&known)) {
-                Ok(Some(Arrival::Peer(accepted))) if self.has_too_many(&accepted.peer) => {
+                Ok(Some(Arrival::Accepted(accepted))) if self.has_too_many(&accepted.peer) => {
                     let peer = shown(&accepted.peer);
                     self.report.verbose(format!("Connection from {peer} refused: it has too many"));
                 }
-                Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted),
-                Ok(Some(Arrival::Refused(peer))) => self.report.verbose(accept::refused(&peer)),
+                Ok(Some(Arrival::Accepted(accepted))) => self.admit(accepted),
+                Ok(Some(Arrival::Denied(peer))) => self.report.verbose(accept::refused(&peer)),
                 Ok(Some(Arrival::Datagram { peer, bytes })) => self.deliver(&peer, bytes),
                 Ok(Some(Arrival::Unreachable { peer, error })) => {
                     self.report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
@@ -320,7 +320,7 @@ impl Crowd<'_> {
     }
 
     /// Datagrams that have come for a program that serves one of them are for another program.
-    fn put_back(&mut self, client: &mut Client) {
+    fn requeue(&mut self, client: &mut Client) {
         let (Address::Inet(own), Address::Inet(peer)) =
             (client.session.own_address().clone(), client.session.peer_address().clone())
         else {
@@ -328,7 +328,7 @@ impl Crowd<'_> {
         };
         if let Peer::Datagram(datagram) = client.session.peer() {
             for (from, bytes) in datagram.rest() {
-                self.listener.put_back(from.unwrap_or(peer), own, bytes);
+                self.listener.requeue(from.unwrap_or(peer), own, bytes);
                 self.reactor.again(LISTENER);
             }
         }
@@ -443,7 +443,7 @@ impl Crowd<'_> {
                     if self.plan.program.is_some() {
                         self.programs.release(token, !client.session.has_sent_all(), now);
                         self.look_after_programs();
-                        self.put_back(&mut client);
+                        self.requeue(&mut client);
                     }
                     summary.keep_file(&mut client.own, self.report);
                     summary.tcp = self.report.json.then(|| client.session.tcp()).flatten();

@@ -1,55 +1,59 @@
-//! Who may come: `--allow` and `--deny`.
+//! The access rules: `--allow` and `--deny`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Result, bail};
 
-use super::{Family, address::literal};
+use super::{Address, Family, address::literal};
 
-/// Networks whose clients are let in, and those whose clients are not.
+/// The networks whose clients are accepted, and those whose clients are not.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// `None` is everybody.
+    /// `None` allows every client.
     pub allow: Option<Vec<Network>>,
     pub deny: Vec<Network>,
 }
 
 impl Access {
-    /// Whether a client with this address is let in: it is one of those allowed, if any are named, and none of those
-    /// denied.
-    pub fn admits(&self, address: SocketAddr) -> bool {
+    /// Tells whether a client is accepted: its address is allowed, and not denied. The rules are for IP alone.
+    pub fn admits(&self, client: &Address) -> bool {
+        let address = match client {
+            Address::Inet(address) => *address,
+            Address::Name { .. } | Address::Unix(_) => return true,
+        };
         let within = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
         self.allow.as_deref().is_none_or(within) && !within(&self.deny)
     }
 }
 
-/// All addresses that begin alike (RFC 4632; RFC 4291 section 2.3).
+/// The addresses with a common prefix (RFC 4632; RFC 4291 section 2.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Network {
     ip: IpAddr,
-    /// How many bits it is that are alike.
+    /// Length of the prefix.
     bits: u32,
-    /// The link that it is on, for an address that means something on one link only (RFC 4007); 0 is any.
+    /// The interface index of a link-local address (RFC 4007); 0 is any.
     scope: u32,
 }
 
 impl Network {
-    /// All addresses of a family.
+    /// Returns the network of all addresses of a family.
     pub fn all(family: Family) -> Self {
         Self { ip: family.any(), bits: 0, scope: 0 }
     }
 
-    /// One address, whatever the port.
+    /// Returns the network of one address; its port is ignored.
     pub fn of(address: SocketAddr) -> Self {
         let ip = address.ip().to_canonical();
         Self { ip, bits: width(ip), scope: scope(address) }
     }
 
-    /// Whether an address is one of them. A v4-mapped one is the IPv4 address that it stands for.
+    /// Tells whether an address is in the network. A v4-mapped one counts as IPv4.
     pub fn contains(&self, address: SocketAddr) -> bool {
         if self.scope != 0 && self.scope != scope(address) {
             return false;
         }
+
         let ip = address.ip().to_canonical();
         let free = width(self.ip) - self.bits;
         let alike = |one: u128, other: u128| (one ^ other).checked_shr(free).unwrap_or(0) == 0;
@@ -57,7 +61,7 @@ impl Network {
     }
 }
 
-/// A rule as it is written: a network, or a name that has to be looked up.
+/// A rule as the user writes it; a name has yet to be resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Rule {
     Any,
@@ -66,11 +70,12 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Reads `any`, an address, `ADDRESS/BITS`, or a name.
+    /// Parses `any`, an address, `ADDRESS/BITS`, or a name.
     pub fn parse(text: &str) -> Result<Self> {
         if text == "any" {
             return Ok(Self::Any);
         }
+
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let known = literal(address.trim_start_matches('[').trim_end_matches(']'));
@@ -82,9 +87,10 @@ impl Rule {
                 None => bail!("'{text}' is no address, network or name"),
             };
         };
+
         let (ip, scope) = (known.ip(), scope(known));
         Ok(Self::Network(match (ip.to_canonical(), bits.parse::<u32>()) {
-            // What a dual-stack socket sees of IPv4 (RFC 4291, section 2.5.5.2).
+            // RFC 4291 section 2.5.5.2: ::ffff:0:0/96 holds the IPv4 addresses.
             (v4 @ IpAddr::V4(_), Ok(bits @ 96..=128)) if ip.is_ipv6() => {
                 Network { ip: v4, bits: bits - 96, scope }
             }
@@ -94,8 +100,8 @@ impl Rule {
     }
 }
 
-/// What clients of one site have in common: the address, for IPv6 its first 64 bits (RFC 4291, section 2.5.4), since a
-/// site can choose the rest.
+/// Returns the part of an address that the clients of one site share: all of an IPv4 address, the first 64 bits of an IPv6
+/// one, since a site chooses the rest (RFC 4291 section 2.5.4).
 pub fn site(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -143,7 +149,7 @@ mod tests {
         let table = [
             ("10.0.0.0/8", "10.255.0.1", true),
             ("10.0.0.0/8", "11.0.0.0", false),
-            // Bits behind the network's own do not matter.
+            // Bits behind the prefix are ignored.
             ("10.1.2.3/8", "10.9.9.9", true),
             ("10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.2", false),
@@ -180,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_in() {
+    fn access() {
         let (own, one) = (at("10.0.0.5"), at("10.0.0.6"));
         let (ten, five) = (network("10.0.0.0/8"), network("10.0.0.5"));
         let table = [
@@ -193,12 +199,13 @@ mod tests {
         ];
         for (allow, deny, (first, second)) in table {
             let access = Access { allow, deny };
-            assert_eq!((access.admits(own), access.admits(one)), (first, second), "{access:?}");
+            let admits = |address| access.admits(&Address::Inet(address));
+            assert_eq!((admits(own), admits(one)), (first, second), "{access:?}");
         }
     }
 
     #[test]
-    fn a_site_has_a_network_of_its_own() {
+    fn sites() {
         let table = [
             ("10.0.0.1", "10.0.0.1"),
             ("::ffff:10.0.0.1", "10.0.0.1"),
@@ -211,15 +218,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_rule_or_refused(text in ".*") {
+        fn any_text_is_parsed_or_rejected(text in ".*") {
             let _ = Rule::parse(&text);
         }
 
         #[test]
-        fn an_address_is_in_all_of_its_networks(ip: IpAddr, bits in 0_u32..=128) {
+        fn every_prefix_of_an_address_contains_it(ip: IpAddr, bits in 0_u32..=128) {
             let bits = bits.min(width(ip));
             let within = network(&format!("{ip}/{bits}")).contains(SocketAddr::new(ip, 1));
-            // A v4-mapped network and an address of IPv4 have nothing in common but their sense.
+            // A v4-mapped prefix is only one of IPv4 from 96 bits on.
             prop_assert!(within || ip.to_canonical() != ip);
         }
     }

@@ -1,4 +1,4 @@
-//! Where sockets are: the ways to write it, and the one way to keep it.
+//! Addresses of sockets: the notations that users write, and the one type that holds them.
 
 use std::{
     fmt, io,
@@ -9,62 +9,13 @@ use std::{
 use anyhow::{Result, bail};
 use socket2::{Domain, SockAddr};
 
-/// What carries the bytes: whole datagrams (UDP, UNIX datagrams), or a stream (TCP, UNIX streams).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Transport {
-    Datagram,
-    Stream,
-}
+use super::{Family, Transport, interface};
 
-impl Transport {
-    /// Its name in messages: `tcp` or `udp`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Datagram => "udp",
-            Self::Stream => "tcp",
-        }
-    }
-}
-
-/// A version of IP.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    /// The family of an address. A v4-mapped one is IPv6, as it was written.
-    pub fn of(ip: IpAddr) -> Self {
-        match ip {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// The unspecified address: every interface.
-    pub fn any(self) -> IpAddr {
-        match self {
-            Self::V4 => IpAddr::from([0; 4]),
-            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        })
-    }
-}
-
-/// Where a socket is.
+/// The address of a socket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Address {
     Inet(SocketAddr),
-    /// What a proxy has looked up, or will: nothing that we could connect to.
+    /// A host that the proxy resolves: no socket of ours can connect to it.
     Name {
         host: String,
         port: u16,
@@ -74,7 +25,7 @@ pub enum Address {
 }
 
 impl Address {
-    /// The family of IP, if it is IP.
+    /// Returns the version of IP; `None` for other families.
     pub fn family(&self) -> Option<Family> {
         match self {
             Self::Inet(address) => Some(Family::of(address.ip())),
@@ -82,14 +33,14 @@ impl Address {
         }
     }
 
-    /// Gives it another port, if it is IP.
+    /// Sets the port of an IP address; others stay as they are.
     pub fn set_port(&mut self, port: u16) {
         if let Self::Inet(address) = self {
             address.set_port(port);
         }
     }
 
-    /// The IP address, if it is one that is known.
+    /// Returns the IP address, if it is known.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Inet(address) => Some(address.ip()),
@@ -97,11 +48,11 @@ impl Address {
         }
     }
 
-    /// The address without its port. A v4-mapped address is shown as the IPv4 address it is.
+    /// Returns the address without its port; a v4-mapped address in its IPv4 form.
     pub fn host(&self) -> String {
         match self {
             Self::Inet(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {
-                let scope = super::interface::name_of(v6.scope_id());
+                let scope = interface::name_of(v6.scope_id());
                 format!("{}%{scope}", v6.ip())
             }
             Self::Inet(address) => address.ip().to_canonical().to_string(),
@@ -111,7 +62,7 @@ impl Address {
         }
     }
 
-    /// The port, if it has one.
+    /// Returns the port, if the family has ports.
     pub fn port(&self) -> Option<u16> {
         match self {
             Self::Inet(address) => Some(address.port()),
@@ -120,7 +71,7 @@ impl Address {
         }
     }
 
-    /// The socket domain (socket(2)); of a name, AF_UNSPEC, for which there is no socket.
+    /// Returns the domain for socket(2); AF_UNSPEC for a name, for which no socket can be created.
     pub fn domain(&self) -> Domain {
         match self {
             Self::Inet(address) => Domain::for_address(*address),
@@ -129,7 +80,7 @@ impl Address {
         }
     }
 
-    /// As the system calls take it. Fails for a name, and for a UNIX path that is too long.
+    /// Converts the address for system calls. Fails for a name, and for a UNIX path that is too long.
     pub fn to_sockaddr(&self) -> io::Result<SockAddr> {
         match self {
             Self::Inet(address) => Ok((*address).into()),
@@ -155,7 +106,7 @@ impl From<&SockAddr> for Address {
     }
 }
 
-/// As people read it: `127.0.0.1 port 80`.
+/// The notation of messages: `127.0.0.1 port 80`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.port() {
@@ -165,7 +116,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A v4-mapped address (what a dual-stack socket sees of an IPv4 peer) as the IPv4 address it is.
+/// Converts a v4-mapped address, by which a dual-stack socket reports an IPv4 peer, to its IPv4 form.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(v4) => SocketAddr::from((v4, address.port())),
@@ -173,19 +124,19 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// A literal address, with the scope that a link-local one needs: `fe80::1%eth0`, `fe80::1%2`.
-/// `None` for a name. The port is 0.
+/// Parses a literal address, with the scope of a link-local one: `fe80::1%eth0`, `fe80::1%2`. Returns `None` for a name.
+/// The port is 0.
 pub fn literal(host: &str) -> Option<SocketAddr> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Some(SocketAddr::new(ip, 0));
     }
     let (ip, scope) = host.split_once('%')?;
     let ip: Ipv6Addr = ip.parse().ok()?;
-    let scope = scope.parse().ok().or_else(|| super::interface::index_of(scope))?;
+    let scope = scope.parse().ok().or_else(|| interface::index_of(scope))?;
     Some(SocketAddrV6::new(ip, 0, 0, scope).into())
 }
 
-/// Where to, in one argument: `HOST`, `HOST:PORT`, `[v6]:PORT`, `tcp://…`, `udp://…`, `unix:PATH`.
+/// A destination in one argument: `HOST`, `HOST:PORT`, `[v6]:PORT`, `tcp://…`, `udp://…`, `unix:PATH`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Location {
     Inet { transport: Option<Transport>, host: String, port: Option<String> },
@@ -193,7 +144,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Reads it. A bare IPv6 literal is a host: its colons part no port.
+    /// Parses a destination. A bare IPv6 literal is a host without a port.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -202,6 +153,7 @@ impl Location {
             }
             return Ok(Self::Unix(PathBuf::from(path)));
         }
+
         let schemes = [("tcp://", Transport::Stream), ("udp://", Transport::Datagram)];
         let scheme =
             schemes.into_iter().find_map(|(scheme, transport)| Some((text.strip_prefix(scheme)?, transport)));
@@ -212,6 +164,7 @@ impl Location {
                 None => (text, None),
             },
         };
+
         let (host, port) = split_port(rest)?;
         if host.is_empty() && port.is_none() {
             bail!("the host is empty");
@@ -220,6 +173,7 @@ impl Location {
     }
 }
 
+/// Splits `HOST:PORT` and `[ADDRESS]:PORT`.
 fn split_port(text: &str) -> Result<(&str, Option<&str>)> {
     if let Some(rest) = text.strip_prefix('[') {
         return match rest.split_once(']') {
@@ -239,12 +193,12 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>)> {
     }
 }
 
-/// A UNIX socket's file, removed when dropped.
+/// The file of a UNIX socket, removed when dropped.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
 impl SocketFile {
-    /// Takes responsibility for a file that `bind` has just made.
+    /// Takes ownership of a file that bind(2) has created.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
@@ -252,7 +206,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // If somebody else has removed it, what we wanted is done.
+        // It may have been removed already, which is as good.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -306,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_shown_as_ipv4() {
+    fn mapped_addresses_are_shown_as_ipv4() {
         let mapped: SocketAddr = "[::ffff:192.0.2.1]:80".parse().unwrap();
         assert_eq!(Address::from(&SockAddr::from(mapped)).to_string(), "192.0.2.1 port 80");
     }
 
     #[test]
-    fn unix_names_survive_the_way_through_a_sockaddr() {
+    fn unix_names_survive_conversion_to_a_sockaddr() {
         for name in ["/tmp/x", "@abstract", "relative"] {
             let address = Address::Unix(name.into());
             assert_eq!(Address::from(&address.to_sockaddr().unwrap()), address);
@@ -322,13 +276,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in ".*") {
+        fn any_text_is_parsed_or_rejected(text in ".*") {
             let _ = Location::parse(&text);
             let _ = literal(&text);
         }
 
         #[test]
-        fn every_address_is_read_back(ip: IpAddr, port in 0_u16..) {
+        fn every_address_parses_back(ip: IpAddr, port in 0_u16..) {
             let spelled = SocketAddr::new(ip, port).to_string();
             let host = ip.to_string();
             prop_assert_eq!(Location::parse(&spelled).unwrap(), inet(None, &host, Some(&port.to_string())));

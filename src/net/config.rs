@@ -1,4 +1,4 @@
-//! How sockets are made: everything that was asked of them, applied in one place.
+//! The configuration of sockets, applied in one place.
 
 use std::{
     io,
@@ -14,17 +14,17 @@ use super::{
 };
 use crate::sys::{self, Descriptor};
 
-/// What was asked of every socket of the session.
+/// The settings of every socket of a session.
 #[derive(Clone, Debug)]
 pub struct SocketConfig {
     pub transport: Transport,
     /// `-4` or `-6`.
     pub only: Option<Family>,
-    /// `-i`: where the source address and the scope come from.
+    /// `-i`: the interface that the source address and the scope are taken from.
     pub interface: Option<Interface>,
-    /// `-b`: traffic can use no other device than `interface`.
+    /// `-b`: packets use no other device than `interface`.
     pub bind_device: bool,
-    /// `-a`.
+    /// `-a`: the source address.
     pub source: Option<IpAddr>,
     /// `--source-port`.
     pub source_port: Option<u16>,
@@ -36,15 +36,15 @@ pub struct SocketConfig {
 pub struct Options {
     pub broadcast: bool,
     pub congestion: Option<String>,
-    /// The group to join.
+    /// The multicast group to join.
     pub join: Option<IpAddr>,
-    /// Silence after which TCP probes the peer.
+    /// The silence after which TCP probes the peer.
     pub keepalive: Option<Duration>,
     pub mptcp: bool,
     pub nodelay: bool,
-    /// Bytes.
+    /// Bytes of the receive buffer.
     pub rcvbuf: Option<usize>,
-    /// Bytes.
+    /// Bytes of the send buffer.
     pub sndbuf: Option<usize>,
     /// The whole octet: DSCP and ECN (RFC 2474).
     pub tos: Option<u8>,
@@ -53,27 +53,20 @@ pub struct Options {
 }
 
 impl SocketConfig {
-    /// Makes a socket and starts to connect it, which for a stream may not be done yet. A datagram
-    /// socket for a group or a broadcast stays unconnected: the answers come from others.
+    /// Creates a socket and starts to connect it, which may still be in progress for a stream (connect(2), EINPROGRESS).
+    /// A datagram socket for a group or a broadcast stays unconnected, because its members answer from other addresses.
     pub fn connect(&self, to: &Address) -> io::Result<Descriptor> {
         let to = &self.scoped(to)?;
         let socket = self.socket(to.domain())?;
+
         if let Address::Inet(inet) = to {
-            let source = self.source_for(inet.ip())?;
-            if source.is_some() || self.source_port.is_some() {
-                if self.transport == Transport::Stream {
-                    socket.set_reuse_address(true)?;
-                }
-                let ip = source.unwrap_or(Family::of(inet.ip()).any());
-                let port = self.source_port.unwrap_or(0);
-                let from = with_scope(SocketAddr::new(ip, port), self.scope_of(ip, *inet));
-                socket.bind(&from.into()).map_err(|error| bind_error(&error, &Address::Inet(from)))?;
-            }
+            self.bind_source(&socket, *inet)?;
         } else if self.transport == Transport::Datagram {
-            // Without a name of its own (unix(7), "Autobind feature") nobody could answer it.
+            // Without a name, the socket could not be answered (unix(7), "Autobind feature").
             let nameless = Address::Unix(std::path::PathBuf::new()).to_sockaddr()?;
             socket.bind(&nameless)?;
         }
+
         if !self.reaches_many(to) {
             match socket.connect(&to.to_sockaddr()?) {
                 Err(error) if sys::is_in_progress(&error) => {}
@@ -83,29 +76,30 @@ impl SocketConfig {
         Ok(socket.into())
     }
 
-    /// Makes a socket that listens, or, for datagrams, that anybody can send to.
+    /// Creates a socket that listens, or, for datagrams, one that receives from every peer.
     pub fn listen(&self, at: &Address) -> io::Result<Descriptor> {
         let socket = self.bound(at, |socket| {
-            // TCP: a port whose last connections linger in TIME_WAIT is free. UDP: a group's port is
-            // shared by all its members.
+            // TCP: a port with connections in TIME_WAIT is free. UDP: the members of a group share its port (socket(7),
+            // SO_REUSEADDR).
             if self.transport == Transport::Stream || self.options.join.is_some() {
                 socket.set_reuse_address(at.family().is_some())?;
             }
             Ok(())
         })?;
+
         match self.transport {
             Transport::Stream => socket.listen(BACKLOG)?,
             Transport::Datagram => {
                 self.join(&socket, at)?;
-                // Where it is not told, answers leave from the address that the route prefers.
+                // Without the destination address, answers leave from the address that the route prefers.
                 let _ = sys::enable_packet_info(&SockRef::from(&socket), at.family() == Some(Family::V6));
             }
         }
         Ok(socket.into())
     }
 
-    /// Makes a datagram socket for one peer of a listener's, on the same port: the kernel then gives
-    /// it all that this peer sends, and what it sends comes from the address the peer knows.
+    /// Creates a socket for one peer of a datagram listener, bound to the same port and connected: it receives the
+    /// datagrams of this peer, and sends from the address that the peer knows.
     pub fn connected_socket(
         &self,
         listener: &Descriptor,
@@ -113,8 +107,8 @@ impl SocketConfig {
         peer: SocketAddr,
     ) -> io::Result<Descriptor> {
         let shared = listener.socket();
-        // The branches share the port; the listener only while we bind, so that no other program can
-        // take the port from us.
+        // Connected sockets share the port with each other, the listener only during this bind(2): with SO_REUSEADDR set
+        // for longer, another program could bind the port as well.
         shared.set_reuse_address(true)?;
         let socket = self.bound(&Address::Inet(at), |socket| socket.set_reuse_address(true));
         shared.set_reuse_address(false)?;
@@ -123,8 +117,7 @@ impl SocketConfig {
         Ok(socket.into())
     }
 
-    /// Whether datagrams to this address reach more than one receiver: it is a group, or a broadcast
-    /// was asked for.
+    /// Tells whether datagrams to this address reach more than one receiver: it is a group, or `--broadcast` was given.
     pub fn reaches_many(&self, to: &Address) -> bool {
         match to {
             Address::Inet(inet) if self.transport == Transport::Datagram => {
@@ -134,7 +127,7 @@ impl SocketConfig {
         }
     }
 
-    /// `to` with the scope that `-i` gives a link-local address.
+    /// Adds the scope of `-i` to a link-local address that has none. Fails if it is missing altogether.
     pub fn scoped(&self, to: &Address) -> io::Result<Address> {
         let Address::Inet(inet) = to else { return Ok(to.clone()) };
         let missing = matches!(inet, SocketAddr::V6(v6) if v6.scope_id() == 0) && needs_scope(inet.ip());
@@ -148,7 +141,7 @@ impl SocketConfig {
         }
     }
 
-    /// The config with the device that the route to `to` uses, if `-b` was given without `-i`.
+    /// Returns the configuration for connecting to `to`: `-b` without `-i` takes the device of the route.
     pub fn routed(&self, to: &Address) -> anyhow::Result<Self> {
         let mut config = self.clone();
         if let (true, None, Address::Inet(inet)) = (self.bind_device, &self.interface, to) {
@@ -157,6 +150,23 @@ impl SocketConfig {
         Ok(config)
     }
 
+    /// Binds a socket to the source address and port that were asked for, if any were.
+    fn bind_source(&self, socket: &Socket, to: SocketAddr) -> io::Result<()> {
+        let source = self.source_for(to.ip())?;
+        if source.is_none() && self.source_port.is_none() {
+            return Ok(());
+        }
+        // A port whose last connection is in TIME_WAIT can be used for another destination.
+        if self.transport == Transport::Stream {
+            socket.set_reuse_address(true)?;
+        }
+
+        let ip = source.unwrap_or(Family::of(to.ip()).any());
+        let from = with_scope(SocketAddr::new(ip, self.source_port.unwrap_or(0)), self.scope_of(ip, to));
+        socket.bind(&from.into()).map_err(|error| bind_error(&error, &Address::Inet(from)))
+    }
+
+    /// Creates a bound socket; `prepare` sets the options that must precede bind(2).
     fn bound(&self, at: &Address, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Socket> {
         let at = self.scoped(at)?;
         let socket = self.socket(at.domain())?;
@@ -168,39 +178,55 @@ impl SocketConfig {
         Ok(socket)
     }
 
-    /// A socket with all its options, neither bound nor connected; never waits.
+    /// Creates a non-blocking socket with all its options, neither bound nor connected.
     fn socket(&self, domain: Domain) -> io::Result<Socket> {
         let kind = match self.transport {
             Transport::Datagram => Type::DGRAM,
             Transport::Stream => Type::STREAM,
         };
-        let stream = domain != Domain::UNIX && self.transport == Transport::Stream;
-        // RFC 8684; a kernel without it gives us TCP, and so does a peer without it.
-        let mptcp = (stream && self.options.mptcp).then_some(Protocol::from(IPPROTO_MPTCP));
+        let is_tcp = domain != Domain::UNIX && self.transport == Transport::Stream;
+        // RFC 8684: a kernel without MPTCP creates a TCP socket, and a peer without it makes the connection TCP.
+        let mptcp = (is_tcp && self.options.mptcp).then_some(Protocol::from(IPPROTO_MPTCP));
         let socket = match mptcp {
             Some(_) => Socket::new(domain, kind, mptcp).or_else(|_| Socket::new(domain, kind, None))?,
             None => Socket::new(domain, kind, None)?,
         };
         socket.set_nonblocking(true)?;
+
         if let (true, Some(interface)) = (self.bind_device, &self.interface) {
             sys::bind_device(&socket, &interface.name, interface.index)
                 .map_err(|error| named("bind to the device", &interface.name, &error))?;
         }
-        let options = &self.options;
-        if let Some(size) = options.sndbuf {
+        self.set_buffers(&socket, domain)?;
+        self.set_ip_options(&socket, domain)?;
+        if is_tcp {
+            self.set_tcp_options(&socket)?;
+        }
+        if self.transport == Transport::Datagram {
+            self.set_multicast_options(&socket, domain)?;
+        }
+        Ok(socket)
+    }
+
+    fn set_buffers(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
+        if let Some(size) = self.options.sndbuf {
             socket.set_send_buffer_size(size)?;
         }
-        match options.rcvbuf {
-            Some(size) => socket.set_recv_buffer_size(size)?,
-            // A burst of datagrams that finds no room is lost.
+        match self.options.rcvbuf {
+            Some(size) => socket.set_recv_buffer_size(size),
+            // A datagram that finds the buffer full is lost, so it should hold a burst.
             None if self.transport == Transport::Datagram
                 && domain != Domain::UNIX
-                && sys::force_receive_buffer(&SockRef::from(&socket), DATAGRAM_BUFFER).is_err() =>
+                && sys::force_receive_buffer(&SockRef::from(socket), DATAGRAM_BUFFER).is_err() =>
             {
-                socket.set_recv_buffer_size(DATAGRAM_BUFFER)?;
+                socket.set_recv_buffer_size(DATAGRAM_BUFFER)
             }
-            None => {}
+            None => Ok(()),
         }
+    }
+
+    fn set_ip_options(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
+        let options = &self.options;
         if domain == Domain::IPV4 {
             options.tos.map_or(Ok(()), |tos| socket.set_tos_v4(tos.into()))?;
             options.ttl.map_or(Ok(()), |ttl| socket.set_ttl_v4(ttl.into()))?;
@@ -211,31 +237,32 @@ impl SocketConfig {
         if options.broadcast && domain == Domain::IPV4 {
             socket.set_broadcast(true)?;
         }
-        if stream {
-            if options.nodelay {
-                socket.set_tcp_nodelay(true)?;
-            }
-            if let Some(time) = options.keepalive {
-                sys::set_keepalive(&SockRef::from(&socket), time, KEEPALIVE_PROBES)?;
-            }
-            if let Some(name) = &options.congestion {
-                sys::set_congestion(&socket, name).map_err(|error| named("--congestion", name, &error))?;
-            }
-        }
-        if self.transport == Transport::Datagram {
-            self.aim_at_groups(&socket, domain)?;
-        }
-        Ok(socket)
+        Ok(())
     }
 
-    /// How far, and through which interface, datagrams to a group go.
-    fn aim_at_groups(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
+    fn set_tcp_options(&self, socket: &Socket) -> io::Result<()> {
+        let options = &self.options;
+        if options.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if let Some(time) = options.keepalive {
+            sys::set_keepalive(&SockRef::from(socket), time, KEEPALIVE_PROBES)?;
+        }
+        if let Some(name) = &options.congestion {
+            sys::set_congestion(socket, name).map_err(|error| named("--congestion", name, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Sets the reach of multicast datagrams, and the interface that they leave through.
+    fn set_multicast_options(&self, socket: &Socket, domain: Domain) -> io::Result<()> {
         let ttl = self.options.ttl;
         if domain == Domain::IPV4 {
             ttl.map_or(Ok(()), |ttl| socket.set_multicast_ttl_v4(ttl.into()))?;
         } else if domain == Domain::IPV6 {
             ttl.map_or(Ok(()), |ttl| socket.set_multicast_hops_v6(ttl.into()))?;
         }
+
         let Some(interface) = &self.interface else { return Ok(()) };
         match interface.source_for(Family::V4.any()) {
             Some(IpAddr::V4(ip)) if domain == Domain::IPV4 => socket.set_multicast_if_v4(&ip),
@@ -244,6 +271,7 @@ impl SocketConfig {
         }
     }
 
+    /// Joins the multicast group of `--join`, if there is one.
     fn join(&self, socket: &Socket, at: &Address) -> io::Result<()> {
         let index = self.interface.as_ref().map_or(0, |interface| interface.index);
         match (self.options.join, at.family()) {
@@ -259,16 +287,16 @@ impl SocketConfig {
         }
     }
 
-    /// The address to come from: what `-a` says, or the interface's of the family in use.
+    /// Returns the source address: that of `-a`, or the interface's of the same family as the destination.
     fn source_for(&self, destination: IpAddr) -> io::Result<Option<IpAddr>> {
         let family = Family::of(destination);
-        let missing = |what: String| Err(io::Error::new(io::ErrorKind::AddrNotAvailable, what));
+        let missing = |text: String| Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
         match (self.source, &self.interface) {
             (Some(source), _) if Family::of(source) != family => {
                 missing(format!("the source address {source} is not {family}"))
             }
             (Some(source), _) => Ok(Some(source)),
-            // `-b` alone leaves the choice of the address to the kernel, on that device.
+            // With `-b` alone, the kernel chooses the address on that device.
             (None, Some(interface)) => match interface.source_for(destination) {
                 Some(source) => Ok(Some(source)),
                 None => missing(format!("interface '{}' has no {family} address", interface.name)),
@@ -277,6 +305,7 @@ impl SocketConfig {
         }
     }
 
+    /// Returns the scope for a source address of ours.
     fn scope_of(&self, ip: IpAddr, to: SocketAddr) -> u32 {
         match (&self.interface, to) {
             _ if !needs_scope(ip) => 0,
@@ -287,6 +316,7 @@ impl SocketConfig {
     }
 }
 
+/// Tells whether an address is ambiguous without a scope: link-local, or a link-local group (RFC 4007, RFC 4291 section 2.7).
 fn needs_scope(ip: IpAddr) -> bool {
     let link_local_group = matches!(ip, IpAddr::V6(ip) if ip.segments()[0] & 0xff0f == 0xff02);
     is_link_local(ip) || link_local_group
@@ -299,25 +329,25 @@ fn with_scope(address: SocketAddr, scope: u32) -> SocketAddr {
     }
 }
 
-fn named(what: &str, value: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what} {value}: {}", sys::reason(error)))
+fn named(action: &str, value: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{action} {value}: {}", sys::reason(error)))
 }
 
 fn bind_error(error: &io::Error, from: &Address) -> io::Error {
-    let why = sys::reason(error);
-    io::Error::new(error.kind(), format!("bind to {from}: {why}"))
+    let reason = sys::reason(error);
+    io::Error::new(error.kind(), format!("bind to {from}: {reason}"))
 }
 
-/// Connections that wait to be accepted; the kernel caps it (listen(2)).
+/// Connections that wait to be accepted; the kernel caps the number (listen(2), somaxconn).
 const BACKLOG: i32 = 4096;
 
-/// Bytes asked for the receive buffer of a datagram socket.
+/// Bytes of the receive buffer of a datagram socket, if the system permits as many.
 const DATAGRAM_BUFFER: usize = 4 << 20;
 
-/// Unanswered probes that end a connection.
+/// Unanswered keepalive probes that end a connection (tcp(7), TCP_KEEPCNT).
 const KEEPALIVE_PROBES: u32 = 9;
 
-/// The protocol number of Multipath TCP in socket(2).
+/// The protocol of Multipath TCP for socket(2), from linux/in.h.
 const IPPROTO_MPTCP: i32 = 262;
 
 #[cfg(test)]
@@ -341,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_local_address_gets_its_scope_from_the_interface() {
+    fn link_local_addresses_get_the_scope_of_the_interface() {
         let interface = Interface { name: "eth0".into(), index: 7, addresses: Vec::new() };
         let with = SocketConfig { interface: Some(interface), ..config(Transport::Stream) };
         assert_eq!(with.scoped(&address("[fe80::1]:9")).unwrap(), address("[fe80::1%7]:9"));
@@ -353,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn the_source_address_must_be_of_the_family() {
+    fn source_address_must_be_of_the_family() {
         let with = SocketConfig { source: Some("10.0.0.1".parse().unwrap()), ..config(Transport::Stream) };
         let error = with.connect(&address("[::1]:9")).unwrap_err();
         assert_eq!(error.to_string(), "the source address 10.0.0.1 is not IPv6");
     }
 
     #[test]
-    fn the_options_reach_the_socket() {
+    fn options_reach_the_socket() {
         let options = Options {
             broadcast: true,
             nodelay: true,

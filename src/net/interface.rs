@@ -1,4 +1,4 @@
-//! Interfaces by name: their index, and the addresses that traffic through them can come from.
+//! Network interfaces: their names, indices, and source addresses.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -11,16 +11,16 @@ use crate::sys;
 /// An interface that is up.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Interface {
-    /// As the system calls it.
+    /// The name that the system uses.
     pub name: String,
-    /// Its number, which is the scope of a link-local address on it.
+    /// The index, which is also the scope of link-local addresses (RFC 4007).
     pub index: u32,
-    /// Its addresses, in the system's order.
+    /// The addresses, in the order of the system.
     pub addresses: Vec<IpAddr>,
 }
 
 impl Interface {
-    /// Finds an interface. One that is missing or down is an error that says which.
+    /// Finds an interface by name. It must exist, be up, and have an address.
     pub fn by_name(name: &str) -> Result<Self> {
         let entries: Vec<_> = get_if_addrs()
             .context("list the interfaces")?
@@ -33,6 +33,7 @@ impl Interface {
                 None => bail!("there is no interface '{name}'{}", known()),
             }
         };
+
         if !first.is_oper_up() {
             bail!("interface '{name}' is down");
         }
@@ -43,13 +44,14 @@ impl Interface {
         })
     }
 
-    /// The interface that the route to `destination` uses. For an address of our own that is the
-    /// loopback, whatever interface carries the address.
+    /// Finds the interface of the route to `destination`. For an address of this machine that is the loopback, whatever
+    /// interface carries the address.
     pub fn for_route(destination: SocketAddr) -> Result<Self> {
         let probe = UdpSocket::bind((Family::of(destination.ip()).any(), 0))?;
-        // Connecting a UDP socket sends nothing, but makes the kernel choose a route.
+        // connect(2) on a UDP socket sends no packet, but makes the kernel choose a route.
         probe.connect(destination)?;
         let local = probe.local_addr()?.ip();
+
         let entries = get_if_addrs().context("list the interfaces")?;
         let ours = entries.iter().any(|entry| entry.ip() == destination.ip());
         let found = entries
@@ -59,8 +61,8 @@ impl Interface {
         Self::by_name(&found.name)
     }
 
-    /// The source address for traffic to `destination`: of its family, and link-local only for a
-    /// link-local destination.
+    /// Returns the source address for traffic to `destination`: of its family, and preferably link-local if and only if the
+    /// destination is.
     pub fn source_for(&self, destination: IpAddr) -> Option<IpAddr> {
         let family = Family::of(destination);
         let mut ours = self.addresses.iter().copied().filter(|ip| Family::of(*ip) == family);
@@ -69,7 +71,7 @@ impl Interface {
     }
 }
 
-/// Whether an IPv6 address means something on one link only (RFC 4291 section 2.5.6).
+/// Tells whether an address is link-local (RFC 4291 section 2.5.6).
 pub fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(_) => false,
@@ -77,18 +79,18 @@ pub fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// The number of an interface.
+/// Returns the index of an interface.
 pub fn index_of(name: &str) -> Option<u32> {
     sys::interface_index(name)
 }
 
-/// The name of an interface, or its number where it has gone.
+/// Returns the name of an interface, or the index in decimal if no interface has it.
 pub fn name_of(index: u32) -> String {
     sys::interface_name(index).unwrap_or_else(|| index.to_string())
 }
 
-/// An address at which others may reach a listener that has every address: of IPv4 if there is one, and never a
-/// link's own; the loopback's if there is nothing else. `v6` says whether IPv6 will do.
+/// Returns the address by which other machines can probably reach a wildcard listener: IPv4 if there is one, never
+/// link-local, the loopback as a last resort. `v6` says that the listener accepts IPv6.
 pub fn reachable(v6: bool) -> IpAddr {
     let known = get_if_addrs().unwrap_or_default();
     let fit = |entry: &&if_addrs::Interface| {
@@ -100,7 +102,7 @@ pub fn reachable(v6: bool) -> IpAddr {
     fitting.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
-/// The names there are, for the message that the one asked for is not among them.
+/// Lists the names of all interfaces, for the message that one is unknown.
 fn known() -> String {
     let mut names: Vec<String> =
         get_if_addrs().unwrap_or_default().into_iter().map(|entry| entry.name).collect();
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_source_has_the_family_and_the_reach_of_the_destination() {
+    fn source_has_the_family_and_scope_of_the_destination() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let interface = Interface {
             name: "eth0".into(),
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_route_to_ourselves_is_the_loopback() {
+    fn route_to_this_machine_is_the_loopback() {
         let interface = Interface::for_route("127.0.0.1:9".parse().unwrap()).unwrap();
         assert!(interface.addresses.contains(&"127.0.0.1".parse().unwrap()));
     }

@@ -1,18 +1,25 @@
-//! How the program gets a socket.
+//! How the program gets a socket: from names and addresses to connected, bound and accepted sockets.
 
 pub mod access;
 pub mod address;
+mod bind;
 pub mod config;
+mod datagram_listener;
+mod family;
 pub mod interface;
 pub mod listener;
 pub mod port;
 pub mod race;
 pub mod resolve;
+mod stream_listener;
 
 pub use self::{
     access::Access,
-    address::{Address, Family, Location, Transport},
+    address::{Address, Location},
     config::SocketConfig,
-    listener::{Accepted, Arrival, Hears, Listener},
+    datagram_listener::DatagramListener,
+    family::{Family, Transport},
+    listener::{Accepted, Arrival, Isolation, Listener},
     race::Race,
+    stream_listener::{Denied, StreamListener},
 };

@@ -1,10 +1,10 @@
-//! Ports as people write them: `80`, `http`, `22,80,8000-8010`.
+//! Ports as users write them: `80`, `http`, `22,80,8000-8010`.
 
 use anyhow::{Context, Result, bail};
 
 use super::{Transport, resolve};
 
-/// Reads one port: a number, or a service's name (services(5)). 0 is allowed here.
+/// Parses one port: a number, 0 included, or the name of a service (services(5)).
 pub fn parse(text: &str, transport: Transport) -> Result<u16> {
     if let Ok(port) = text.parse() {
         return Ok(port);
@@ -19,8 +19,7 @@ pub fn parse(text: &str, transport: Transport) -> Result<u16> {
         .with_context(|| format!("'{text}' is neither a port number nor a service that is known here"))
 }
 
-/// Reads a list of ports and ranges, in the order they are written, without repetitions. 0 is no
-/// port that could be scanned.
+/// Parses a list of ports and ranges; the result keeps their order and has no duplicates. Port 0 is an error.
 pub fn parse_list(text: &str, transport: Transport) -> Result<Vec<u16>> {
     let mut ports = Vec::new();
     for part in text.split(',') {
@@ -39,12 +38,13 @@ pub fn parse_list(text: &str, transport: Transport) -> Result<Vec<u16>> {
         }
         ports.extend(first..=last);
     }
+
     let mut seen = vec![false; 1 << 16];
     ports.retain(|port| !std::mem::replace(&mut seen[usize::from(*port)], true));
     Ok(ports)
 }
 
-/// Whether this could only have been meant as a port: a number, or a range or list of them.
+/// Tells whether the text can only be a port, a range or a list: digits, commas and hyphens.
 pub fn looks_like(text: &str) -> bool {
     !text.is_empty() && text.split([',', '-']).all(|part| part.parse::<u32>().is_ok())
 }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_why() {
+    fn errors_name_the_cause() {
         let table = [
             ("0", "port 0 cannot be connected to"),
             ("65536", "port 65536 is out of range: 65535 is the last"),
@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[0-9,-]{0,12}") {
+        fn any_text_is_parsed_or_rejected(text in "[0-9,-]{0,12}") {
             if let Ok(ports) = parse_list(&text, Transport::Stream) {
                 prop_assert!(!ports.is_empty() && !ports.contains(&0));
             }

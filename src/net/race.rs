@@ -1,4 +1,4 @@
-//! Which address to try next, and when (RFC 8305, Happy Eyeballs Version 2): a schedule, no sockets.
+//! The order and times of connection attempts (RFC 8305, Happy Eyeballs Version 2): a schedule without sockets.
 
 use std::{
     collections::VecDeque,
@@ -13,38 +13,39 @@ use super::Address;
 pub struct Race {
     waiting: VecDeque<Address>,
     running: usize,
-    /// When the next one starts although others are still running.
+    /// The time when the next attempt starts although others are still running.
     next: Instant,
-    lost: Vec<(Address, io::Error)>,
+    failures: Vec<(Address, io::Error)>,
 }
 
-/// What to do now.
+/// The next step of a race.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Next {
-    /// Every address has failed: see [`Race::lost`].
-    Lost,
-    /// Start to connect to this one.
+    /// Every address has failed: see [`Race::failures`].
+    Failed,
+    /// Start to connect to this address.
     Try(Address),
-    /// Wait for those under way, and, if there are more to try, only until then.
+    /// Wait for the attempts that are running; until this time, if more addresses are left.
     Wait(Option<Instant>),
 }
 
 impl Race {
-    /// Puts the addresses in the order they will be tried: by turns of each family, beginning with
-    /// the family that the resolver put first (RFC 8305 section 4).
+    /// Orders the addresses: the families take turns, and the one that the resolver put first begins (RFC 8305 section
+    /// 4).
     pub fn new(addresses: Vec<Address>, now: Instant) -> Self {
         let first = addresses.first().and_then(Address::family);
         let (mut ours, mut others): (VecDeque<_>, VecDeque<_>) =
             addresses.into_iter().partition(|address| address.family() == first);
+
         let mut waiting = VecDeque::with_capacity(ours.len() + others.len());
         while !(ours.is_empty() && others.is_empty()) {
             waiting.extend(ours.pop_front());
             waiting.extend(others.pop_front());
         }
-        Self { waiting, running: 0, next: now, lost: Vec::new() }
+        Self { waiting, running: 0, next: now, failures: Vec::new() }
     }
 
-    /// What to do at `now`. Ask again until it says to wait.
+    /// Returns the step to take at `now`. Must be called again until the step is to wait.
     pub fn next(&mut self, now: Instant) -> Next {
         if self.running == 0 || now >= self.next {
             if let Some(address) = self.waiting.pop_front() {
@@ -53,33 +54,33 @@ impl Race {
                 return Next::Try(address);
             }
             if self.running == 0 {
-                return Next::Lost;
+                return Next::Failed;
             }
         }
         Next::Wait((!self.waiting.is_empty()).then_some(self.next))
     }
 
-    /// An attempt has failed; the next one starts at once (RFC 8305 section 5).
+    /// Records that an attempt has failed; the next one starts at once (RFC 8305 section 5).
     pub fn failed(&mut self, address: Address, error: io::Error, now: Instant) {
         self.running -= 1;
         self.next = now;
-        self.lost.push((address, error));
+        self.failures.push((address, error));
     }
 
-    /// An attempt could not even begin, and is to be made again.
-    pub fn again(&mut self, address: Address) {
+    /// Puts back an address whose attempt could not start, to be tried next.
+    pub fn postpone(&mut self, address: Address) {
         self.running -= 1;
         self.waiting.push_front(address);
     }
 
-    /// The addresses that have failed, and why.
-    pub fn lost(self) -> Vec<(Address, io::Error)> {
-        self.lost
+    /// Returns the addresses that have failed, and their errors.
+    pub fn failures(self) -> Vec<(Address, io::Error)> {
+        self.failures
     }
 
-    /// The addresses that were tried or would have been, for the message when time is up.
+    /// Returns all addresses, failed, running and waiting, for the message that time is up.
     pub fn addresses<'a>(&'a self, running: impl Iterator<Item = &'a Address>) -> Vec<&'a Address> {
-        self.lost.iter().map(|(address, _)| address).chain(running).chain(&self.waiting).collect()
+        self.failures.iter().map(|(address, _)| address).chain(running).chain(&self.waiting).collect()
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_one_starts_after_250_ms_or_at_once_on_failure() {
+    fn next_attempt_starts_after_250_ms_or_at_once_on_failure() {
         let now = Instant::now();
         let ms = |ms| now + Duration::from_millis(ms);
         let mut race = Race::new(addresses(["[::1]:1", "1.1.1.1:1", "1.1.1.2:1"]), now);
@@ -141,30 +142,30 @@ mod tests {
     }
 
     #[test]
-    fn it_is_lost_when_the_last_one_fails() {
+    fn fails_with_the_last_attempt() {
         let now = Instant::now();
         let mut race = Race::new(addresses(["[::1]:1", "1.1.1.1:1"]), now);
         for host in ["::1", "1.1.1.1"] {
             assert_eq!(tried(&mut race, now), host);
             race.failed(addresses(["1.1.1.1:1"]).remove(0), refused(), now);
         }
-        assert_eq!(race.next(now), Next::Lost);
-        assert_eq!(race.lost().len(), 2);
+        assert_eq!(race.next(now), Next::Failed);
+        assert_eq!(race.failures().len(), 2);
     }
 
     #[test]
-    fn an_attempt_that_did_not_begin_is_made_again() {
+    fn postponed_attempts_are_repeated() {
         let now = Instant::now();
         let mut race = Race::new(addresses(["[::1]:1"]), now);
         assert_eq!(tried(&mut race, now), "::1");
-        race.again(addresses(["[::1]:1"]).remove(0));
+        race.postpone(addresses(["[::1]:1"]).remove(0));
         assert_eq!(tried(&mut race, now), "::1");
         assert_eq!(race.next(now), Next::Wait(None));
     }
 
     #[test]
-    fn no_address_is_lost_at_once() {
+    fn fails_at_once_without_addresses() {
         let now = Instant::now();
-        assert_eq!(Race::new(Vec::new(), now).next(now), Next::Lost);
+        assert_eq!(Race::new(Vec::new(), now).next(now), Next::Failed);
     }
 }

@@ -1,4 +1,4 @@
-//! Names and services to addresses and ports. Only here is a resolver asked, and never for a literal.
+//! Resolves names to addresses, and services to ports. A literal address never reaches the resolver.
 
 use std::{
     io,
@@ -13,22 +13,22 @@ use socket2::{Domain, Type};
 use super::{Address, Family, Transport, address::literal};
 use crate::sys;
 
-/// The port of a service (getaddrinfo(3), services(5)).
+/// Returns the port of a service (getaddrinfo(3), services(5)).
 pub fn service(name: &str, transport: Transport) -> Option<u16> {
     let found = getaddrinfo(None, Some(name), Some(hints(Some(Family::V4), transport))).ok()?;
     found.flatten().map(|info| info.sockaddr.port()).next()
 }
 
-/// A look-up on a thread of its own: the resolver may take its time, and cannot be interrupted.
+/// A look-up in a thread of its own, because getaddrinfo(3) blocks and cannot be interrupted.
 #[derive(Debug)]
 pub struct Lookup(Arc<Mutex<Answer>>);
 
-/// `None` until there is one.
+/// `None` until the resolver has answered, and after the answer was taken.
 type Answer = Option<io::Result<Vec<Address>>>;
 
 impl Lookup {
-    /// Starts to look up `host`; calls `done` when there is an answer. A literal needs no thread
-    /// and is answered at once.
+    /// Starts to look up `host`, and calls `done` from the thread once it has an answer. A literal is answered at once,
+    /// without a thread or a call.
     pub fn start(
         host: &str,
         port: u16,
@@ -40,9 +40,10 @@ impl Lookup {
             address.set_port(port);
             return Ok(Self(Arc::new(Mutex::new(Some(Ok(vec![Address::Inet(address)]))))));
         }
+
         let answer: Arc<Mutex<Answer>> = Arc::default();
         let (slot, host) = (Arc::clone(&answer), host.to_owned());
-        thread::Builder::new().name("resolver".into()).stack_size(256 << 10).spawn(move || {
+        thread::Builder::new().name("resolver".into()).stack_size(STACK_SIZE).spawn(move || {
             let found = addresses(&host, port, only, transport);
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
             done();
@@ -50,13 +51,13 @@ impl Lookup {
         Ok(Self(answer))
     }
 
-    /// The answer, once.
+    /// Takes the answer, once there is one.
     pub fn take(&self) -> Option<io::Result<Vec<Address>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// All addresses of a host, in the order the resolver prefers (RFC 6724); blocks.
+/// Returns all addresses of a host, in the order of preference (RFC 6724); blocks.
 pub fn addresses(
     host: &str,
     port: u16,
@@ -67,6 +68,7 @@ pub fn addresses(
         address.set_port(port);
         return Ok(vec![Address::Inet(address)]);
     }
+
     let mut addresses = Vec::new();
     for info in getaddrinfo(Some(host), None, Some(hints(only, transport)))? {
         let mut address: SocketAddr = info?.sockaddr;
@@ -79,9 +81,10 @@ pub fn addresses(
     Ok(addresses)
 }
 
-/// What the resolver says, as part of a sentence.
-pub fn why(error: &io::Error) -> String {
+/// Returns the text of a resolver's error as part of a sentence.
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
+    // "failed to lookup address information: Name or service not known" (dns_lookup, std)
     let text = text.rsplit("information: ").next().unwrap_or_default();
     sys::reason(&io::Error::other(text.to_owned()))
 }
@@ -98,3 +101,6 @@ fn hints(only: Option<Family>, transport: Transport) -> AddrInfoHints {
     };
     AddrInfoHints { address, socktype: kind.into(), ..AddrInfoHints::default() }
 }
+
+/// Bytes of the stack of the thread: glibc's resolver keeps its buffers there.
+const STACK_SIZE: usize = 256 << 10;

@@ -3,7 +3,7 @@
 use super::{Names, tls::Handshake};
 use crate::{
     endpoint::{Connection, Datagram, Ends, Peer, PeerFilter},
-    net::{Accepted, Address, Hears, Listener, Transport},
+    net::{Accepted, Address, Isolation, Transport},
     plan,
     report::Report,
 };
@@ -26,13 +26,13 @@ pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
         Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
         Transport::Datagram => {
             let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-            let filter = match accepted.hears {
-                Hears::Everybody(only) => PeerFilter::First(Some(only)),
-                Hears::Peer => PeerFilter::Connected,
-                Hears::PeerAfterOthers(peer) => PeerFilter::settling(peer, &accepted.socket),
+            let filter = match accepted.isolation {
+                Isolation::None(peer) => PeerFilter::First(Some(peer)),
+                Isolation::Full => PeerFilter::Connected,
+                Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
             };
             let datagram = Datagram::new(accepted.socket, filter, ends);
-            datagram.with_inbox(accepted.inbox).into()
+            datagram.with_inbox(accepted.queued).into()
         }
     }
 }
@@ -46,9 +46,9 @@ pub fn shown(address: &Address) -> String {
 }
 
 /// Says where we listen: always where a random port has to be told, else with `-v`.
-pub fn announce(listener: &Listener, random: bool, report: &Report) {
-    for address in listener.addresses() {
-        let line = format!("Listening on {}", shown(&address));
+pub fn announce(addresses: &[Address], random: bool, report: &Report) {
+    for address in addresses {
+        let line = format!("Listening on {}", shown(address));
         // A port that nobody chose has to be told, or nobody can connect.
         if random { report.result(line) } else { report.verbose(line) }
     }

@@ -78,7 +78,8 @@ pub fn look_up(
         .with_context(context)?;
     loop {
         if let Some(answer) = lookup.take() {
-            return answer.map_err(|error| anyhow!("look up {host}: {}", crate::net::resolve::why(&error)));
+            return answer
+                .map_err(|error| anyhow!("look up {host}: {}", crate::net::resolve::reason(&error)));
         }
         reactor.wake_at(LOOKUP, limit);
         for event in reactor.wait()? {
@@ -109,7 +110,7 @@ impl Contest<'_> {
         loop {
             let now = Instant::now();
             let until = match self.race.next(now) {
-                Next::Lost => return Err(name.lost(&self.race.lost())),
+                Next::Failed => return Err(name.lost(&self.race.failures())),
                 Next::Try(address) => {
                     let started = self
                         .socket_config
@@ -127,7 +128,7 @@ impl Contest<'_> {
                         Err(error) => match to_io(error) {
                             // unix(7): a listener whose backlog is full says so at once.
                             error if error.kind() == io::ErrorKind::WouldBlock => {
-                                self.race.again(address);
+                                self.race.postpone(address);
                                 if limit.is_some_and(|limit| now >= limit) {
                                     return Err(name.late(&self));
                                 }

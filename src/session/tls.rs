@@ -12,7 +12,7 @@ use super::heed;
 use crate::{
     endpoint::{Connection, Peer, Stream, Tls, layer},
     event::{Event, Reactor, Token},
-    net::{Address, Listener, interface},
+    net::{Address, interface},
     plan::{
         Target,
         tls::{Tls as Plan, Trust as Whom},
@@ -46,12 +46,17 @@ impl Security {
 
     /// For a listener. One without a certificate makes one, and says the command for the other side: the program, the
     /// options of TLS, where to, and what else it takes.
-    pub fn server(plan: &Plan, listener: &Listener, command: (&str, &str), report: &Report) -> Result<Self> {
+    pub fn server(
+        plan: &Plan,
+        addresses: &[Address],
+        command: (&str, &str),
+        report: &Report,
+    ) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != Whom::Unverified).then_some(&clients);
         let (identity, invitation) = match own(plan)? {
             Some(identity) => (identity, None),
-            None => make(listener, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
+            None => make(addresses, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
         };
         let pin = identity.pin()?;
         let server = tls::server(identity, clients, &plan.alpn)?;
@@ -195,9 +200,9 @@ fn own(plan: &Plan) -> Result<Option<Identity>> {
 }
 
 /// Makes a certificate, and the command for the other side.
-fn make(listener: &Listener, (program, rest): (&str, &str)) -> Result<(Identity, String)> {
-    let address = listener.addresses().into_iter().next().context("there is no address to listen at")?;
-    let (mut names, place) = match &address {
+fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identity, String)> {
+    let address = addresses.first().context("there is no address to listen at")?;
+    let (mut names, place) = match address {
         Address::Inet(inet) if inet.ip().is_unspecified() => {
             let host = interface::reachable(inet.is_ipv6()).to_string();
             (vec![host.clone()], format!("{host} {}", inet.port()))

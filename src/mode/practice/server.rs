@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Arrival, Listener, Transport},
+    net::{Address, DatagramListener, Denied, StreamListener, Transport},
     plan::Practice,
     proto::practice::{
         Style,
@@ -39,13 +39,13 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     // Packets have their places in time.
     reactor.be_precise().context("set up the clock")?;
     let stream = Practice::socket_config(Transport::Stream);
-    let mut basic = Listener::bind(stream.clone(), &plan.at(plan.port), true)?;
+    let mut basic = StreamListener::bind(stream.clone(), &plan.at(plan.port))?;
     let mut files = match folder {
-        Some(_) => Some(Listener::bind(stream, &plan.at(plan.files_port), true)?),
+        Some(_) => Some(StreamListener::bind(stream, &plan.at(plan.files_port))?),
         None => None,
     };
     let sockets =
-        Listener::bind(Practice::socket_config(Transport::Datagram), &plan.at(plan.udp_port), true)?
+        DatagramListener::bind(Practice::socket_config(Transport::Datagram), &plan.at(plan.udp_port), true)?
             .into_sockets();
     let announce = |what: &str, addresses: Vec<Address>, port: u16| {
         for address in addresses {
@@ -68,7 +68,7 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     for socket in basic.sockets() {
         reactor.watch(BASIC, socket)?;
     }
-    for socket in files.iter_mut().flat_map(Listener::sockets) {
+    for socket in files.iter_mut().flat_map(StreamListener::sockets) {
         reactor.watch(FILES, socket)?;
     }
     let mut datagrams: Vec<_> =
@@ -92,8 +92,8 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
 struct Server<'a> {
     style: Style,
     folder: Option<Folder>,
-    basic: Listener,
-    files: Option<Listener>,
+    basic: StreamListener,
+    files: Option<StreamListener>,
     datagrams: Vec<Datagrams>,
     clients: Slots<Client>,
     /// Whoever has started us: we end with it.
@@ -148,11 +148,9 @@ impl Server<'_> {
                 (FILES, Some(files)) => files,
                 _ => &mut self.basic,
             };
-            let (mut socket, peer) = match listener.accept(&|_| false) {
-                Ok(Some(Arrival::Peer(accepted))) => (accepted.socket, accepted.peer),
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {
-                    continue;
-                }
+            let (mut socket, peer) = match listener.accept() {
+                Ok(Some(Ok(accepted))) => (accepted.socket, accepted.peer),
+                Ok(Some(Err(Denied(_)))) => continue,
                 Ok(None) => return,
                 Err(error) => {
                     self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));

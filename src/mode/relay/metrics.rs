@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::{
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Arrival, Listener, SocketConfig},
+    net::{Address, Denied, SocketConfig, StreamListener},
     proto::relay::Router,
     sys::Descriptor,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// The port of its own, and who asks there.
 pub struct Metrics {
     token: Token,
-    listener: Listener,
+    listener: StreamListener,
     visitors: Slots<Visitor>,
 }
 
@@ -38,7 +38,7 @@ impl Metrics {
         reactor: &Reactor,
         token: Token,
     ) -> Result<Self> {
-        let mut listener = Listener::bind(socket_config, &[Address::Inet(at)], true)?;
+        let mut listener = StreamListener::bind(socket_config, &[Address::Inet(at)])?;
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }
@@ -56,11 +56,9 @@ impl Metrics {
             if self.visitors.len() >= MOST {
                 return;
             }
-            let mut socket = match self.listener.accept(&|_| false) {
-                Ok(Some(Arrival::Peer(accepted))) => accepted.socket,
-                Ok(Some(Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. })) => {
-                    continue;
-                }
+            let mut socket = match self.listener.accept() {
+                Ok(Some(Ok(accepted))) => accepted.socket,
+                Ok(Some(Err(Denied(_)))) => continue,
                 Ok(None) => return,
                 Err(_) => return reactor.wake_at(self.token, Some(now + PAUSE)),
             };

@@ -13,7 +13,7 @@ use super::{journal, metrics::Metrics, secrets};
 use crate::{
     endpoint::{Connection, Endpoint},
     event::{Event, Reactor, Token},
-    net::{Accepted, Address, Arrival, Listener},
+    net::{Accepted, Address, Denied, StreamListener},
     plan::{Bind, Relay},
     proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
     report::Report,
@@ -33,8 +33,8 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         Bind::Name { host, port } => dial::look_up(host, *port, &plan.socket_config, &mut reactor, None)?,
     };
     let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, true)?;
-    accept::announce(&listener, random, report);
+    let mut listener = StreamListener::bind(plan.socket_config.clone(), &addresses)?;
+    accept::announce(&listener.addresses(), random, report);
     for socket in listener.sockets() {
         reactor.watch(LISTENER, socket)?;
     }
@@ -45,7 +45,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         for address in &mut addresses {
             address.set_port(*port);
         }
-        let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, true)?;
+        let mut listener = StreamListener::bind(plan.socket_config.clone(), &addresses)?;
         for address in listener.addresses() {
             let line = format!("Listening on {} (tls)", accept::shown(&address));
             if *port == 0 { report.result(line) } else { report.verbose(line) }
@@ -53,7 +53,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
         }
-        security = Some(Security::server(tls, &listener, ("remote relay", " NAME"), report)?);
+        security = Some(Security::server(tls, &listener.addresses(), ("remote relay", " NAME"), report)?);
         secure_listener = Some(listener);
     }
     let metrics = match plan.metrics {
@@ -106,9 +106,9 @@ struct Server<'a> {
     /// Clients whose address has sent too many of late, when they may come in, and whether encrypted.
     parked: VecDeque<(Instant, Accepted, bool)>,
     /// `None` once a signal has come.
-    listener: Option<Listener>,
+    listener: Option<StreamListener>,
     /// For those who come encrypted.
-    secure_listener: Option<Listener>,
+    secure_listener: Option<StreamListener>,
     security: Option<Security>,
     metrics: Option<Metrics>,
     reactor: Reactor,
@@ -215,11 +215,9 @@ impl Server<'_> {
             for _ in 0..ACCEPTED_AT_ONCE {
                 let listener = if secure { &mut self.secure_listener } else { &mut self.listener };
                 let Some(listener) = listener.as_mut().filter(|_| !self.paused) else { break };
-                match listener.accept(&|_| false) {
-                    Ok(Some(Arrival::Peer(accepted))) => self.admit(accepted, secure),
-                    Ok(Some(
-                        Arrival::Datagram { .. } | Arrival::Refused(_) | Arrival::Unreachable { .. },
-                    )) => {}
+                match listener.accept() {
+                    Ok(Some(Ok(accepted))) => self.admit(accepted, secure),
+                    Ok(Some(Err(Denied(_)))) => {}
                     Ok(None) => break,
                     Err(error) => {
                         let why = sys::reason(&error);
