@@ -1,8 +1,8 @@
-//! The lines of a hex dump, as `nc -o` writes them: direction, offset, sixteen bytes, the same as text.
+//! The lines of a hex dump in the format of `nc -o`: direction, offset, sixteen bytes, and the same bytes as text.
 
 use std::fmt::Write;
 
-/// Dumps `bytes`, the first of which stands at `offset` of its direction.
+/// Formats `bytes` as lines. `mark` is the sign of their direction, `offset` the position of the first one in it.
 pub fn lines(mark: char, offset: u64, bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 5 + 80);
     for (row, line) in (0_u64..).zip(bytes.chunks(WIDTH)) {
@@ -17,6 +17,7 @@ pub fn lines(mark: char, offset: u64, bytes: &[u8]) -> String {
     text
 }
 
+/// Returns the character of a byte, or a dot for one that cannot be printed.
 fn printable(byte: u8) -> char {
     if byte.is_ascii_graphic() || byte == b' ' { byte.into() } else { '.' }
 }
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dump_reads_as_nc_writes_it() {
+    fn a_dump_has_the_format_of_nc() {
         let dump = lines('<', 0x10, b"hello, world\n\x00\x7f\xff!");
         assert_eq!(
             dump,

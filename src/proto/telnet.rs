@@ -1,61 +1,62 @@
-//! Telnet as far as netcat speaks it (RFC 854, RFC 855): every option is refused, commands are taken out of
-//! the text, and a byte 255 of the text is sent twice.
+//! Telnet as far as netcat speaks it (RFC 854, RFC 855): every option is refused, commands are removed from the text,
+//! and a byte 255 of the text is sent twice.
 
-/// What a peer sends, byte by byte: its text is told from its commands.
+/// A parser of received bytes, which parts text from commands.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Telnet {
-    state: State,
+    state: TelnetState,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum State {
-    /// IAC has come.
+enum TelnetState {
+    /// After IAC.
     Command,
-    /// DO, DONT, WILL or WONT has come; the option is still to come.
+    /// After DO, DONT, WILL or WONT, and before the option.
     Option(u8),
     /// Between SB and SE.
     Subnegotiation,
-    /// IAC has come in there.
+    /// After IAC in a subnegotiation.
     SubnegotiationCommand,
     #[default]
     Text,
 }
 
 impl Telnet {
-    /// Takes the next byte, and gives it back if it is text. What is to be answered is put at the end of
-    /// `answers`: three bytes for a request, nothing for a refusal, so that two sides that refuse do not go
-    /// on for ever (RFC 854, "the loop").
+    /// Takes the next byte, and returns it if it is text. Appends answers to `answers`: three bytes to a request, none
+    /// to a refusal, so that two refusing sides do not loop (RFC 854, "General Considerations").
     pub fn receive(&mut self, byte: u8, answers: &mut Vec<u8>) -> Option<u8> {
         let mut text = None;
         self.state = match (self.state, byte) {
-            (State::Text, IAC) => State::Command,
-            (State::Text, _) | (State::Command, IAC) => {
+            (TelnetState::Text, IAC) => TelnetState::Command,
+            (TelnetState::Text, _) | (TelnetState::Command, IAC) => {
                 text = Some(byte);
-                State::Text
+                TelnetState::Text
             }
-            (State::Command, DO | DONT | WILL | WONT) => State::Option(byte),
-            (State::Command, SB) => State::Subnegotiation,
-            (State::Command, _) => State::Text,
-            (State::Option(verb), option) => {
+            (TelnetState::Command, DO | DONT | WILL | WONT) => TelnetState::Option(byte),
+            (TelnetState::Command, SB) => TelnetState::Subnegotiation,
+            (TelnetState::Command, _) => TelnetState::Text,
+            (TelnetState::Option(verb), option) => {
                 match verb {
                     DO => answers.extend([IAC, WONT, option]),
                     WILL => answers.extend([IAC, DONT, option]),
                     _ => {}
                 }
-                State::Text
+                TelnetState::Text
             }
-            (State::Subnegotiation, IAC) => State::SubnegotiationCommand,
-            (State::Subnegotiation, _) | (State::SubnegotiationCommand, IAC) => State::Subnegotiation,
-            // Its end was left out: otherwise no text would ever be seen again.
-            (State::SubnegotiationCommand, DO | DONT | WILL | WONT) => State::Option(byte),
-            (State::SubnegotiationCommand, SB) => State::Subnegotiation,
-            (State::SubnegotiationCommand, _) => State::Text,
+            (TelnetState::Subnegotiation, IAC) => TelnetState::SubnegotiationCommand,
+            (TelnetState::Subnegotiation, _) | (TelnetState::SubnegotiationCommand, IAC) => {
+                TelnetState::Subnegotiation
+            }
+            // SE is missing: without this, all further text would be lost in the subnegotiation.
+            (TelnetState::SubnegotiationCommand, DO | DONT | WILL | WONT) => TelnetState::Option(byte),
+            (TelnetState::SubnegotiationCommand, SB) => TelnetState::Subnegotiation,
+            (TelnetState::SubnegotiationCommand, _) => TelnetState::Text,
         };
         text
     }
 }
 
-/// Puts `text`, as it is sent, at the end of `out`.
+/// Appends `text` to `out` in the form in which it is sent.
 pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         out.push(byte);
@@ -65,13 +66,13 @@ pub fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Interpret as command.
+/// "Interpret as command": the escape byte.
 const IAC: u8 = 255;
 const DONT: u8 = 254;
 const DO: u8 = 253;
 const WONT: u8 = 252;
 const WILL: u8 = 251;
-/// Subnegotiation begins; SE, or any other command, ends it.
+/// Begin of a subnegotiation; SE, or any other command, ends it.
 const SB: u8 = 250;
 
 #[cfg(test)]
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
-    fn what_comes() {
+    fn text_is_parted_from_commands() {
         let table: [(&str, [&[u8]; 3]); 16] = [
             ("text",                               [b"login: ",                                    b"login: ", b""]),
             ("a request is refused",               [&[IAC, DO, 24],                                b"",        &[IAC, WONT, 24]]),
@@ -117,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_comes_back_as_text(text: Vec<u8>) {
+        fn escaped_text_is_received_unchanged(text: Vec<u8>) {
             let mut sent = Vec::new();
             escape(&text, &mut sent);
             prop_assert_eq!(receive(&sent), (text, Vec::new()));

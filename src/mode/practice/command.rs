@@ -1,14 +1,14 @@
-//! What is typed at the prompt of the practice client.
+//! The commands of the prompt.
 
 use std::{path::PathBuf, time::Duration};
 
-/// A command.
+/// A parsed command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     ChangeFolder(String),
     Download(String),
     Echo(String),
-    /// So many bytes, as typed, and the file they are to go to.
+    /// Bytes to generate, as typed, and the file to receive them into.
     Generate {
         size: String,
         into: Option<PathBuf>,
@@ -16,7 +16,7 @@ pub enum Task {
     Help,
     List,
     Quit,
-    /// `size` is that of a packet in bytes; without it, a packet is the request.
+    /// `size` is that of a packet in bytes; without it, each packet is the request.
     Stream {
         count: u32,
         interval: Duration,
@@ -24,7 +24,7 @@ pub enum Task {
     },
 }
 
-/// Reads a command; `None` if nothing was typed.
+/// Parses a command; `None` for an empty line. The error is the usage of the command.
 pub fn parse(line: &str) -> Result<Option<Task>, String> {
     let line = line.trim();
     let (word, rest) =
@@ -59,7 +59,7 @@ fn stream(text: &str) -> Option<Task> {
     words.next().is_none().then_some(Task::Stream { count, interval, size })
 }
 
-/// `10ms`, `0.5s`, `2`: a bare number is seconds.
+/// Parses `10ms`, `0.5s` or `2`: a bare number is seconds.
 fn time(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -70,11 +70,11 @@ fn time(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number * unit).ok()
 }
 
-/// Packets of a stream, and the time between them, where nothing else was said.
+/// Packets of a stream, and their interval, by default.
 const COUNT: u32 = 10;
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What `help` says.
+/// The text of `help`.
 pub const HELP: &str = "\
 any text                          is echoed, in upper case
 N  or  generate N [> FILE]        N bytes are made (up to 123456789) and counted, or saved
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands() {
+    fn lines_are_parsed_as_commands() {
         let stream = |count, ms, size| {
             let interval = Duration::from_millis(ms);
             Ok(Some(Task::Stream { count, interval, size }))

@@ -1,19 +1,19 @@
-//! The folder that is served, and where in it a client is. Nothing outside it can be reached: every file is opened
-//! beneath it, whatever links and names say.
+//! The folder that is served, and the position of a client in it. Nothing outside it can be reached: every file is
+//! opened beneath it (openat2(2)), whatever links and names say.
 
 use std::{fs::File, io, path::Path, rc::Rc};
 
 use crate::sys::{self, Entry};
 
-/// A client's place in the folder.
+/// The position of a client in the folder.
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: Rc<File>,
-    /// The names that lead from the root to it.
-    place: Vec<Vec<u8>>,
+    /// The names on the way from the root.
+    names: Vec<Vec<u8>>,
 }
 
-/// What is in a folder: names, sorted.
+/// The content of a folder: sorted names.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Listing {
     pub folders: Vec<Vec<u8>>,
@@ -21,50 +21,50 @@ pub struct Listing {
 }
 
 impl Folder {
-    /// The root itself.
+    /// Opens the root.
     pub fn open(path: &Path) -> io::Result<Self> {
         let root = File::open(path)?;
         if !root.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { root: Rc::new(root), place: Vec::new() })
+        Ok(Self { root: Rc::new(root), names: Vec::new() })
     }
 
-    /// The path as it is shown: `/` is the root.
+    /// Returns the path for display: `/` is the root.
     pub fn path(&self) -> Vec<u8> {
-        [b"/", &self.place.join(&b'/')[..]].concat()
+        [b"/", &self.names.join(&b'/')[..]].concat()
     }
 
-    /// Goes elsewhere, if that is a folder.
+    /// Changes to another folder.
     pub fn change(&mut self, path: &[u8]) -> io::Result<()> {
-        let place = self.resolve(path)?;
-        sys::open_beneath(&self.root, &place, true)?;
-        self.place = place;
+        let names = self.resolve(path)?;
+        sys::open_beneath(&self.root, &names, true)?;
+        self.names = names;
         Ok(())
     }
 
-    /// Opens a regular file; its size in bytes comes with it.
+    /// Opens a regular file. Returns its size in bytes with it.
     pub fn file(&self, path: &[u8]) -> io::Result<(File, u64)> {
-        let place = self.resolve(path)?;
-        // Whoever waits at a FIFO is not to be woken for nothing.
-        if sys::kind_beneath(&self.root, &place)? != Entry::File {
+        let names = self.resolve(path)?;
+        // To open a FIFO would wake its writer.
+        if sys::kind_beneath(&self.root, &names)? != Entry::File {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let file = sys::open_beneath(&self.root, &place, false)?;
+        let file = sys::open_beneath(&self.root, &names, false)?;
         let found = file.metadata()?;
         if found.is_file() { Ok((file, found.len())) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 
-    /// What is here.
+    /// Lists the folder.
     pub fn list(&self) -> io::Result<Listing> {
-        let here = sys::open_beneath(&self.root, &self.place, true)?;
+        let here = sys::open_beneath(&self.root, &self.names, true)?;
         let mut names = sys::list_names(&here)?;
         names.sort();
         let mut listing = Listing::default();
         for name in names {
-            let place = [&self.place[..], std::slice::from_ref(&name)].concat();
-            // What leads out, as some links do, is not shown; nor is what is neither.
-            match sys::kind_beneath(&self.root, &place) {
+            let path = [&self.names[..], std::slice::from_ref(&name)].concat();
+            // Links that lead out of the root fail here, and are not shown.
+            match sys::kind_beneath(&self.root, &path) {
                 Ok(Entry::Folder) => listing.folders.push(name),
                 Ok(Entry::File) => listing.files.push(name),
                 Ok(Entry::Other) | Err(_) => {}
@@ -73,18 +73,18 @@ impl Folder {
         Ok(listing)
     }
 
-    /// The names that lead from the root to a path; one that would leave the root leads nowhere.
+    /// Resolves a path to the names on the way from the root. Fails for a path that would leave it.
     fn resolve(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        let mut place = if path.starts_with(b"/") { Vec::new() } else { self.place.clone() };
+        let mut resolved = if path.starts_with(b"/") { Vec::new() } else { self.names.clone() };
         for name in path.split(|byte| *byte == b'/') {
             match name {
                 b"" | b"." => {}
-                b".." => drop(place.pop().ok_or(io::ErrorKind::PermissionDenied)?),
+                b".." => drop(resolved.pop().ok_or(io::ErrorKind::PermissionDenied)?),
                 name if name.contains(&0) => return Err(io::ErrorKind::InvalidInput.into()),
-                name => place.push(name.to_vec()),
+                name => resolved.push(name.to_vec()),
             }
         }
-        Ok(place)
+        Ok(resolved)
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leads_out() {
+    fn no_path_leads_out_of_the_root() {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().join("root");
         fs::create_dir_all(root.join("a/b")).unwrap();

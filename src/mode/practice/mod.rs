@@ -1,13 +1,17 @@
-//! The practice servers: sockets and files around `proto::practice`.
+//! The practice servers and their client: sockets and files around `proto::practice`.
 
-mod basic;
 mod client;
 mod command;
-mod datagrams;
-mod figures;
+mod datagram_server;
+mod echo_client;
+mod echo_conn;
+mod file_client;
+mod file_conn;
+mod file_sink;
 mod folder;
-mod own;
+mod local_servers;
+mod prompt;
 mod server;
-mod visit;
+mod stats;
 
-pub use self::{client::run as ask, server::run as serve};
+pub use self::{prompt::run as ask, server::run as serve};

@@ -1,80 +1,57 @@
-//! All practice servers in one loop: over TCP, over UDP, and the file conversation.
+//! All practice servers in one loop: TCP, UDP, and files.
 
 use std::{
-    fs::File,
-    io,
-    io::{Read, Write},
+    io::Read,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use super::{
-    basic::{Basic, Until},
-    datagrams::Datagrams,
-    folder::Folder,
+    datagram_server::DatagramServer, echo_conn::EchoConn, file_conn::FileServerConn, folder::Folder,
 };
 use crate::{
     event::{Event, Reactor, Slots, Token},
     net::{Address, DatagramListener, Denied, StreamListener, Transport},
     plan::Practice,
-    proto::practice::{
-        Style,
-        files::{self, Command, SERVER_KEY},
-    },
+    proto::practice::Style,
     report::Report,
     session::{accept, heed, sandbox},
-    sys::{self, Descriptor, Inherited, Raw, SandboxPolicy},
+    sys::{self, Descriptor, Inherited, SandboxPolicy},
 };
 
-/// Serves until a signal comes.
+/// Serves until a signal ends it, or with `--while-open` the end of stdin.
 pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
-    let style = Style { datagrams: false, marker_pause: plan.marker_pause, sequence: plan.sequence };
     let folder = match &plan.root {
         Some(root) => Some(Folder::open(root).with_context(|| format!("serve {}", root.display()))?),
         None => None,
     };
     sys::raise_descriptor_limit();
     let mut reactor = Reactor::new().context("set up the event loop")?;
-    // Packets have their places in time.
+    // Packets of streams are sent at times of less than a millisecond.
     reactor.be_precise().context("set up the clock")?;
+
     let stream = Practice::socket_config(Transport::Stream);
-    let mut basic = StreamListener::bind(stream.clone(), &plan.at(plan.port))?;
+    let datagram = Practice::socket_config(Transport::Datagram);
+    let mut echo = StreamListener::bind(stream.clone(), &plan.at(plan.port))?;
     let mut files = match folder {
         Some(_) => Some(StreamListener::bind(stream, &plan.at(plan.files_port))?),
         None => None,
     };
-    let sockets =
-        DatagramListener::bind(Practice::socket_config(Transport::Datagram), &plan.at(plan.udp_port), true)?
-            .into_sockets();
-    let announce = |what: &str, addresses: Vec<Address>, port: u16| {
-        for address in addresses {
-            let line = format!("Listening on {} ({what})", accept::shown(&address));
-            if port == 0 { report.result(line) } else { report.verbose(line) }
-        }
-    };
-    announce("tcp", basic.addresses(), plan.port);
-    let bound = sockets
-        .iter()
-        .filter_map(|socket| Some(Address::from(&socket.socket().local_addr().ok()?)))
-        .collect();
-    announce("udp", bound, plan.udp_port);
-    if let Some(files) = &files {
-        announce("files", files.addresses(), plan.files_port);
-    }
-    if plan.open {
-        report.note("--open: whoever forges an address has its owner flooded");
-    }
-    for socket in basic.sockets() {
-        reactor.watch(BASIC, socket)?;
+    let sockets = DatagramListener::bind(datagram, &plan.at(plan.udp_port), true)?.into_sockets();
+    announce(plan, &echo, &sockets, files.as_ref(), report);
+
+    for socket in echo.sockets() {
+        reactor.watch(ECHO, socket)?;
     }
     for socket in files.iter_mut().flat_map(StreamListener::sockets) {
         reactor.watch(FILES, socket)?;
     }
+    let style = Style { datagrams: false, marker_pause: plan.marker_pause, sequence: plan.sequence };
     let mut datagrams: Vec<_> =
-        sockets.into_iter().map(|socket| Datagrams::new(socket, style, plan.open)).collect();
-    for each in &mut datagrams {
-        reactor.watch(DATAGRAMS, each.socket_mut())?;
+        sockets.into_iter().map(|socket| DatagramServer::new(socket, style, plan.open)).collect();
+    for server in &mut datagrams {
+        reactor.watch(DATAGRAMS, server.socket_mut())?;
     }
     let mut parent = None;
     if plan.while_open
@@ -83,28 +60,57 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
         reactor.watch(PARENT, &mut stdin)?;
         parent = Some(stdin);
     }
-    let permits = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
-    sandbox::confine(plan.sandbox.then_some(&permits), report);
-    let clients = Slots::new(FIRST);
-    Server { style, folder, basic, files, datagrams, clients, parent, reactor, report }.run()
+
+    let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
+    sandbox::confine(plan.sandbox.then_some(&policy), report);
+    let conns = Slots::new(FIRST_CONN);
+    Server { style, folder, echo, files, datagrams, conns, parent, reactor, report }.run()
+}
+
+/// Prints the addresses of the servers: random ports always, others with `-v`.
+fn announce(
+    plan: &Practice,
+    echo: &StreamListener,
+    datagrams: &[Descriptor],
+    files: Option<&StreamListener>,
+    report: &Report,
+) {
+    let bound = datagrams
+        .iter()
+        .filter_map(|socket| Some(Address::from(&socket.socket().local_addr().ok()?)))
+        .collect();
+    let servers = [
+        ("tcp", plan.port, echo.addresses()),
+        ("udp", plan.udp_port, bound),
+        ("files", plan.files_port, files.map(StreamListener::addresses).unwrap_or_default()),
+    ];
+    for (server, port, addresses) in servers {
+        for address in addresses {
+            let line = format!("Listening on {} ({server})", accept::shown(&address));
+            if port == 0 { report.result(line) } else { report.verbose(line) }
+        }
+    }
+    if plan.open {
+        report.note("--open: whoever forges an address has its owner flooded");
+    }
 }
 
 struct Server<'a> {
     style: Style,
     folder: Option<Folder>,
-    basic: StreamListener,
+    echo: StreamListener,
     files: Option<StreamListener>,
-    datagrams: Vec<Datagrams>,
-    clients: Slots<Client>,
-    /// Whoever has started us: we end with it.
+    datagrams: Vec<DatagramServer>,
+    conns: Slots<Conn>,
+    /// With `--while-open`: stdin, a pipe of the process that has started us.
     parent: Option<Descriptor>,
     reactor: Reactor,
     report: &'a Report,
 }
 
-enum Client {
-    Basic(Basic),
-    Visitor(Box<Visitor>),
+enum Conn {
+    Echo(EchoConn),
+    File(Box<FileServerConn>),
 }
 
 impl Server<'_> {
@@ -114,7 +120,7 @@ impl Server<'_> {
             let now = Instant::now();
             for event in events {
                 match event {
-                    Event::Due(token @ (BASIC | FILES)) | Event::Ready(token @ (BASIC | FILES)) => {
+                    Event::Due(token @ (ECHO | FILES)) | Event::Ready(token @ (ECHO | FILES)) => {
                         self.accept(token, now);
                     }
                     Event::Ready(PARENT) => {
@@ -127,13 +133,14 @@ impl Server<'_> {
                     Event::Due(DATAGRAMS) | Event::Ready(DATAGRAMS) => self.answer(now),
                     Event::Due(token) | Event::Ready(token) => self.advance(token, now),
                     Event::Signal(signal) => heed(signal)?,
-                    // Who has reset has gone, whatever is still due to him.
-                    Event::Hangup(token) => drop(self.clients.remove(token)),
+                    // After a reset, nothing can be sent any more.
+                    Event::Hangup(token) => drop(self.conns.remove(token)),
                 }
             }
         }
     }
 
+    /// Answers over UDP.
     fn answer(&mut self, now: Instant) {
         let next = self.datagrams.iter_mut().filter_map(|each| each.advance(self.report, now)).min();
         match next {
@@ -142,237 +149,80 @@ impl Server<'_> {
         }
     }
 
+    /// Accepts clients of a listener, some at a time.
     fn accept(&mut self, at: Token, now: Instant) {
-        for _ in 0..ACCEPTED_AT_ONCE {
+        for _ in 0..MAX_ACCEPTS {
             let listener = match (at, &mut self.files) {
                 (FILES, Some(files)) => files,
-                _ => &mut self.basic,
+                _ => &mut self.echo,
             };
-            let (mut socket, peer) = match listener.accept() {
+            let (socket, peer) = match listener.accept() {
                 Ok(Some(Ok(accepted))) => (accepted.socket, accepted.peer),
                 Ok(Some(Err(Denied(_)))) => continue,
                 Ok(None) => return,
                 Err(error) => {
                     self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
-                    self.reactor.wake_at(at, Some(now + PAUSE));
+                    self.reactor.wake_at(at, Some(now + ACCEPT_BACKOFF));
                     return;
                 }
             };
-            if self.clients.len() >= MOST_CLIENTS
-                && let Some(oldest) = self.clients.tokens().first().copied()
-            {
-                // Nobody can keep the others out by staying.
-                self.reactor.wake_at(oldest, None);
-                self.clients.remove(oldest);
-            }
-            let token = self.clients.token();
-            if self.reactor.watch(token, &mut socket).is_err() {
-                continue;
-            }
-            let client = match (at, &self.folder) {
-                (FILES, Some(folder)) => {
-                    Client::Visitor(Box::new(Visitor::new(socket, peer, folder.clone(), now)))
-                }
-                _ => Client::Basic(Basic::new(socket, peer, now)),
-            };
-            self.clients.insert(token, client);
-            self.advance(token, now);
+            self.admit(socket, peer, at, now);
         }
         self.reactor.again(at);
     }
 
+    /// Begins to serve a client, in the place of the oldest one if there are too many.
+    fn admit(&mut self, mut socket: Descriptor, peer: Address, at: Token, now: Instant) {
+        // Idle clients could otherwise keep all others out.
+        if self.conns.len() >= MAX_CONNS
+            && let Some(oldest) = self.conns.tokens().first().copied()
+        {
+            self.reactor.wake_at(oldest, None);
+            self.conns.remove(oldest);
+        }
+
+        let token = self.conns.token();
+        if self.reactor.watch(token, &mut socket).is_err() {
+            return;
+        }
+        let conn = match (at, &self.folder) {
+            (FILES, Some(folder)) => {
+                Conn::File(Box::new(FileServerConn::new(socket, peer, folder.clone(), now)))
+            }
+            _ => Conn::Echo(EchoConn::new(socket, peer, now)),
+        };
+        self.conns.insert(token, conn);
+        self.advance(token, now);
+    }
+
     fn advance(&mut self, token: Token, now: Instant) {
-        let until = match self.clients.get_mut(token) {
-            Some(Client::Basic(basic)) => basic.advance(self.style, self.report, now),
-            Some(Client::Visitor(visitor)) => visitor.advance(self.report, now),
+        let until = match self.conns.get_mut(token) {
+            Some(Conn::Echo(conn)) => conn.advance(self.style, self.report, now),
+            Some(Conn::File(conn)) => conn.advance(self.report, now),
             None => return,
         };
         match until {
-            Ok(Some(until)) if until <= now => self.reactor.again(token),
-            Ok(until) => self.reactor.wake_at(token, until),
-            Err(()) => {
+            Some(until) if until <= now => self.reactor.again(token),
+            Some(until) => self.reactor.wake_at(token, Some(until)),
+            None => {
                 self.reactor.wake_at(token, None);
-                self.clients.remove(token);
+                self.conns.remove(token);
             }
         }
     }
 }
 
-/// A client of the file conversation.
-struct Visitor {
-    socket: Descriptor,
-    peer: Address,
-    folder: Folder,
-    listener: files::Listener,
-    /// What is to be said, and how much of it was.
-    reply: Vec<u8>,
-    said: usize,
-    /// What follows the reply.
-    file: Option<(File, u64)>,
-    /// All was said; until then, what comes is not looked at.
-    leaving: Option<Instant>,
-    moved: Instant,
-}
+/// Connections at once.
+const MAX_CONNS: usize = 1024;
 
-impl Visitor {
-    fn new(socket: Descriptor, peer: Address, folder: Folder, now: Instant) -> Self {
-        let (listener, reply) = (files::Listener::default(), SERVER_KEY.to_vec());
-        Self { socket, peer, folder, listener, reply, said: 0, file: None, leaving: None, moved: now }
-    }
+/// Clients accepted before other events have their turn.
+const MAX_ACCEPTS: usize = 64;
 
-    /// Goes on as far as it can, but not so far that others have to wait.
-    fn advance(&mut self, report: &Report, now: Instant) -> Until {
-        let mut bytes = [0; 4096];
-        for _ in 0..STEPS {
-            let moved = if self.said < self.reply.len() {
-                self.socket.write(&self.reply[self.said..]).inspect(|n| self.said += n)
-            } else if let Some((file, left)) = &mut self.file {
-                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(AT_ONCE);
-                match send(file, &mut self.socket, most) {
-                    // It was announced with more bytes than it has: a reset tells that, an end of file would not.
-                    Ok(0) if *left > 0 => {
-                        let _ = self.socket.socket().set_linger(Some(Duration::ZERO));
-                        return Err(());
-                    }
-                    Ok(n) => {
-                        *left -= n as u64;
-                        if *left == 0 {
-                            self.file = None;
-                        }
-                        Ok(n)
-                    }
-                    Err(error) => Err(error),
-                }
-            } else if let Some(until) = self.leaving {
-                // What is still sent must not turn our end of file into a reset.
-                match self.socket.read(&mut bytes) {
-                    Ok(1..) if now < until => continue,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && now < until => {
-                        return Ok(Some(until));
-                    }
-                    _ => return Err(()),
-                }
-            } else {
-                match self.listener.next_command() {
-                    Ok(Some(command)) => {
-                        // A listing may take long: others have their turn.
-                        self.obey(command, report);
-                        return Ok(Some(now));
-                    }
-                    Ok(None) => match self.socket.read(&mut bytes) {
-                        Ok(0) => return Err(()),
-                        Ok(n) => {
-                            self.listener.receive(&bytes[..n]);
-                            Ok(n)
-                        }
-                        Err(error) => Err(error),
-                    },
-                    Err(files::TooLong) => {
-                        self.leave(now);
-                        continue;
-                    }
-                }
-            };
-            match moved {
-                Ok(_) => self.moved = now,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && now < self.moved + PATIENCE => {
-                    return Ok(Some(self.moved + PATIENCE));
-                }
-                Err(_) => return Err(()),
-            }
-        }
-        Ok(Some(now))
-    }
+/// Pause of accepting when there are no descriptors left.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-    fn leave(&mut self, now: Instant) {
-        // Who is gone already needs no end of file.
-        let _ = self.socket.socket().shutdown(std::net::Shutdown::Write);
-        self.leaving = Some(now + LINGER);
-    }
-
-    fn obey(&mut self, command: Command, report: &Report) {
-        if report.verbose > 0 {
-            report.verbose(format!("{} files: {}", self.peer, shown(&command)));
-        }
-        self.said = 0;
-        self.reply = match command {
-            Command::List => match self.folder.list() {
-                Ok(found) => files::listing(&self.folder.path(), &found.folders, &found.files),
-                Err(_) => files::ended(b"Invalid Path!".to_vec()),
-            },
-            Command::ChangeFolder(path) => match self.folder.change(&path) {
-                Ok(()) => files::changed(&self.folder.path()),
-                Err(_) => files::ended(b"Invalid Path!".to_vec()),
-            },
-            Command::Download(path) => match self.folder.file(&path) {
-                Ok((file, size)) => {
-                    self.file = (size > 0).then_some((file, size));
-                    files::sending(&path, size)
-                }
-                Err(_) => files::ended(b"Invalid File!".to_vec()),
-            },
-            Command::Echo(text) => files::ended(text),
-            Command::Quit => {
-                self.leave(self.moved);
-                Vec::new()
-            }
-        };
-    }
-}
-
-/// Sends up to `most` bytes of a file, without copying them where the kernel can.
-fn send(file: &mut File, socket: &mut Descriptor, most: usize) -> io::Result<usize> {
-    let sent = match socket.raw() {
-        Some(raw) => sys::send_file(Raw::file(file), raw, most),
-        None => Err(io::ErrorKind::Unsupported.into()),
-    };
-    match sent {
-        Err(error) if sys::is_refusal(&error) => {
-            let mut bytes = [0; 16 << 10];
-            let at = io::Seek::stream_position(file)?;
-            let n = file.read(&mut bytes[..most.min(16 << 10)])?;
-            let sent = if n == 0 { Ok(0) } else { socket.write(&bytes[..n]) };
-            io::Seek::seek(file, io::SeekFrom::Start(at + *sent.as_ref().unwrap_or(&0) as u64))?;
-            sent
-        }
-        sent => sent,
-    }
-}
-
-fn shown(command: &Command) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match command {
-        Command::ChangeFolder(path) => format!("chdir {}", text(path)),
-        Command::Download(path) => format!("dl {}", text(path)),
-        Command::Echo(echo) => format!("'{}'", text(echo)),
-        Command::List => "ls".to_owned(),
-        Command::Quit => "quit".to_owned(),
-    }
-}
-
-/// Clients at once.
-const MOST_CLIENTS: usize = 1024;
-
-/// Steps of a client before others have their turn.
-const STEPS: usize = 16;
-
-/// Bytes of a file in one step.
-const AT_ONCE: usize = 256 << 10;
-
-/// How long somebody may say nothing and read nothing.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How long somebody may take to leave.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// Arrivals before other events have their turn.
-const ACCEPTED_AT_ONCE: usize = 64;
-
-/// How long accepting pauses when there are no descriptors left.
-const PAUSE: Duration = Duration::from_millis(100);
-
-const BASIC: Token = Token(3);
+const ECHO: Token = Token(3);
 const FILES: Token = Token(4);
 const DATAGRAMS: Token = Token(5);
 const PARENT: Token = Token(6);
-const FIRST: Token = Token(16);
+const FIRST_CONN: Token = Token(16);

@@ -1,31 +1,32 @@
-//! What is sent for a request, and when. It is never built: a file of 123 MB is a number that counts down.
+//! The answer to a request: its bytes, and the time of each. It is never held in memory: a file of 123 MB is a number
+//! that counts down.
 
 use std::time::{Duration, Instant};
 
-use super::{MARKER, Request};
+use super::{MARKER, request::Request};
 
-/// An answer that is under way.
+/// An answer in progress.
 #[derive(Debug)]
 pub struct Answer {
-    state: State,
+    state: AnswerState,
     style: Style,
     start: Instant,
 }
 
-/// How the server answers.
+/// Options of the server for its answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
     /// Each piece is a datagram.
     pub datagrams: bool,
-    /// Between the marker and the file, over TCP: a client that reads both at once takes them for one.
+    /// Pause between the marker and the file over TCP: a client that reads both at once takes them for the marker.
     pub marker_pause: Duration,
     /// Whether packets begin with a number, counting down to 1.
     pub sequence: bool,
 }
 
 #[derive(Debug)]
-enum State {
-    /// The file itself: bytes that are left.
+enum AnswerState {
+    /// Bytes left of the file.
     File(u64),
     Marker {
         size: u64,
@@ -48,87 +49,87 @@ enum State {
     },
 }
 
-/// What there is to do.
+/// The next step of an answer.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Next<'a> {
     Done,
-    /// Over datagrams, this is one of them.
+    /// Over UDP, these are one datagram.
     Send(&'a [u8]),
     Wait(Instant),
 }
 
 impl Answer {
-    /// The answer to a request that came at `now`.
+    /// Begins the answer to a request that was received at `now`.
     pub fn new(request: Request, style: Style, now: Instant) -> Self {
         let state = match request {
-            Request::File(size) => State::Marker { size, sent: 0 },
-            Request::Refused(text) => State::Text { text: text.into_bytes(), sent: 0 },
-            Request::Stream(stream) => State::Stream {
+            Request::File(size) => AnswerState::Marker { size, sent: 0 },
+            Request::Refused(text) => AnswerState::Text { text: text.into_bytes(), sent: 0 },
+            Request::Stream(stream) => AnswerState::Stream {
                 packet: stream.packet,
                 interval: stream.interval,
                 count: stream.count,
                 sent: 0,
                 part: 0,
             },
-            Request::Text(text) => State::Text { text: text.to_ascii_uppercase(), sent: 0 },
+            Request::Text(text) => AnswerState::Text { text: text.to_ascii_uppercase(), sent: 0 },
         };
         let mut answer = Self { state, style, start: now };
         answer.number();
         answer
     }
 
-    /// What there is to do now.
+    /// Returns the step to take now.
     pub fn next(&mut self, now: Instant) -> Next<'_> {
-        if let State::Pause { size, until } = self.state
+        if let AnswerState::Pause { size, until } = self.state
             && now >= until
         {
-            self.state = State::File(size);
+            self.state = AnswerState::File(size);
         }
         match &self.state {
-            State::File(0) => Next::Done,
-            State::File(left) => {
-                let most = if self.style.datagrams { DATAGRAM } else { FILLER.len() };
-                Next::Send(&FILLER[..usize::try_from(*left).unwrap_or(most).min(most)])
+            AnswerState::File(0) => Next::Done,
+            AnswerState::File(left) => {
+                let max = if self.style.datagrams { DATAGRAM } else { FILLER.len() };
+                Next::Send(&FILLER[..usize::try_from(*left).unwrap_or(max).min(max)])
             }
-            State::Marker { sent, .. } => Next::Send(&MARKER[*sent..]),
-            State::Pause { until, .. } => Next::Wait(*until),
-            State::Stream { count, sent, .. } if sent == count => Next::Done,
-            State::Stream { packet, interval, sent, part, .. } => {
-                // However long it takes, each packet has its own place in time.
+            AnswerState::Marker { sent, .. } => Next::Send(&MARKER[*sent..]),
+            AnswerState::Pause { until, .. } => Next::Wait(*until),
+            AnswerState::Stream { count, sent, .. } if sent == count => Next::Done,
+            AnswerState::Stream { packet, interval, sent, part, .. } => {
+                // Due times count from the start, so that a late packet does not delay the next ones.
                 let due = self.start + *interval * (sent + 1);
                 if *part == 0 && now < due { Next::Wait(due) } else { Next::Send(&packet[*part..]) }
             }
-            State::Text { text, sent } if *sent == text.len() => Next::Done,
-            State::Text { text, sent } => Next::Send(&text[*sent..]),
+            AnswerState::Text { text, sent } if *sent == text.len() => Next::Done,
+            AnswerState::Text { text, sent } => Next::Send(&text[*sent..]),
         }
     }
 
-    /// So many bytes were sent.
-    pub fn sent(&mut self, bytes: usize, now: Instant) {
+    /// Counts `n` bytes as sent.
+    pub fn sent(&mut self, n: usize, now: Instant) {
         match &mut self.state {
-            State::File(left) => *left -= bytes as u64,
-            State::Marker { size, sent } => {
-                *sent += bytes;
+            AnswerState::File(left) => *left -= n as u64,
+            AnswerState::Marker { size, sent } => {
+                *sent += n;
                 if *sent == MARKER.len() {
                     let pause = if self.style.datagrams { Duration::ZERO } else { self.style.marker_pause };
-                    self.state = State::Pause { size: *size, until: now + pause };
+                    self.state = AnswerState::Pause { size: *size, until: now + pause };
                 }
             }
-            State::Pause { .. } => {}
-            State::Stream { packet, sent, part, .. } => {
-                *part += bytes;
+            AnswerState::Pause { .. } => {}
+            AnswerState::Stream { packet, sent, part, .. } => {
+                *part += n;
                 if *part == packet.len() {
                     (*part, *sent) = (0, *sent + 1);
                     self.number();
                 }
             }
-            State::Text { sent, .. } => *sent += bytes,
+            AnswerState::Text { sent, .. } => *sent += n,
         }
     }
 
-    /// Writes the next packet's number at its front.
+    /// Writes the number of the next packet at its front, with `--sequence`.
     fn number(&mut self) {
-        if let State::Stream { packet, count, sent, .. } = &mut self.state
+        if let AnswerState::Stream { packet, count, sent, .. } = &mut self.state
             && self.style.sequence
             && sent < count
         {
@@ -140,10 +141,10 @@ impl Answer {
     }
 }
 
-/// Bytes of the datagrams that a file is sent in.
+/// Bytes of a file in one datagram.
 const DATAGRAM: usize = 1024;
 
-/// What a file is made of.
+/// The content of a generated file.
 static FILLER: [u8; 64 << 10] = [b'A'; 64 << 10];
 
 #[cfg(test)]
@@ -152,8 +153,8 @@ mod tests {
 
     const STYLE: Style = Style { datagrams: false, marker_pause: Duration::from_millis(50), sequence: false };
 
-    /// All pieces, each with the milliseconds at which it could go; at most `most` bytes go at once.
-    fn run(request: &str, style: Style, most: usize) -> Vec<(u64, Vec<u8>)> {
+    /// Returns all pieces of up to `max` bytes, each with the milliseconds after the request at which it can be sent.
+    fn run(request: &str, style: Style, max: usize) -> Vec<(u64, Vec<u8>)> {
         let start = Instant::now();
         let mut now = start;
         let mut answer = Answer::new(Request::parse(request.as_bytes()), style, now);
@@ -162,12 +163,12 @@ mod tests {
             let n = match answer.next(now) {
                 Next::Done => return pieces,
                 Next::Wait(until) => {
-                    assert!(until > now, "it would spin");
+                    assert!(until > now, "the answer waits for the past");
                     now = until;
                     continue;
                 }
                 Next::Send(bytes) => {
-                    let bytes = &bytes[..bytes.len().min(most)];
+                    let bytes = &bytes[..bytes.len().min(max)];
                     pieces.push(((now - start).as_millis() as u64, bytes.to_vec()));
                     bytes.len()
                 }
@@ -188,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_file_has_a_marker_and_its_size_and_nothing_else() {
-        for most in [1, 5, 1000, usize::MAX] {
-            let pieces = run("2000", STYLE, most);
+        for max in [1, 5, 1000, usize::MAX] {
+            let pieces = run("2000", STYLE, max);
             assert_eq!(whole(&pieces), [MARKER, &[b'A'; 2000]].concat());
             assert!(
                 pieces.iter().all(|(at, bytes)| (*at == 0) == (bytes[0] != b'A')),
@@ -202,21 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_of_1024_bytes() {
+    fn datagrams_have_1024_bytes() {
         let style = Style { datagrams: true, ..STYLE };
         let sizes: Vec<usize> = run("2500", style, usize::MAX).iter().map(|(_, bytes)| bytes.len()).collect();
         assert_eq!(sizes, [13, 1024, 1024, 452]);
     }
 
     #[test]
-    fn packets_have_their_places_in_time() {
+    fn packets_have_their_due_times() {
         let pieces = run("stream-10-3-100", STYLE, usize::MAX);
         let wanted: Vec<_> = [10, 20, 30].map(|at| (at, vec![b'A'; 100])).into();
         assert_eq!(pieces, wanted);
         let pieces = run("stream-7-10000", STYLE, usize::MAX);
         assert_eq!((pieces.len(), pieces[9999].0), (10_000, 70_000));
         assert!(pieces.iter().all(|(_, bytes)| bytes == b"stream-7-10000"));
-        // One that goes late does not make the next ones late.
+        // A late packet does not delay the next ones.
         let start = Instant::now();
         let mut answer = Answer::new(Request::parse(b"stream-10-3"), STYLE, start);
         let late = start + Duration::from_millis(25);
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_have_the_protocols_words() {
+    fn refusals_have_the_text_of_the_protocol() {
         let refusal = b"Request for file of 123456790 chars. Server limit is: 123456789 chars.";
         assert_eq!(whole(&run("123456790", STYLE, 9)), refusal);
     }

@@ -2,46 +2,47 @@
 
 use std::collections::VecDeque;
 
-/// What the server says at once.
+/// The first bytes of a server.
 pub const SERVER_KEY: &[u8; 19] = b"bthDataComServerKey";
 
-/// What a client of ours answers; any 19 bytes would do.
+/// The first bytes of our client. A server takes any 19 bytes.
 pub const CLIENT_KEY: &[u8; 19] = b"bthDataComClientKey";
 
 /// The end of a command, and of a reply.
 pub const END: &[u8] = b"929Z";
 
-/// What a client wants.
+/// A command of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     ChangeFolder(Vec<u8>),
     Download(Vec<u8>),
-    /// Anything else: it comes back as it is.
+    /// Anything else: it is sent back as it is.
     Echo(Vec<u8>),
     List,
     Quit,
 }
 
-/// The server's side of what a client says.
+/// The commands of a client, as the server receives them.
 #[derive(Debug, Default)]
-pub struct Listener {
+pub struct CommandReader {
     bytes: VecDeque<u8>,
-    /// Bytes at the front that are known not to end a command.
-    looked: usize,
+    /// Bytes at the front in which no command ends.
+    searched: usize,
+    /// The key of the client was received.
     keyed: bool,
 }
 
-/// A command is longer than it may be.
+/// A command exceeds [`MAX_COMMAND`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooLong;
 
-impl Listener {
-    /// These bytes have come.
+impl CommandReader {
+    /// Takes received bytes.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
-    /// The next command that is whole.
+    /// Returns the next complete command. `None`: more bytes are needed.
     pub fn next_command(&mut self) -> Result<Option<Command>, TooLong> {
         if !self.keyed {
             if self.bytes.len() < CLIENT_KEY.len() {
@@ -50,25 +51,27 @@ impl Listener {
             self.bytes.drain(..CLIENT_KEY.len());
             self.keyed = true;
         }
+
         let bytes = self.bytes.make_contiguous();
-        let from = self.looked;
+        let from = self.searched;
         let Some(end) = bytes[from..].windows(END.len()).position(|end| end == END).map(|at| from + at)
         else {
-            self.looked = bytes.len().saturating_sub(END.len() - 1);
-            return if bytes.len() > LONGEST_COMMAND { Err(TooLong) } else { Ok(None) };
+            self.searched = bytes.len().saturating_sub(END.len() - 1);
+            return if bytes.len() > MAX_COMMAND { Err(TooLong) } else { Ok(None) };
         };
-        if end > LONGEST_COMMAND {
+        if end > MAX_COMMAND {
             return Err(TooLong);
         }
+
         let command = parse(&bytes[..end]);
         self.bytes.drain(..end + END.len());
-        self.looked = 0;
+        self.searched = 0;
         Ok(Some(command))
     }
 }
 
 fn parse(text: &[u8]) -> Command {
-    // A hand that types them ends its lines.
+    // A command typed into a plain netcat is followed by a line end.
     let typed = text.trim_ascii();
     let argument = |word: &[u8]| typed.strip_prefix(word).map(<[u8]>::trim_ascii).map(<[u8]>::to_vec);
     match typed {
@@ -82,7 +85,7 @@ fn parse(text: &[u8]) -> Command {
     }
 }
 
-/// The reply to `ls`.
+/// Formats the reply to `ls`.
 pub fn listing(path: &[u8], folders: &[Vec<u8>], files: &[Vec<u8>]) -> Vec<u8> {
     let lines = |names: &[Vec<u8>]| {
         let listed = names.iter().filter(|name| is_listed(name));
@@ -95,60 +98,61 @@ pub fn listing(path: &[u8], folders: &[Vec<u8>], files: &[Vec<u8>]) -> Vec<u8> {
     )
 }
 
-/// The reply to `chdir`, where it has worked.
+/// Formats the reply to a successful `chdir`.
 pub fn changed(path: &[u8]) -> Vec<u8> {
     ended([CHANGED, path].concat())
 }
 
-/// The folder that a reply to `chdir`, its end left out, tells of; `None` if it has not worked.
+/// Returns the folder in a reply to `chdir` without its end; `None` for a failure.
 pub fn changed_to(reply: &[u8]) -> Option<&[u8]> {
     reply.strip_prefix(CHANGED)
 }
 
-/// What stands before the folder in the reply to `chdir`.
+/// The text before the folder in the reply to `chdir`.
 const CHANGED: &[u8] = b"The new current working directory on the server is: ";
 
-/// What comes before the bytes of a file.
+/// Formats the announcement of a file, which its bytes follow.
 pub fn sending(name: &[u8], size: u64) -> Vec<u8> {
     ended([b"Sending ", name, format!(" size: {SPLIT}{size}").as_bytes()].concat())
 }
 
-/// Any other reply.
+/// Ends a reply, or a command.
 pub fn ended(mut text: Vec<u8>) -> Vec<u8> {
     text.extend_from_slice(END);
     text
 }
 
-/// The size that a reply to `dl` announces, in the words of any server: `Sending F size: SpLiTN` or `Sending FSpLiTN`.
-pub fn announced(reply: &[u8]) -> Option<u64> {
+/// Parses the size in a reply to `dl`, in the words of any server: `Sending F size: SpLiTN` or `Sending FSpLiTN`.
+pub fn announced_size(reply: &[u8]) -> Option<u64> {
     let rest = reply.strip_prefix(b"Sending ")?;
     let at = rest.windows(SPLIT.len()).rposition(|part| part == SPLIT.as_bytes())?;
     std::str::from_utf8(&rest[at + SPLIT.len()..]).ok()?.trim().parse().ok()
 }
 
-/// Whether a name can be listed without being taken for something else.
+/// Whether a name can be listed: it must not look like an end or like a separator.
 fn is_listed(name: &[u8]) -> bool {
     let holds = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     !holds(END) && !holds(SPLIT.as_bytes()) && !name.iter().any(u8::is_ascii_control)
 }
 
+/// The separator before the size of a file.
 const SPLIT: &str = "SpLiT";
 
-/// Bytes of a command at most.
-pub const LONGEST_COMMAND: usize = 4096;
+/// Bytes of a command.
+pub const MAX_COMMAND: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn commands_however_they_are_cut() {
+    fn commands_in_any_pieces() {
         let sent = b"any nineteen bytes.\nls929Z\nchdir a b929Zdl x.txt929Zhello 929929Zquit929Z929Z";
         for piece in 1..sent.len() {
-            let (mut listener, mut commands) = (Listener::default(), Vec::new());
+            let (mut reader, mut commands) = (CommandReader::default(), Vec::new());
             for part in sent.chunks(piece) {
-                listener.receive(part);
-                while let Some(command) = listener.next_command().unwrap() {
+                reader.receive(part);
+                while let Some(command) = reader.next_command().unwrap() {
                     commands.push(command);
                 }
             }
@@ -165,19 +169,19 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_an_end() {
+    fn a_command_has_a_maximum_size() {
         for ends in [true, false] {
-            let mut listener = Listener::default();
-            listener.receive(CLIENT_KEY);
-            listener.receive(&vec![b'x'; LONGEST_COMMAND]);
-            assert_eq!(listener.next_command(), Ok(None));
-            listener.receive(if ends { b"x929Z" } else { b"x" });
-            assert_eq!(listener.next_command(), Err(TooLong));
+            let mut reader = CommandReader::default();
+            reader.receive(CLIENT_KEY);
+            reader.receive(&vec![b'x'; MAX_COMMAND]);
+            assert_eq!(reader.next_command(), Ok(None));
+            reader.receive(if ends { b"x929Z" } else { b"x" });
+            assert_eq!(reader.next_command(), Err(TooLong));
         }
     }
 
     #[test]
-    fn replies() {
+    fn replies_have_the_text_of_the_protocol() {
         let names = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
         let listing = listing(b"/a", &names(&["x", "a929Zb"]), &names(&["y", "SpLiT", "new\nline"]));
         assert_eq!(
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_announced_in_both_dialects() {
+    fn sizes_are_parsed_in_both_dialects() {
         let table: [(&[u8], Option<u64>); 6] = [
             (b"Sending f size: SpLiT5", Some(5)),
             (b"Sending fSpLiT5", Some(5)),
@@ -199,7 +203,7 @@ mod tests {
             (b"Sending f size: SpLiT99999999999999999999999", None),
         ];
         for (reply, size) in table {
-            assert_eq!(announced(reply), size, "{}", reply.escape_ascii());
+            assert_eq!(announced_size(reply), size, "{}", reply.escape_ascii());
         }
     }
 }

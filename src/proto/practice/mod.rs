@@ -1,20 +1,21 @@
-//! The practice servers: what a request asks for, and what is answered when.
+//! The practice protocol: requests, and the bytes and times of their answers.
 //!
-//! A request is what one read or one datagram brings: text to be echoed, a number of bytes to be made, or a stream of
-//! packets in time. The file conversation, with a server that speaks first, is [`files`].
+//! A request is a line, or a datagram: text to echo, a number of bytes to generate, or a stream of packets at an
+//! interval. A server calls [`Collector::receive`] until there is a request, then [`Answer::next`] and
+//! [`Answer::sent`] until the answer is done. The file conversation, in which the server speaks first, is [`files`].
 
 mod answer;
-mod arrivals;
-mod collect;
+mod collector;
 pub mod files;
 mod request;
+mod stream_stats;
 
 pub use self::{
     answer::{Answer, Next, Style},
-    arrivals::{Arrivals, Figures},
-    collect::Collector,
-    request::{LONGEST_REQUEST, Request},
+    collector::Collector,
+    request::{MAX_REQUEST, Request},
+    stream_stats::{Stats, StreamStats},
 };
 
-/// What comes before a file that was made.
+/// The bytes before a generated file.
 pub const MARKER: &[u8] = b"file_prepared";

@@ -1,37 +1,38 @@
-//! What a client asks for.
+//! Requests.
 
 use std::time::Duration;
 
-/// A request, as it was meant.
+/// A parsed request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Request {
-    /// So many bytes are to be made: 1 to [`LARGEST_FILE`].
+    /// Generate this many bytes: 1 to [`MAX_FILE`].
     File(u64),
-    /// A refusal, in the protocol's own words.
+    /// A refusal, in the words of the protocol.
     Refused(String),
     Stream(Stream),
-    /// To be sent back in upper case.
+    /// Send this back in upper case.
     Text(Vec<u8>),
 }
 
-/// Packets that are to come in time.
+/// Packets at an interval.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stream {
     /// Between two packets, and before the first one.
     pub interval: Duration,
-    /// 1 to [`MOST_PACKETS`].
+    /// 1 to [`MAX_PACKETS`].
     pub count: u32,
     pub packet: Vec<u8>,
 }
 
 impl Request {
-    /// Reads a request.
+    /// Parses a request. Never fails: the rest is text.
     pub fn parse(bytes: &[u8]) -> Self {
-        let bytes = bytes[..bytes.len().min(LONGEST_REQUEST)].trim_ascii();
+        let bytes = bytes[..bytes.len().min(MAX_REQUEST)].trim_ascii();
         let Ok(text) = std::str::from_utf8(bytes) else { return Self::Text(bytes.to_vec()) };
         if let Some(fields) = text.strip_prefix("stream-") {
             return stream(text, fields);
         }
+
         let digits = text.strip_prefix('+').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Self::Text(bytes.to_vec());
@@ -39,14 +40,14 @@ impl Request {
         let number = digits.trim_start_matches('0');
         match number.parse() {
             _ if number.is_empty() => Self::Text(bytes.to_vec()),
-            Ok(size) if size <= LARGEST_FILE => Self::File(size),
+            Ok(size) if size <= MAX_FILE => Self::File(size),
             _ => Self::Refused(format!(
-                "Request for file of {number} chars. Server limit is: {LARGEST_FILE} chars."
+                "Request for file of {number} chars. Server limit is: {MAX_FILE} chars."
             )),
         }
     }
 
-    /// Datagrams that a client gets for it over UDP, at least.
+    /// Returns the least number of datagrams in the answer over UDP.
     pub fn answer_datagrams(&self) -> u32 {
         match self {
             Self::File(_) => 2,
@@ -55,7 +56,7 @@ impl Request {
         }
     }
 
-    /// Bytes that a client gets for it, all together.
+    /// Returns the bytes of the answer.
     pub fn answer_size(&self) -> u64 {
         match self {
             Self::File(size) => super::MARKER.len() as u64 + size,
@@ -66,23 +67,23 @@ impl Request {
     }
 }
 
-/// `MS-COUNT`, with packets that are the request itself, or `MS-COUNT-SIZE`.
+/// Parses `MS-COUNT`, with the request itself as packet, or `MS-COUNT-SIZE`.
 fn stream(text: &str, fields: &str) -> Request {
     let fields: Vec<&str> = fields.split('-').collect();
-    let asked = match fields[..] {
-        [ms, count] => whole(ms).filter(|ms| (1..=LONGEST_INTERVAL).contains(ms)).and_then(|ms| {
+    let stream = match fields[..] {
+        [ms, count] => whole(ms).filter(|ms| (1..=MAX_INTERVAL_MS).contains(ms)).and_then(|ms| {
             let packet = text.as_bytes().to_vec();
             Some(Stream { interval: Duration::from_millis(ms.into()), count: whole(count)?, packet })
         }),
         [ms, count, size] => decimal(ms).and_then(|interval| {
-            let size = usize::try_from(whole(size)?).ok()?.min(LARGEST_PACKET);
+            let size = usize::try_from(whole(size)?).ok()?.min(MAX_PACKET);
             Some(Stream { interval, count: whole(count)?, packet: vec![b'A'; size] })
         }),
         _ => None,
     };
-    match asked {
+    match stream {
         Some(stream) if stream.count > 0 && !stream.packet.is_empty() => {
-            Request::Stream(Stream { count: stream.count.min(MOST_PACKETS), ..stream })
+            Request::Stream(Stream { count: stream.count.min(MAX_PACKETS), ..stream })
         }
         _ => {
             let (ms, count) = (fields[0], fields.get(1).copied().unwrap_or_default());
@@ -91,31 +92,32 @@ fn stream(text: &str, fields: &str) -> Request {
     }
 }
 
+/// Parses a number without a sign.
 fn whole(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Milliseconds, perhaps with a part.
+/// Parses milliseconds, with or without a decimal part.
 fn decimal(text: &str) -> Option<Duration> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let ms: f64 = plain.then(|| text.parse().ok())??;
-    (ms <= f64::from(LONGEST_INTERVAL)).then(|| Duration::from_secs_f64(ms / 1000.0))
+    (ms <= f64::from(MAX_INTERVAL_MS)).then(|| Duration::from_secs_f64(ms / 1000.0))
 }
 
-/// Bytes of a request at most; what follows is ignored.
-pub const LONGEST_REQUEST: usize = 1024;
+/// Bytes of a request; the rest is ignored.
+pub const MAX_REQUEST: usize = 1024;
 
-/// Bytes that are made at most.
-pub const LARGEST_FILE: u64 = 123_456_789;
+/// Bytes of a generated file.
+pub const MAX_FILE: u64 = 123_456_789;
 
-/// Packets of a stream at most.
-pub const MOST_PACKETS: u32 = 10_000;
+/// Packets of a stream.
+pub const MAX_PACKETS: u32 = 10_000;
 
-/// Milliseconds between packets at most: nobody is to stay for days.
-const LONGEST_INTERVAL: u32 = 60_000;
+/// Milliseconds between two packets: a client of a stream must not hold its connection for days.
+const MAX_INTERVAL_MS: u32 = 60_000;
 
-/// Bytes of a packet at most: a datagram holds no more.
-const LARGEST_PACKET: usize = 65_507;
+/// Bytes of a packet: the payload of the largest UDP datagram.
+const MAX_PACKET: usize = 65_507;
 
 #[cfg(test)]
 mod tests {

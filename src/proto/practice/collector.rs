@@ -1,21 +1,21 @@
-//! A request over TCP, which has no end of its own: what comes until a line ends, or there is enough, or silence.
+//! A request over TCP. Its end is that of a line, the maximum size, the end of the stream, or silence.
 
 use std::time::{Duration, Instant};
 
-use super::{LONGEST_REQUEST, Request};
+use super::request::{MAX_REQUEST, Request};
 
-/// The bytes of a request, as they come.
+/// The bytes received so far of a request.
 #[derive(Debug, Default)]
 pub struct Collector {
     bytes: Vec<u8>,
-    /// When the last of them came.
+    /// The time of the last of them.
     last: Option<Instant>,
 }
 
 impl Collector {
-    /// These bytes have come: the request, if that is all of it.
+    /// Takes received bytes. Returns the request if it is complete.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Option<Request> {
-        let room = LONGEST_REQUEST - self.bytes.len();
+        let room = MAX_REQUEST - self.bytes.len();
         let line = bytes.iter().position(|byte| *byte == b'\n');
         let taken = line.map_or(bytes.len(), |end| end + 1).min(room);
         self.bytes.extend_from_slice(&bytes[..taken]);
@@ -23,17 +23,17 @@ impl Collector {
         (line.is_some() || taken == room).then(|| self.request())
     }
 
-    /// Nothing more will come; `None` if nothing ever has.
+    /// Returns the request at the end of the stream; `None` if nothing was received.
     pub fn ended(&mut self) -> Option<Request> {
         self.last.map(|_| self.request())
     }
 
-    /// When silence will have made a request of what has come.
+    /// Returns the time at which silence completes the request.
     pub fn deadline(&self) -> Option<Instant> {
-        self.last.map(|last| last + SILENCE)
+        self.last.map(|last| last + END_SILENCE)
     }
 
-    /// The request, if there was silence for long enough.
+    /// Returns the request if silence has completed it.
     pub fn tick(&mut self, now: Instant) -> Option<Request> {
         self.deadline().is_some_and(|deadline| deadline <= now).then(|| self.request())
     }
@@ -44,15 +44,15 @@ impl Collector {
     }
 }
 
-/// Silence that ends a request.
-const SILENCE: Duration = Duration::from_millis(30);
+/// Silence that completes a request: programs often write one in several pieces.
+const END_SILENCE: Duration = Duration::from_millis(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_an_end_or_silence_makes_a_request() {
+    fn a_line_an_end_or_silence_completes_a_request() {
         let (now, hello) = (Instant::now(), Some(Request::Text(b"hello".to_vec())));
         let mut collector = Collector::default();
         assert_eq!(collector.receive(b"hel", now), None);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn however_it_is_cut_it_is_the_same_request() {
+    fn a_request_in_any_pieces_is_the_same() {
         let (now, long) = (Instant::now(), "x".repeat(3000));
         for sent in ["10\n", "stream-5-5\r\nmore", &long] {
             for piece in [1, 2, 7, 1000, 5000] {

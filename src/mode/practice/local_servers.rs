@@ -1,16 +1,16 @@
-//! Servers that a client starts for itself.
+//! Practice servers that a client starts for itself: this program again, on loopback.
 
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-/// Servers of our own, on loopback; they end with us.
-pub struct Servers {
+/// The servers. They end when this is dropped, and when the process ends.
+pub struct LocalServers {
     child: Child,
     pub tcp: u16,
     pub udp: u16,
@@ -18,23 +18,24 @@ pub struct Servers {
     pub files: Option<u16>,
 }
 
-impl Servers {
-    /// Starts them at ports of the kernel's; `root` is the folder to serve.
+impl LocalServers {
+    /// Starts servers on random ports, and waits until they listen. `root` is the folder to serve.
     pub fn start(root: Option<&Path>) -> Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
-        let mut command = std::process::Command::new(program);
+        let mut command = Command::new(program);
         command.args(["practice", "-l", "-p", "0", "--udp-port", "0", "--while-open"]);
         if let Some(root) = root {
             let mut option = OsString::from("--root=");
             option.push(root);
             command.arg(option).args(["--files-port", "0"]);
         }
-        // They end when this pipe does, however we end.
+
+        // --while-open ends them at the end of stdin: the kernel closes this pipe even if we are killed.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start the servers")?;
         let stderr = child.stderr.take().context("hear the servers")?;
         let mut servers = Self { child, tcp: 0, udp: 0, files: None };
-        // They say their ports, or what is wrong.
+
         for line in BufReader::new(stderr).lines() {
             let line = line.context("hear the servers")?;
             let words: Vec<&str> = line.split(' ').collect();
@@ -45,6 +46,7 @@ impl Servers {
                 (["Listening", ..], _) => {}
                 _ => bail!("the servers: {}", line.trim_start_matches("remote: ")),
             }
+            // The port of UDP is printed after that of TCP, the port of files last.
             if servers.udp > 0 && (root.is_none() || servers.files.is_some()) {
                 return Ok(servers);
             }
@@ -53,9 +55,9 @@ impl Servers {
     }
 }
 
-impl Drop for Servers {
+impl Drop for LocalServers {
     fn drop(&mut self) {
-        // They may have gone already.
+        // An error means that they have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
