@@ -14,7 +14,7 @@ use crate::{
     event::{Event, Reactor, Token},
     net::{Address, SocketConfig},
     plan::{self, Target, usage},
-    proto::proxy::Handshake,
+    proto::proxy::ProxyHandshake,
     report::{self, Report},
     sys::{Descriptor, NoEcho, Signal},
 };
@@ -24,7 +24,7 @@ pub struct Errand<'a> {
     to: &'a Target,
     proxy: &'a plan::Proxy,
     /// One that has not begun.
-    handshake: Handshake,
+    handshake: ProxyHandshake,
 }
 
 impl<'a> Errand<'a> {
@@ -78,7 +78,7 @@ impl<'a> Errand<'a> {
 }
 
 /// Goes on for as long as nothing blocks; tells whether the socket is the destination's now.
-fn advance(socket: &mut Descriptor, handshake: &mut Handshake) -> Result<bool> {
+fn advance(socket: &mut Descriptor, handshake: &mut ProxyHandshake) -> Result<bool> {
     match converse(socket, handshake) {
         Err(error) if is_blocked(&error) => Ok(false),
         result => result.map(|()| true),
@@ -86,7 +86,7 @@ fn advance(socket: &mut Descriptor, handshake: &mut Handshake) -> Result<bool> {
 }
 
 /// Sends and receives until it is open. What follows the proxy's last word stays in the socket, for the session.
-fn converse(socket: &mut Descriptor, handshake: &mut Handshake) -> Result<()> {
+fn converse(socket: &mut Descriptor, handshake: &mut ProxyHandshake) -> Result<()> {
     let mut buf = [0; 4096];
     loop {
         while !handshake.output().is_empty() {

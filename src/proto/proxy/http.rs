@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use data_encoding::BASE64;
 
-use super::{Host, Login, Next, Protocol, Refusal};
+use super::{
+    reply::{Received, Refusal},
+    request::{Host, Login, Protocol},
+};
 
-/// Asks for a connection.
+/// Formats a request.
 pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
     let authority = match host {
         Host::Ip(IpAddr::V4(ip)) => format!("{ip}:{port}"),
@@ -22,9 +25,9 @@ pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The reply, as far as it has come.
+/// The reply so far.
 #[derive(Clone)]
-pub struct Reply {
+pub struct HttpReply {
     /// Whether a user and a password were sent.
     given: bool,
     part: Part,
@@ -34,37 +37,38 @@ pub struct Reply {
 
 #[derive(Clone, Copy)]
 enum Part {
-    /// What is said behind the status line does not matter, only its end. `last` if no other reply follows.
+    /// The fields after a status line, which are ignored. `last` if no further reply follows.
     Fields {
         last: bool,
     },
     Status,
 }
 
-impl Reply {
-    /// Nothing has come.
+impl HttpReply {
+    /// `given` tells whether a user and a password were sent.
     pub fn new(given: bool) -> Self {
         Self { given, part: Part::Status, line: Vec::new(), taken: 0 }
     }
 
-    /// The next byte.
-    pub fn take(&mut self, byte: u8) -> Result<Next, Refusal> {
+    /// Takes the next byte.
+    pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         self.taken += 1;
-        if self.taken > LONGEST {
+        if self.taken > MAX_REPLY {
             return Err(Refusal::Long);
         }
         if byte != b'\n' {
             self.line.push(byte);
-            // Who speaks another protocol may never end a line.
+            // A server of another protocol may never send the end of a line.
             let start = self.line.len().min(NAME.len());
             let foreign = matches!(self.part, Part::Status) && self.line[..start] != NAME[..start];
-            return if foreign { Err(Refusal::Foreign(Protocol::Connect)) } else { Ok(Next::More) };
+            return if foreign { Err(Refusal::Foreign(Protocol::Connect)) } else { Ok(Received::More) };
         }
+
         let mut line = std::mem::take(&mut self.line);
-        // RFC 9112 section 2.2: a line feed alone may be taken for the end of a line.
+        // RFC 9112 section 2.2: a single line feed may be accepted as the end of a line.
         line.pop_if(|last| *last == b'\r');
         self.part = match self.part {
-            Part::Fields { last: true } if line.is_empty() => return Ok(Next::Open),
+            Part::Fields { last: true } if line.is_empty() => return Ok(Received::Open),
             Part::Fields { last: false } if line.is_empty() => Part::Status,
             Part::Fields { last } => Part::Fields { last },
             Part::Status => match status(&line) {
@@ -75,11 +79,11 @@ impl Reply {
                 None => return Err(Refusal::Foreign(Protocol::Connect)),
             },
         };
-        Ok(Next::More)
+        Ok(Received::More)
     }
 }
 
-/// The code of a status line (RFC 9112 section 4).
+/// Parses the code of a status line (RFC 9112 section 4).
 fn status(line: &[u8]) -> Option<u16> {
     let mut words = line.strip_prefix(NAME)?.split(|byte| *byte == b' ');
     let (_version, code) = (words.next()?, words.next()?);
@@ -87,7 +91,8 @@ fn status(line: &[u8]) -> Option<u16> {
     digits.then(|| code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
+/// The begin of a status line.
 const NAME: &[u8] = b"HTTP/";
 
-/// Bytes of all that comes before the connection is open.
-pub const LONGEST: usize = 64 << 10;
+/// Bytes of all replies and their fields.
+pub const MAX_REPLY: usize = 64 << 10;

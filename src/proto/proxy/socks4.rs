@@ -1,14 +1,17 @@
-//! SOCKS 4 (Ying-Da Lee, "SOCKS: A protocol for TCP proxy across firewalls"), and 4a, whose proxy looks up names.
+//! SOCKS 4 (Ying-Da Lee, "SOCKS: A protocol for TCP proxy across firewalls"), and 4a, in which the proxy looks up names.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Host, Next, Protocol, Refusal};
+use super::{
+    reply::{Received, Refusal},
+    request::{Host, Protocol},
+};
 
-/// Asks for a connection. There is no way to ask for one to an IPv6 address.
+/// Formats a request. The protocol has no IPv6 addresses, which [`super::Request`] refuses.
 pub fn request(host: &Host, port: u16, user: &str) -> Vec<u8> {
     let (ip, name) = match host {
         Host::Ip(IpAddr::V4(ip)) => (*ip, None),
-        // 4a: an address that nobody has (0.0.0.x, x not 0) says that a name follows.
+        // SOCKS 4a: an invalid address (0.0.0.x, x not 0) announces that a name follows.
         Host::Ip(IpAddr::V6(_)) => (NAMED, None),
         Host::Name(name) => (NAMED, Some(name)),
     };
@@ -24,34 +27,24 @@ pub fn request(host: &Host, port: u16, user: &str) -> Vec<u8> {
     bytes
 }
 
-/// The reply, as far as it has come: a zero, a code, and six bytes that mean nothing to us.
+/// The reply so far: a zero, a code, and six bytes without meaning.
 #[derive(Clone, Default)]
-pub struct Reply {
+pub struct Socks4Reply {
     taken: usize,
 }
 
-impl Reply {
-    /// The next byte of it.
-    pub fn take(&mut self, byte: u8) -> Result<Next, Refusal> {
+impl Socks4Reply {
+    /// Takes the next byte.
+    pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         self.taken += 1;
         match (self.taken, byte) {
-            (1, 0) | (2, GRANTED) => Ok(Next::More),
+            (1, 0) | (2, GRANTED) => Ok(Received::More),
             (1, _) => Err(Refusal::Foreign(Protocol::Socks4)),
             (2, code) => Err(Refusal::Socks4(code)),
-            (LENGTH, _) => Ok(Next::Open),
-            _ => Ok(Next::More),
+            (LENGTH, _) => Ok(Received::Open),
+            _ => Ok(Received::More),
         }
     }
-}
-
-/// What a code means.
-pub fn meaning(code: u8) -> Option<&'static str> {
-    Some(match code {
-        91 => "request rejected or failed",
-        92 => "the proxy cannot connect to an identd here",
-        93 => "the identd here reports another user",
-        _ => return None,
-    })
 }
 
 const VERSION: u8 = 4;
@@ -61,4 +54,5 @@ const GRANTED: u8 = 90;
 /// Bytes of a reply.
 const LENGTH: usize = 8;
 
+/// The address of SOCKS 4a requests.
 const NAMED: Ipv4Addr = Ipv4Addr::new(0, 0, 0, 1);

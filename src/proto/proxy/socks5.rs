@@ -2,31 +2,35 @@
 
 use std::net::IpAddr;
 
-use super::{Host, Login, Next, Protocol, Refusal, length};
+use super::{
+    reply::{Received, Refusal},
+    request::{Host, Login, Protocol, length},
+};
 
-/// What the proxy says, as far as it has come, and what is answered.
+/// The replies so far, and the messages to send after each.
 #[derive(Clone)]
-pub struct Reply {
+pub struct Socks5Reply {
     stage: Stage,
+    /// Received bytes of the current reply.
     taken: Vec<u8>,
-    /// RFC 1929: sent if the proxy wants it.
+    /// User and password (RFC 1929), sent if the proxy asks for them.
     login: Option<Vec<u8>>,
     request: Vec<u8>,
 }
 
-/// What comes next.
+/// The reply that is awaited.
 #[derive(Clone, Copy)]
 enum Stage {
-    /// How the proxy wants to know who we are.
+    /// The choice of an authentication method.
     Method,
-    /// Whether it does.
+    /// The result of the authentication.
     Status,
-    /// Whether it has connected.
+    /// The result of the request.
     Reply,
 }
 
-impl Reply {
-    /// Nothing has come.
+impl Socks5Reply {
+    /// Formats the messages for a connection to `host` and `port`.
     pub fn new(host: &Host, port: u16, login: Option<Login<'_>>) -> Self {
         let login = login.map(|Login { user, password }| {
             let mut bytes = vec![LOGIN_VERSION, length(user.as_bytes())];
@@ -35,6 +39,7 @@ impl Reply {
             bytes.extend(password);
             bytes
         });
+
         let mut request = vec![VERSION, CONNECT, 0];
         match host {
             Host::Ip(IpAddr::V4(ip)) => {
@@ -54,7 +59,7 @@ impl Reply {
         Self { stage: Stage::Method, taken: Vec::new(), login, request }
     }
 
-    /// The methods that we have.
+    /// Formats the first message: the authentication methods on offer.
     pub fn greeting(&self) -> Vec<u8> {
         match self.login {
             None => vec![VERSION, 1, NO_LOGIN],
@@ -62,23 +67,23 @@ impl Reply {
         }
     }
 
-    /// The next byte.
-    pub fn take(&mut self, byte: u8) -> Result<Next, Refusal> {
+    /// Takes the next byte.
+    pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         let foreign = Err(Refusal::Foreign(Protocol::Socks5));
         self.taken.push(byte);
         match (self.stage, &self.taken[..]) {
-            // Of a status, only what it says matters: proxies disagree about its version.
+            // The version of a status is not checked: proxies disagree about it.
             (Stage::Method | Stage::Reply, [version]) if *version != VERSION => foreign,
             (Stage::Method, [_, NO_LOGIN]) | (Stage::Status, [_, SUCCESS]) => {
                 self.stage = Stage::Reply;
                 self.taken.clear();
-                Ok(Next::Send(std::mem::take(&mut self.request)))
+                Ok(Received::Send(std::mem::take(&mut self.request)))
             }
             (Stage::Method, [_, LOGIN]) => match self.login.take() {
                 Some(login) => {
                     self.stage = Stage::Status;
                     self.taken.clear();
-                    Ok(Next::Send(login))
+                    Ok(Received::Send(login))
                 }
                 None => foreign,
             },
@@ -89,30 +94,15 @@ impl Reply {
             (Stage::Status, [_, _]) => Err(Refusal::Login { given: true, line: Vec::new() }),
             (Stage::Reply, [_, code]) if *code != SUCCESS => Err(Refusal::Socks5(*code)),
             (Stage::Reply, taken) => Ok(match (taken.get(3), taken.get(4)) {
-                (Some(&IPV4), _) if taken.len() == HEAD + 4 + PORT => Next::Open,
-                (Some(&IPV6), _) if taken.len() == HEAD + 16 + PORT => Next::Open,
-                (Some(&NAME), Some(n)) if taken.len() == HEAD + 1 + usize::from(*n) + PORT => Next::Open,
-                (None | Some(&(IPV4 | IPV6 | NAME)), _) => Next::More,
+                (Some(&IPV4), _) if taken.len() == HEAD + 4 + PORT => Received::Open,
+                (Some(&IPV6), _) if taken.len() == HEAD + 16 + PORT => Received::Open,
+                (Some(&NAME), Some(n)) if taken.len() == HEAD + 1 + usize::from(*n) + PORT => Received::Open,
+                (None | Some(&(IPV4 | IPV6 | NAME)), _) => Received::More,
                 (Some(_), _) => return foreign,
             }),
-            (Stage::Method | Stage::Status, _) => Ok(Next::More),
+            (Stage::Method | Stage::Status, _) => Ok(Received::More),
         }
     }
-}
-
-/// What a code means (RFC 1928 section 6).
-pub fn meaning(code: u8) -> Option<&'static str> {
-    Some(match code {
-        1 => "general SOCKS server failure",
-        2 => "connection not allowed by the proxy's ruleset",
-        3 => "network unreachable",
-        4 => "host unreachable",
-        5 => "connection refused",
-        6 => "TTL expired",
-        7 => "command not supported by the proxy",
-        8 => "address type not supported by the proxy",
-        _ => return None,
-    })
 }
 
 const VERSION: u8 = 5;
@@ -133,5 +123,5 @@ const IPV6: u8 = 4;
 /// Bytes before the address of a reply.
 const HEAD: usize = 4;
 
-/// Bytes of its port.
+/// Bytes of the port of a reply.
 const PORT: usize = 2;

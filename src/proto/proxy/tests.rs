@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    handshake::ProxyHandshake,
+    request::{Host, InvalidRequest, Protocol, Request},
+};
 
 fn ip(text: &str) -> Host {
     Host::Ip(text.parse().unwrap())
@@ -10,16 +13,20 @@ fn name(text: &str) -> Host {
     Host::Name(text.to_owned())
 }
 
-fn request(protocol: Protocol, host: Host, user: Option<&str>) -> Result<Request, Unfit> {
+fn request(protocol: Protocol, host: Host, user: Option<&str>) -> Result<Request, InvalidRequest> {
     Request::new(protocol, host, 22, user.map(str::to_owned))
 }
 
-fn begin(protocol: Protocol, host: Host, user: Option<&str>) -> Handshake {
+fn begin(protocol: Protocol, host: Host, user: Option<&str>) -> ProxyHandshake {
     request(protocol, host, user).unwrap().begin(b"secret").unwrap()
 }
 
-/// What the handshake sends and makes of what comes by so many bytes: all that it sends, what is left for the session.
-fn converse(mut handshake: Handshake, replies: &[u8], piece: usize) -> (Vec<u8>, Result<Vec<u8>, String>) {
+/// Gives a handshake the replies in pieces. Returns all that it sends, and the bytes left for the session.
+fn converse(
+    mut handshake: ProxyHandshake,
+    replies: &[u8],
+    piece: usize,
+) -> (Vec<u8>, Result<Vec<u8>, String>) {
     let (mut sent, mut left) = (Vec::new(), Vec::new());
     for mut part in replies.chunks(piece).chain([&b""[..]]) {
         loop {
@@ -33,7 +40,7 @@ fn converse(mut handshake: Handshake, replies: &[u8], piece: usize) -> (Vec<u8>,
                 break;
             }
         }
-        assert!(part.is_empty() || handshake.is_open(), "it would be asked again and again");
+        assert!(part.is_empty() || handshake.is_open(), "the handshake takes no byte, and is not open");
         left.extend(part);
     }
     let end = if handshake.is_open() { Ok(left) } else { Err("not open".to_owned()) };
@@ -53,7 +60,7 @@ fn requests_byte_for_byte() {
         (Socks5, ip("192.0.2.1"), None, b"\x05\0", b"\x05\x01\0\x05\x01\0\x01\xc0\0\x02\x01\0\x16".to_vec()),
         (Socks5, ip(wide), None, b"\x05\0", [b"\x05\x01\0\x05\x01\0\x04", &address[..], b"\0\x16"].concat()),
         (Socks5, name("a.b"), None, b"\x05\0", b"\x05\x01\0\x05\x01\0\x03\x03a.b\0\x16".to_vec()),
-        // With a user, and a proxy that does not ask for him.
+        // With a user, and a proxy that does not ask for one.
         (Socks5, name("a.b"), Some("me"), b"\x05\0", b"\x05\x02\0\x02\x05\x01\0\x03\x03a.b\0\x16".to_vec()),
         (
             Socks5,
@@ -177,30 +184,30 @@ fn refusals_have_their_words() {
 }
 
 #[test]
-fn what_does_not_fit_is_not_asked_for() {
+fn invalid_requests_are_refused() {
     use Protocol::{Connect, Socks4, Socks5};
     let (fits, long) = ("x".repeat(255), "x".repeat(256));
     for protocol in [Connect, Socks4, Socks5] {
         for strange in ["", "a b", "a:b", "a\r\nb", "a\0b", "a\u{a0}b", &long] {
-            assert_eq!(request(protocol, name(strange), None), Err(Unfit::HostName), "{strange:?}");
+            assert_eq!(request(protocol, name(strange), None), Err(InvalidRequest::HostName), "{strange:?}");
         }
         assert!(request(protocol, name(&fits), Some(&fits)).is_ok());
-        assert_eq!(request(protocol, name("a"), Some("")), Err(Unfit::NoUser));
-        assert_eq!(request(protocol, name("a"), Some("a\0")), Err(Unfit::ControlCharacter));
+        assert_eq!(request(protocol, name("a"), Some("")), Err(InvalidRequest::NoUser));
+        assert_eq!(request(protocol, name("a"), Some("a\0")), Err(InvalidRequest::ControlCharacter));
         let with = request(protocol, name("a"), Some("me")).unwrap();
         assert!(with.begin(fits.as_bytes()).is_ok());
-        assert_eq!(with.begin(b"a\nb").err(), Some(Unfit::ControlCharacter));
+        assert_eq!(with.begin(b"a\nb").err(), Some(InvalidRequest::ControlCharacter));
     }
     for protocol in [Socks4, Socks5] {
-        assert_eq!(request(protocol, name("a"), Some(&long)), Err(Unfit::LongUser));
+        assert_eq!(request(protocol, name("a"), Some(&long)), Err(InvalidRequest::LongUser));
         assert!(request(protocol, name("a"), Some("a:b")).is_ok());
     }
     let with = request(Socks5, name("a"), Some("me")).unwrap();
-    assert_eq!(with.begin(long.as_bytes()).err(), Some(Unfit::LongPassword));
+    assert_eq!(with.begin(long.as_bytes()).err(), Some(InvalidRequest::LongPassword));
     // Tokens are longer than passwords.
     assert!(request(Connect, name("a"), Some(&long)).unwrap().begin(long.as_bytes()).is_ok());
-    assert_eq!(request(Connect, name("a"), Some("a:b")), Err(Unfit::Colon));
-    assert_eq!(request(Socks4, ip("::1"), None), Err(Unfit::Ipv6));
+    assert_eq!(request(Connect, name("a"), Some("a:b")), Err(InvalidRequest::Colon));
+    assert_eq!(request(Socks4, ip("::1"), None), Err(InvalidRequest::Ipv6));
     assert!(request(Socks4, ip("127.0.0.1"), None).is_ok());
 }
 
@@ -216,7 +223,7 @@ fn only_socks_4_has_users_without_passwords() {
 
 proptest! {
     #[test]
-    fn how_replies_are_cut_does_not_matter(
+    fn replies_in_any_pieces_are_the_same(
         which in 0_usize..3,
         user in proptest::option::of(Just("me")),
         start in 0_usize..4,
@@ -226,8 +233,8 @@ proptest! {
         let protocol = [Protocol::Connect, Protocol::Socks4, Protocol::Socks5][which];
         let starts: [&[u8]; 4] = [b"", b"\x05\0\x05\0\0", b"\x05\x02\x01\0", b"HTTP/1.1 200"];
         let bytes = [starts[start], &rest].concat();
-        let [whole, cut] = [bytes.len().max(1), piece]
+        let [whole, chopped] = [bytes.len().max(1), piece]
             .map(|piece| converse(begin(protocol, name("a.b"), user), &bytes, piece));
-        prop_assert_eq!(whole, cut);
+        prop_assert_eq!(whole, chopped);
     }
 }
