@@ -1,7 +1,7 @@
-//! How the program waits: one poll, the deadlines, the signals, and those who have more to do.
+//! Waiting: one poll for descriptors, deadlines, signals, threads, and tokens that have more to do.
 //!
-//! mio is edge-triggered here. Whoever registers is told once that something changed, and then
-//! attempts all it can until it would block; there are no interest sets to keep in step.
+//! mio is edge-triggered here: a change is reported once, and the owner of the descriptor then attempts all it can until
+//! a call would block. There are no interest sets to keep in step.
 
 mod slots;
 
@@ -20,35 +20,36 @@ use mio::{Events, Interest, Poll};
 
 use crate::sys::{self, Descriptor, Signal};
 
-/// What a wait ends with.
+/// A reason to stop waiting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// The token's deadline has come, or it asked to go on.
+    /// The token's deadline has passed, or it has more to do.
     Due(Token),
-    /// A descriptor of the token's reported an error or a hang-up. `Ready` follows.
+    /// A descriptor of the token reported an error or a hang-up. `Ready` follows.
     Hangup(Token),
-    /// Something changed for a descriptor of the token's.
+    /// A descriptor of the token may be readable or writable now, or its thread made progress.
     Ready(Token),
     Signal(Signal),
 }
 
-/// The only thing in the program that waits.
+/// The only type of the program that waits.
 pub struct Reactor {
     poll: Poll,
     events: Events,
     signals: sys::Signals,
     wakes: Wakes,
+    /// Tokens that have more to do.
     again: Vec<Token>,
     deadlines: HashMap<Token, Instant>,
-    /// Every deadline that was ever set; those that `deadlines` no longer agrees with are stale.
+    /// Every deadline that was set; those that differ from `deadlines` are stale.
     queue: BinaryHeap<Reverse<(Instant, Token)>>,
-    happened: Vec<Event>,
-    /// Wakes the poll where milliseconds are too coarse.
+    pending: Vec<Event>,
+    /// Wakes the poll where its milliseconds are too coarse.
     timer: Option<sys::Timer>,
 }
 
 impl Reactor {
-    /// Makes the poll, and starts to listen for signals.
+    /// Creates the poll, and installs the signal handlers.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut signals = sys::Signals::new()?;
@@ -62,12 +63,12 @@ impl Reactor {
             again: Vec::new(),
             deadlines: HashMap::new(),
             queue: BinaryHeap::new(),
-            happened: Vec::new(),
+            pending: Vec::new(),
             timer: None,
         })
     }
 
-    /// From now on, deadlines are kept to less than a millisecond, where the system has a clock for that.
+    /// Keeps deadlines to less than a millisecond from now on, if the system has a timer for that.
     pub fn be_precise(&mut self) -> io::Result<()> {
         match sys::Timer::new() {
             Ok(mut timer) => {
@@ -80,28 +81,28 @@ impl Reactor {
         }
     }
 
-    /// Tells `token` from now on when `descriptor` changes, and nobody else who was told before. It is
-    /// forgotten when it is closed.
+    /// Reports changes of `descriptor` as events of `token`, in place of the token that it had before. Closing the
+    /// descriptor ends this.
     pub fn watch(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
         self.watch_for(token, descriptor, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// The same, but only for when a socket that somebody else reads and writes hangs up or fails.
+    /// Reports only a hang-up or an error of a socket that another process reads and writes.
     pub fn watch_end(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
         self.watch_for(token, descriptor, sys::HANGUP_ONLY)
     }
 
-    fn watch_for(&self, token: Token, descriptor: &mut Descriptor, what: Interest) -> io::Result<()> {
+    fn watch_for(&self, token: Token, descriptor: &mut Descriptor, interest: Interest) -> io::Result<()> {
         let registry = self.poll.registry();
-        match registry.register(descriptor, token, what) {
+        match registry.register(descriptor, token, interest) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                registry.reregister(descriptor, token, what)
+                registry.reregister(descriptor, token, interest)
             }
             result => result,
         }
     }
 
-    /// Sets or clears the deadline of `token`: one each, the last call counts.
+    /// Sets or clears the deadline of `token`. Each token has one: the last call counts.
     pub fn wake_at(&mut self, token: Token, when: Option<Instant>) {
         match when {
             Some(when) => {
@@ -115,19 +116,19 @@ impl Reactor {
         }
     }
 
-    /// `token` has more to do, but others go first.
+    /// Makes the next wait return at once with `Due(token)`: the token has more to do after others had their turn.
     pub fn again(&mut self, token: Token) {
         if !self.again.contains(&token) {
             self.again.push(token);
         }
     }
 
-    /// Lets another thread say that something changed for `token`.
+    /// Returns a handle by which another thread makes `token` ready.
     pub fn waker(&self, token: Token) -> Waker {
         Waker { token, wakes: self.wakes.clone() }
     }
 
-    /// Waits until something happens. May come back with nothing.
+    /// Waits for events. May return none.
     pub fn wait(&mut self) -> io::Result<Vec<Event>> {
         let mut timeout = if self.again.is_empty() {
             self.next_deadline().map(|when| when.saturating_duration_since(Instant::now()))
@@ -138,33 +139,35 @@ impl Reactor {
             timer.set(time)?;
             timeout = None;
         }
+
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
         }
-        self.happened.clear();
+
+        self.pending.clear();
         self.collect_due();
         for event in &self.events {
             match event.token() {
                 SIGNALS => {
-                    let pending = self.signals.pending();
-                    self.happened.extend(pending.into_iter().map(Event::Signal));
+                    let signals = self.signals.pending();
+                    self.pending.extend(signals.into_iter().map(Event::Signal));
                 }
-                // What is due is looked for anyway.
+                // Deadlines were collected above.
                 TIMER => {}
-                WAKER => self.happened.extend(self.wakes.take().into_iter().map(Event::Ready)),
+                WAKER => self.pending.extend(self.wakes.take().into_iter().map(Event::Ready)),
                 token => {
                     if event.is_error() || event.is_write_closed() {
-                        self.happened.push(Event::Hangup(token));
+                        self.pending.push(Event::Hangup(token));
                     }
-                    self.happened.push(Event::Ready(token));
+                    self.pending.push(Event::Ready(token));
                 }
             }
         }
-        Ok(std::mem::take(&mut self.happened))
+        Ok(std::mem::take(&mut self.pending))
     }
 
-    /// The earliest deadline that still counts.
+    /// Returns the earliest deadline, and drops stale ones before it.
     fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(Reverse((when, token))) = self.queue.peek() {
             if self.deadlines.get(token) == Some(when) {
@@ -175,8 +178,9 @@ impl Reactor {
         None
     }
 
+    /// Collects the tokens that have more to do, or whose deadline has passed.
     fn collect_due(&mut self) {
-        self.happened.extend(self.again.drain(..).map(Event::Due));
+        self.pending.extend(self.again.drain(..).map(Event::Due));
         if self.queue.is_empty() {
             return;
         }
@@ -184,13 +188,13 @@ impl Reactor {
         while self.next_deadline().is_some_and(|when| when <= now) {
             if let Some(Reverse((_, token))) = self.queue.pop() {
                 self.deadlines.remove(&token);
-                self.happened.push(Event::Due(token));
+                self.pending.push(Event::Due(token));
             }
         }
     }
 }
 
-/// Wakes the reactor from another thread, as if something had changed for one token.
+/// A handle that wakes the reactor from another thread, with `Ready` for one token.
 #[derive(Clone, Debug)]
 pub struct Waker {
     token: Token,
@@ -198,19 +202,19 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Says that something changed.
+    /// Makes the token ready.
     pub fn wake(&self) {
         let mut tokens = self.wakes.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if !tokens.contains(&self.token) {
             tokens.push(self.token);
         }
         drop(tokens);
-        // It fails only when the poll is gone, and then nobody is left to be woken.
+        // It fails only if the poll is closed, and then no thread waits.
         let _ = self.wakes.waker.wake();
     }
 }
 
-/// mio allows one waker a poll, so all of ours share it.
+/// The tokens to wake. mio allows one waker for a poll, so all of ours share it.
 #[derive(Clone, Debug)]
 struct Wakes {
     waker: Arc<mio::Waker>,
