@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/proto/mod.rs"]
 mod proto;
 
-use proto::relay::{Admission, Event, Gate, Id, Router, Rules};
+use proto::relay::{Admission, Event, Authenticator, Id, Router, RouterConfig};
 
 fuzz_target!(|input: (Vec<u8>, usize, bool)| {
     let (bytes, piece, framed) = input;
@@ -25,17 +25,17 @@ fuzz_target!(|input: (Vec<u8>, usize, bool)| {
 /// What two others, `a` and `b`, receive of what a client sends by so many bytes; and whether it is still there.
 fn deliver(bytes: &[u8], piece: usize, framed: bool) -> (Vec<u8>, Vec<u8>, bool) {
     let now = Instant::now();
-    let mut router = Router::new(Rules {
-        most_clients: 10,
-        most_per_address: 0,
-        longest_message: u64::MAX,
+    let mut router = Router::new(RouterConfig {
+        max_clients: 10,
+        max_per_address: 0,
+        max_message: u64::MAX,
         register: Duration::from_secs(3),
         header: Duration::from_secs(10),
         idle: Duration::from_secs(30),
         stall: Duration::from_secs(10),
         framed,
         memory: 1 << 20,
-        gate: Gate::Open,
+        authenticator: Authenticator::Open,
     });
     let mut connect = |name: &[u8]| {
         let Admission::Joined(id) = router.admit(IpAddr::V4(Ipv4Addr::LOCALHOST), now) else { panic!() };
@@ -45,7 +45,7 @@ fn deliver(bytes: &[u8], piece: usize, framed: bool) -> (Vec<u8>, Vec<u8>, bool)
     let (a, b, sender) = (connect(b"a|"), connect(b"b|"), connect(b""));
     let (mut to_a, mut to_b, mut gone) = (Vec::new(), Vec::new(), false);
     for part in bytes.chunks(piece) {
-        if gone || router.appetite(sender) == 0 {
+        if gone || router.read_budget(sender) == 0 {
             break;
         }
         router.receive(sender, part, now);

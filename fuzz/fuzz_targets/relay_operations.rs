@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/proto/mod.rs"]
 mod proto;
 
-use proto::relay::{Admission, Event, Gate, Id, Router, Rules};
+use proto::relay::{Admission, Event, Authenticator, Id, Router, RouterConfig};
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
@@ -34,17 +34,17 @@ enum Operation {
 fuzz_target!(|input: (bool, Vec<Operation>)| {
     let (framed, operations) = input;
     let mut now = Instant::now();
-    let mut router = Router::new(Rules {
-        most_clients: 20,
-        most_per_address: 0,
-        longest_message: 1 << 22,
+    let mut router = Router::new(RouterConfig {
+        max_clients: 20,
+        max_per_address: 0,
+        max_message: 1 << 22,
         register: Duration::from_secs(3),
         header: Duration::from_secs(10),
         idle: Duration::from_secs(30),
         stall: Duration::from_secs(10),
         framed,
         memory: MEMORY,
-        gate: Gate::Open,
+        authenticator: Authenticator::Open,
     });
     let mut ids: Vec<Id> = Vec::new();
     // Bytes that are in a pipe, and where to.
@@ -82,11 +82,11 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
             }
             Operation::Load { from, bytes } => {
                 if let Some(id) = who(from, &ids)
-                    && let Some(passage) = router.passage(id)
+                    && let Some(splice) = router.splice(id)
                 {
-                    let n = passage.left.min(bytes.into());
+                    let n = splice.left.min(bytes.into());
                     router.loaded(id, n, now);
-                    piped.push((passage.to, n));
+                    piped.push((splice.to, n));
                 }
             }
             Operation::Unload { to, bytes } => {
@@ -100,7 +100,7 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
             }
             Operation::End(n) => {
                 if let Some(id) = who(n, &ids)
-                    && router.appetite(id) > 0
+                    && router.read_budget(id) > 0
                 {
                     router.ended(id, now);
                 }
@@ -136,7 +136,7 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
 fn hear(router: &mut Router, id: Id, bytes: &[u8], now: Instant) {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let n = router.appetite(id).min(rest.len());
+        let n = router.read_budget(id).min(rest.len());
         if n == 0 {
             return;
         }

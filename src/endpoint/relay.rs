@@ -7,7 +7,7 @@ use std::{
 
 use super::{Connection, Endpoint};
 use crate::{
-    proto::relay::{Client, LONGEST_NAME, Nonce, STORED, is_name},
+    proto::relay::{ClientProtocol, MAX_NAME, MAX_STORED, Nonce, is_name},
     sys::{self, MisalignedBuffer},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Mailbox {
     connection: Connection,
-    client: Client,
+    client: ClientProtocol,
     post: Post,
     /// Read, and not yet taken.
     inbox: Vec<u8>,
@@ -56,14 +56,14 @@ pub struct Post {
 impl Mailbox {
     /// Takes a connection to a relay, and registers.
     pub fn new(connection: Connection, post: Post, waits: bool, now: Instant) -> Self {
-        let client = Client::new(&post.registration, &post.name, nonce(), now);
+        let client = ClientProtocol::new(&post.registration, &post.name, nonce(), now);
         Self {
             connection,
             client,
             post,
             inbox: Vec::new(),
             taken: 0,
-            room: MisalignedBuffer::new(STORED),
+            room: MisalignedBuffer::new(MAX_STORED),
             confirming: false,
             gone: None,
             waits,
@@ -76,8 +76,8 @@ impl Mailbox {
     /// Goes on with another connection, `waits` saying whether there would be one more.
     pub fn renew(&mut self, connection: Connection, now: Instant) {
         self.connection = connection;
-        self.doubtful += self.client.unheard();
-        self.client.renew(&self.post.registration, nonce(), now);
+        self.doubtful += self.client.unconfirmed();
+        self.client.reconnect(&self.post.registration, nonce(), now);
         (self.gone, self.confirming, self.now) = (None, false, now);
     }
 
@@ -113,7 +113,7 @@ impl Mailbox {
 
     /// Messages that nobody knows to have been heard.
     pub fn unheard(&self) -> u64 {
-        self.client.unheard()
+        self.client.unconfirmed()
     }
 
     /// Writes what there is to write.
@@ -160,7 +160,7 @@ impl Mailbox {
             text = text.strip_suffix(b"\r").unwrap_or(text);
         }
         if let Some(to) = &self.post.to {
-            return if text.len() > STORED { Err(TOO_LONG.into()) } else { Ok((to.clone(), text)) };
+            return if text.len() > MAX_STORED { Err(TOO_LONG.into()) } else { Ok((to.clone(), text)) };
         }
         let bar = text.iter().position(|byte| *byte == b'|');
         let (name, text) = match bar {
@@ -171,7 +171,7 @@ impl Mailbox {
         if name.is_empty() || !is_name(&to) {
             return Err(format!("'{}' is not a name", name.escape_ascii()));
         }
-        if text.len() > STORED {
+        if text.len() > MAX_STORED {
             return Err(TOO_LONG.into());
         }
         Ok((to, text))
@@ -236,7 +236,7 @@ impl Endpoint for Mailbox {
             self.client.probe(nonce(), self.now);
             self.push()?;
         }
-        match self.client.is_heard() {
+        match self.client.is_confirmed() {
             true if self.doubtful > 0 => {
                 let why = format!("{} messages may have gone with the relay that was lost", self.doubtful);
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
@@ -251,7 +251,7 @@ impl Endpoint for Mailbox {
     }
 
     fn held(&self) -> usize {
-        self.client.unsaid()
+        self.client.unwritten()
     }
 
     fn tick(&mut self, now: Instant) -> Option<Instant> {
@@ -264,7 +264,7 @@ impl Endpoint for Mailbox {
 }
 
 /// Bytes of a line at most: a name, the bar, what the relay keeps whole, and the end.
-pub const LONGEST_LINE: usize = LONGEST_NAME + 1 + STORED + 2;
+pub const LONGEST_LINE: usize = MAX_NAME + 1 + MAX_STORED + 2;
 
 const TOO_LONG: &str = "a line is longer than a message may be, 64 KiB";
 

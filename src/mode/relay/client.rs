@@ -10,7 +10,7 @@ use crate::{
     event::{Reactor, Token},
     net::Address,
     plan::{self, Connect, Direction, RelayClient},
-    proto::relay::{STORED, is_name},
+    proto::relay::{MAX_STORED, is_name},
     pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
     report::Report,
     session::{
@@ -47,7 +47,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
     post.forgives = typed;
     let lines = match (post.strips || plan.to.is_none(), connect.session.lines) {
         (true, _) => Some(LONGEST_LINE),
-        (false, true) => Some(STORED),
+        (false, true) => Some(MAX_STORED),
         (false, false) => None,
     };
 
@@ -170,7 +170,7 @@ fn outbound(plan: &plan::Session, lines: Option<usize>, source: Source) -> Resul
         // The relay keeps no more than that together.
         cut: lines.map_or(Cut::AsRead, Cut::Lines),
         pace: Pace::new(plan.rate, None),
-        sink_datagram: Some(lines.unwrap_or(STORED)),
+        sink_datagram: Some(lines.unwrap_or(MAX_STORED)),
         ..shape
     })
 }

@@ -1,4 +1,4 @@
-//! The relay's figures, for Prometheus: its text format, over as much HTTP as that needs (RFC 9112).
+//! The relay's stats, for Prometheus: its text format, over as much HTTP as that needs (RFC 9112).
 
 use std::{
     fmt::Write as _,
@@ -128,22 +128,22 @@ fn answer(asked: &[u8], router: &Router) -> Vec<u8> {
     .into_bytes()
 }
 
-/// All figures in Prometheus's text format.
+/// All stats in Prometheus's text format.
 fn text(router: &Router) -> String {
-    let figures = router.figures();
+    let stats = router.stats();
     let rows = [
         ("clients", "gauge", "Clients that are connected.", router.clients() as u64),
         ("names", "gauge", "Names that are registered.", router.names() as u64),
         ("buffered_bytes", "gauge", "Bytes that are on their way.", router.used() as u64),
-        ("admitted_total", "counter", "Clients that were let in.", figures.admitted),
-        ("refused_total", "counter", "Clients that were not let in.", figures.refused),
-        ("registered_total", "counter", "Registrations.", figures.registered),
-        ("messages_total", "counter", "Messages that were delivered whole.", figures.messages),
-        ("bytes_total", "counter", "Bytes of payload that were delivered.", figures.bytes),
-        ("unknown_total", "counter", "Messages to nobody.", figures.unknown),
-        ("discarded_bytes_total", "counter", "Bytes of payload to nobody.", figures.discarded),
-        ("truncated_total", "counter", "Messages of which the receiver has a part.", figures.truncated),
-        ("evicted_total", "counter", "Clients that were disconnected.", figures.evicted),
+        ("admitted_total", "counter", "Clients that were let in.", stats.admitted),
+        ("refused_total", "counter", "Clients that were not let in.", stats.refused),
+        ("registered_total", "counter", "Registrations.", stats.registered),
+        ("messages_total", "counter", "Messages that were delivered whole.", stats.messages),
+        ("bytes_total", "counter", "Bytes of payload that were delivered.", stats.bytes),
+        ("unknown_total", "counter", "Messages to nobody.", stats.unknown),
+        ("discarded_bytes_total", "counter", "Bytes of payload to nobody.", stats.discarded),
+        ("truncated_total", "counter", "Messages of which the receiver has a part.", stats.truncated),
+        ("evicted_total", "counter", "Clients that were disconnected.", stats.evicted),
     ];
     let mut text = String::new();
     for (name, kind, help, value) in rows {

@@ -1,7 +1,7 @@
 //! The relay and its clients: sockets around `proto::relay`.
 
 mod client;
-mod journal;
+mod event_log;
 mod metrics;
 mod secrets;
 mod server;

@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::proto::relay::{Gate, is_name};
+use crate::proto::relay::{Authenticator, is_name};
 
 /// Whom the relay lets in.
-pub fn gate(token: Option<&PathBuf>, names: Option<&PathBuf>) -> Result<Gate> {
+pub fn authenticator(token: Option<&PathBuf>, names: Option<&PathBuf>) -> Result<Authenticator> {
     Ok(match (token, names) {
-        (Some(path), _) => Gate::token(&first_line(path)?, sha256),
-        (None, Some(path)) => Gate::Keys { hashes: hashes(path)?, hash: sha256 },
-        (None, None) => Gate::Open,
+        (Some(path), _) => Authenticator::token(&first_line(path)?, sha256),
+        (None, Some(path)) => Authenticator::Keys { hashes: hashes(path)?, hash: sha256 },
+        (None, None) => Authenticator::Open,
     })
 }
 

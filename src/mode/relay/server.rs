@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{journal, metrics::Metrics, secrets};
+use super::{event_log, metrics::Metrics, secrets};
 use crate::{
     endpoint::{Connection, Endpoint},
     event::{Event, Reactor, Token},
     net::{Accepted, Address, Denied, StreamListener},
     plan::{Bind, Relay},
-    proto::relay::{self, Admission, Id, READ, Router, Rules, Why},
+    proto::relay::{self, Admission, CloseReason, Id, MAX_READ, Router, RouterConfig},
     report::Report,
     session::{Interrupted, accept, dial, sandbox, tls::Security},
     sys::{self, MisalignedBuffer, SandboxPolicy, Signal, SplicePipe},
@@ -23,10 +23,9 @@ use crate::{
 
 /// Serves until a signal comes.
 pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
-    let gate = secrets::gate(plan.token.as_ref(), plan.names.as_ref())?;
+    let authenticator = secrets::authenticator(plan.token.as_ref(), plan.names.as_ref())?;
     let descriptors = sys::raise_descriptor_limit();
-    let most_clients =
-        plan.max_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
+    let max_clients = plan.max_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
@@ -64,19 +63,19 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         let line = format!("Figures at {}", accept::shown(&address));
         if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
     }
-    report.note(format!("up to {most_clients} clients"));
+    report.note(format!("up to {max_clients} clients"));
     sandbox::confine(plan.sandbox.then(SandboxPolicy::default).as_ref(), report);
-    let rules = Rules {
-        most_clients,
-        most_per_address: plan.max_per_ip,
-        longest_message: plan.max_message,
+    let rules = RouterConfig {
+        max_clients,
+        max_per_address: plan.max_per_ip,
+        max_message: plan.max_message,
         register: plan.register_timeout,
         header: HEADER,
         idle: plan.idle,
         stall: plan.stall,
         framed: plan.framed,
         memory: plan.buffer,
-        gate,
+        authenticator,
     };
     let server = Server {
         router: Router::new(rules),
@@ -88,7 +87,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         metrics,
         reactor,
         report,
-        buffer: MisalignedBuffer::new(READ),
+        buffer: MisalignedBuffer::new(MAX_READ),
         pipes: Vec::new(),
         lent: 0,
         again: VecDeque::new(),
@@ -240,7 +239,7 @@ impl Server<'_> {
             Admission::Joined(id) => id,
             Admission::Refused(why) => return self.refuse(&accepted.peer, why),
             Admission::Later(_) if self.parked.len() >= MOST_PARKED => {
-                return self.refuse(&accepted.peer, Why::Crowded);
+                return self.refuse(&accepted.peer, CloseReason::Crowded);
             }
             Admission::Later(when) => {
                 self.reactor.wake_at(LISTENER, Some(self.parked.front().map_or(when, |(when, ..)| *when)));
@@ -274,8 +273,8 @@ impl Server<'_> {
         self.read(id);
     }
 
-    fn refuse(&self, peer: &Address, why: Why) {
-        journal::left(self.report, &self.router, None, peer, why.name());
+    fn refuse(&self, peer: &Address, why: CloseReason) {
+        event_log::left(self.report, &self.router, None, peer, why.name());
     }
 
     // ---- bytes ----
@@ -325,9 +324,9 @@ impl Server<'_> {
         }
         let copies = client.copies;
         let passes = !copies
-            && self.router.passage(id).is_some_and(|passage| {
-                let there = self.clients.get(passage.to.index()).and_then(Option::as_ref);
-                passage.left >= LARGE && there.is_some_and(|there| there.connection.sink().is_some())
+            && self.router.splice(id).is_some_and(|splice| {
+                let there = self.clients.get(splice.to.index()).and_then(Option::as_ref);
+                splice.left >= LARGE && there.is_some_and(|there| there.connection.sink().is_some())
             });
         if (passes || self.client(id).is_some_and(|client| client.load.is_some()))
             && let Some(n) = self.pass(id)
@@ -337,7 +336,7 @@ impl Server<'_> {
         let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
             return 0;
         };
-        let nobodys = self.router.to_discard(id);
+        let nobodys = self.router.discardable(id);
         let read = if nobodys >= LARGE && client.connection.source().is_some() {
             sys::discard(
                 client.connection.stream().socket(),
@@ -345,7 +344,7 @@ impl Server<'_> {
             )
             .inspect(|n| self.router.discarded(id, *n as u64, self.now))
         } else {
-            match self.router.appetite(id) {
+            match self.router.read_budget(id) {
                 0 => return 0,
                 most => client.connection.read(&mut self.buffer[..most]).inspect(|n| {
                     if *n > 0 {
@@ -366,20 +365,20 @@ impl Server<'_> {
     /// Moves bytes of a large message through a pipe, so that nobody has to copy them. Tells how many moved; `None` if
     /// they have to be copied.
     fn pass(&mut self, id: Id) -> Option<usize> {
-        let passage = self.router.passage(id);
+        let splice = self.router.splice(id);
         let mut load = match self.client(id)?.load.take() {
             Some(load) => load,
-            None => Box::new(Load { to: passage?.to, pipe: self.lend_pipe()? }),
+            None => Box::new(Load { to: splice?.to, pipe: self.lend_pipe()? }),
         };
         let client = self.clients.get_mut(id.index()).and_then(Option::as_mut)?;
         let mut taken = 0;
         let mut failed = false;
         // A pipe that takes pages as they come may hold far more than its size.
         let room = PIPED.saturating_sub(load.pipe.held());
-        if let (Some(passage), Some(raw), false) =
-            (passage, client.connection.source(), client.copies || room == 0)
+        if let (Some(splice), Some(raw), false) =
+            (splice, client.connection.source(), client.copies || room == 0)
         {
-            let filled = load.pipe.fill(raw, usize::try_from(passage.left).unwrap_or(usize::MAX).min(room));
+            let filled = load.pipe.fill(raw, usize::try_from(splice.left).unwrap_or(usize::MAX).min(room));
             let nothing =
                 filled.as_ref().map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |n| *n == 0);
             match filled {
@@ -411,7 +410,7 @@ impl Server<'_> {
         if failed {
             self.lose(id);
         }
-        let ends = over && (passage.is_none() || self.client(id)?.copies);
+        let ends = over && (splice.is_none() || self.client(id)?.copies);
         if ends && taken.max(given) == 0 { None } else { Some(taken.max(given)) }
     }
 
@@ -507,7 +506,7 @@ impl Server<'_> {
                     if let Some(Some(client)) = self.clients.get(id.index())
                         && client.id == id
                     {
-                        journal::joined(self.report, &self.router, &name, &client.peer);
+                        event_log::joined(self.report, &self.router, &name, &client.peer);
                     }
                 }
                 relay::Event::Left { id, name, why } => self.part(id, name.as_deref(), why),
@@ -522,7 +521,7 @@ impl Server<'_> {
     }
 
     /// Closes the connection of a client that is gone.
-    fn part(&mut self, id: Id, name: Option<&[u8]>, why: Why) {
+    fn part(&mut self, id: Id, name: Option<&[u8]>, why: CloseReason) {
         if self.client(id).is_none() {
             return;
         }
@@ -542,7 +541,7 @@ impl Server<'_> {
             self.router.poured(load.to, &bytes, self.now);
             self.give_back((load.pipe.held() == 0).then_some(load.pipe));
         }
-        journal::left(self.report, &self.router, name, &client.peer, why.name());
+        event_log::left(self.report, &self.router, name, &client.peer, why.name());
         if self.paused {
             // There is a descriptor again.
             self.paused = false;
@@ -560,7 +559,7 @@ impl Server<'_> {
                 self.parked.clear();
                 self.router.close_down(self.now);
             }
-            Signal::Info => self.report.result(journal::summary(&self.router)),
+            Signal::Info => self.report.result(event_log::summary(&self.router)),
             Signal::Stop => sys::stop_self(),
             Signal::Child | Signal::Continue => {}
         }
@@ -592,7 +591,7 @@ const PIPED: usize = 1 << 20;
 /// Pipes at most.
 const MOST_PIPES: usize = 64;
 
-/// Descriptors for other things than clients: pipes, the listeners, those who ask for figures.
+/// Descriptors for other things than clients: pipes, the listeners, those who ask for stats.
 const RESERVED: usize = 2 * MOST_PIPES + 32;
 
 /// Clients that may have to wait because their address has sent too many.
@@ -608,5 +607,5 @@ const LISTENER: Token = Token(3);
 const TIMER: Token = Token(4);
 const PAUSE: Token = Token(5);
 const METRICS: Token = Token(6);
-/// Those who ask for figures have tokens of their own, each a new one; they cannot reach this.
+/// Those who ask for stats have tokens of their own, each a new one; they cannot reach this.
 const FIRST: Token = Token(1 << 32);

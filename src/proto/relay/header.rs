@@ -23,7 +23,7 @@ pub fn name(bytes: &[u8]) -> Result<Option<&[u8]>, Violation> {
         match byte {
             b'|' if at == 0 => return Err(Violation::BadName),
             b'|' => return Ok(Some(&bytes[..at])),
-            byte if is_control(*byte) || at == LONGEST_NAME => return Err(Violation::BadName),
+            byte if is_control(*byte) || at == MAX_NAME => return Err(Violation::BadName),
             _ => {}
         }
     }
@@ -44,7 +44,7 @@ pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>,
     let mut len: u64 = 0;
     for (at, byte) in bytes.get(start..).unwrap_or_default().iter().enumerate() {
         match byte {
-            b'0'..=b'9' if at < MOST_DIGITS => {
+            b'0'..=b'9' if at < MAX_DIGITS => {
                 let digit = u64::from(byte - b'0');
                 let longer = len.checked_mul(10).and_then(|len| len.checked_add(digit));
                 len = longer.filter(|len| *len <= LONGEST).ok_or(Violation::BadLength)?;
@@ -58,7 +58,7 @@ pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>,
 
 /// Whether a name may be registered or written to.
 pub fn is_name(name: &[u8]) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len()) && !name.iter().any(|byte| is_control(*byte) || *byte == b'|')
+    (1..=MAX_NAME).contains(&name.len()) && !name.iter().any(|byte| is_control(*byte) || *byte == b'|')
 }
 
 /// How many line ends stand at the front: they are skipped there, so that a hand can type what follows.
@@ -71,13 +71,13 @@ fn is_control(byte: u8) -> bool {
 }
 
 /// Bytes of a name at most.
-pub const LONGEST_NAME: usize = 255;
+pub const MAX_NAME: usize = 255;
 
 /// Bytes of a header at most, both `|` included.
-pub const LONGEST_HEADER: usize = LONGEST_NAME + MOST_DIGITS + 2;
+pub const MAX_HEADER: usize = MAX_NAME + MAX_DIGITS + 2;
 
 /// Digits of a length at most.
-const MOST_DIGITS: usize = 20;
+const MAX_DIGITS: usize = 20;
 
 /// The greatest length.
 const LONGEST: u64 = i64::MAX as u64;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn headers() {
-        let long = [b'a'; LONGEST_NAME];
+        let long = [b'a'; MAX_NAME];
         let longest = [&long[..], b"|00000000000000000001|"].concat();
         let too_long = [&long[..], b"a"].concat();
         let table: [Row; 22] = [
@@ -115,7 +115,7 @@ mod tests {
             (b"|5|", Err(Violation::BadName)),
             (b"GET / HTTP/1.1\r\n", Err(Violation::BadName)),
             (b"a\x7f", Err(Violation::BadName)),
-            (&longest, Ok(Some((1, LONGEST_HEADER)))),
+            (&longest, Ok(Some((1, MAX_HEADER)))),
             (&too_long, Err(Violation::BadName)),
         ];
         for (bytes, wanted) in table {

@@ -1,22 +1,22 @@
 //! The relay: clients with names, who send each other messages through one port.
 //!
 //! A client registers with `name|`, and sends with `dest|len|payload`; what it receives is payload, and nothing else.
-//! [`Router`] is the server, [`Client`] the other side. Neither knows a socket or asks a clock.
+//! [`Router`] is the server, [`ClientProtocol`] the other side. Neither knows a socket or asks a clock.
 
-mod client;
-mod gate;
+mod address_limits;
+mod authenticator;
+mod client_protocol;
 mod header;
-mod inbox;
-mod origins;
-mod roster;
+mod registry;
 mod router;
+mod send_queue;
 
 pub use self::{
-    client::{Client, Nonce},
-    gate::Gate,
-    header::{LONGEST_NAME, is_name},
-    roster::Id,
-    router::{Admission, Event, Figures, READ, Router, Rules, STORED, Why},
+    authenticator::Authenticator,
+    client_protocol::{ClientProtocol, Nonce},
+    header::{MAX_NAME, is_name},
+    registry::Id,
+    router::{Admission, CloseReason, Event, MAX_READ, MAX_STORED, RelayStats, Router, RouterConfig},
 };
 
 use self::header::Violation;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::{
-    Rules, STORED,
+    MAX_STORED, RouterConfig,
     tests::{World, rules},
 };
 
@@ -86,9 +86,9 @@ impl Model {
                     return;
                 }
                 let holder = self.names.get(&name).copied();
-                match holder.filter(|holder| world.people[*holder].gone.is_none()) {
+                match holder.filter(|holder| world.clients[*holder].gone.is_none()) {
                     // While its last messages wait, nobody has read that it has ended.
-                    Some(holder) if !world.people[holder].heard => client.open = false,
+                    Some(holder) if !world.clients[holder].heard => client.open = false,
                     holder => {
                         client.name = Some(name);
                         self.names.insert(name, who);
@@ -194,7 +194,7 @@ impl Model {
             // To whom a message went that is not certain, only the real relay knows.
             let left = got.is_empty() && if message.certain { message.late } else { self.has_left(who) };
             prop_assert!(
-                !cut || message.length > STORED && (!sender.open || left),
+                !cut || message.length > MAX_STORED && (!sender.open || left),
                 "{number} of {sender:?} was cut at {filler}"
             );
             prop_assert!(!message.certain || message.to == Some(who), "{number} came to {who}");
@@ -207,8 +207,8 @@ impl Model {
 
     fn check(&self, world: &World) -> Result<(), TestCaseError> {
         let mut arrived = vec![0; self.messages.len()];
-        for (who, person) in world.people.iter().enumerate() {
-            let numbers = self.read(who, &person.got)?;
+        for (who, client) in world.clients.iter().enumerate() {
+            let numbers = self.read(who, &client.got)?;
             for sender in 0..self.clients.len() {
                 let of_sender: Vec<_> =
                     numbers.iter().filter(|n| self.messages[**n].from == sender).collect();
@@ -240,7 +240,7 @@ fn steps(clients: usize, names: u8, most: usize) -> impl Strategy<Value = Vec<St
     let name = (0..names).prop_map(|n| b'a' + n);
     let length = prop_oneof![
         4 => Just(0), 4 => Just(4), 8 => 4_usize..2000,
-        4 => 40_000_usize..STORED + 1, 2 => Just(STORED + 1), 2 => 100_000_usize..400_000,
+        4 => 40_000_usize..MAX_STORED + 1, 2 => Just(MAX_STORED + 1), 2 => 100_000_usize..400_000,
     ];
     let part = prop::option::weighted(0.3, prop_oneof![1_usize..12, 1000_usize..300_000]);
     let step = prop_oneof![
@@ -259,7 +259,7 @@ fn steps(clients: usize, names: u8, most: usize) -> impl Strategy<Value = Vec<St
 
 /// Runs a program of clients `a`, `b` and others in both relays, and compares what has become of it.
 fn run(steps: &[Step], piece: usize) -> Result<(), TestCaseError> {
-    let (mut model, mut world) = (Model::default(), World::new(Rules { most_clients: 100, ..rules() }));
+    let (mut model, mut world) = (Model::default(), World::new(RouterConfig { max_clients: 100, ..rules() }));
     world.piece = piece;
     for step in [Step::Connect, Step::Connect, Step::Register(0, b'a'), Step::Register(1, b'b')] {
         model.step(&mut world, step);
@@ -274,8 +274,8 @@ fn run(steps: &[Step], piece: usize) -> Result<(), TestCaseError> {
         model.step(&mut world, Step::Finish(who));
     }
     for who in 0..model.clients.len() {
-        let (unread, gone) = (world.people[who].sent.len(), world.people[who].gone.is_some());
-        prop_assert!(unread == 0 || gone || world.people[who].ended, "{who} was never read again");
+        let (unread, gone) = (world.clients[who].sent.len(), world.clients[who].gone.is_some());
+        prop_assert!(unread == 0 || gone || world.clients[who].ended, "{who} was never read again");
     }
     model.check(&world)?;
     for who in 0..model.clients.len() {

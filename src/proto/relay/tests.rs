@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    inbox::LIMIT,
-    router::{FLUSH, Passage},
+    router::{FLUSH_TIMEOUT, Splice},
+    send_queue::MAX_QUEUE,
     *,
 };
 
@@ -16,13 +16,13 @@ use super::{
 pub(super) struct World {
     pub router: Router,
     pub now: Instant,
-    pub people: Vec<Person>,
+    pub clients: Vec<TestClient>,
     /// Bytes that the network brings at once.
     pub piece: usize,
 }
 
 /// A client, as its network sees it.
-pub(super) struct Person {
+pub(super) struct TestClient {
     pub id: Option<Id>,
     /// What it has sent and nobody has read.
     pub sent: VecDeque<u8>,
@@ -33,33 +33,33 @@ pub(super) struct Person {
     pub got: Vec<u8>,
     /// Bytes that it still reads.
     pub reads: usize,
-    pub gone: Option<Why>,
+    pub gone: Option<CloseReason>,
     /// How often it was said that it may be read again.
     resumed: usize,
 }
 
-pub(super) fn rules() -> Rules {
-    Rules {
-        most_clients: 1000,
-        most_per_address: 0,
-        longest_message: u64::MAX,
+pub(super) fn rules() -> RouterConfig {
+    RouterConfig {
+        max_clients: 1000,
+        max_per_address: 0,
+        max_message: u64::MAX,
         register: Duration::from_secs(3),
         header: Duration::from_secs(10),
         idle: Duration::from_secs(30),
         stall: Duration::from_secs(10),
         framed: false,
         memory: 256 << 20,
-        gate: Gate::Open,
+        authenticator: Authenticator::Open,
     }
 }
 
 impl World {
-    pub fn new(rules: Rules) -> Self {
-        Self { router: Router::new(rules), now: Instant::now(), people: Vec::new(), piece: usize::MAX }
+    pub fn new(rules: RouterConfig) -> Self {
+        Self { router: Router::new(rules), now: Instant::now(), clients: Vec::new(), piece: usize::MAX }
     }
 
     /// Clients that are registered, and no more than that.
-    pub fn with(names: &[&str], rules: Rules) -> Self {
+    pub fn with(names: &[&str], rules: RouterConfig) -> Self {
         let mut world = Self::new(rules);
         for name in names {
             let who = world.connect();
@@ -72,7 +72,7 @@ impl World {
         let Admission::Joined(id) = self.router.admit(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else {
             panic!("nobody is let in");
         };
-        self.people.push(Person {
+        self.clients.push(TestClient {
             id: Some(id),
             sent: VecDeque::new(),
             ended: false,
@@ -83,21 +83,21 @@ impl World {
             resumed: 0,
         });
         self.pump();
-        self.people.len() - 1
+        self.clients.len() - 1
     }
 
     pub fn send(&mut self, who: usize, bytes: &[u8]) {
-        self.people[who].sent.extend(bytes);
+        self.clients[who].sent.extend(bytes);
         self.pump();
     }
 
     pub fn end(&mut self, who: usize) {
-        self.people[who].ended = true;
+        self.clients[who].ended = true;
         self.pump();
     }
 
     pub fn reset(&mut self, who: usize) {
-        if let Some(id) = self.people[who].id {
+        if let Some(id) = self.clients[who].id {
             self.router.lost(id, self.now);
         }
         self.pump();
@@ -105,7 +105,7 @@ impl World {
 
     /// Reads so many bytes, and no more.
     pub fn read_only(&mut self, who: usize, bytes: usize) {
-        self.people[who].reads = bytes;
+        self.clients[who].reads = bytes;
         self.pump();
     }
 
@@ -124,14 +124,14 @@ impl World {
     }
 
     fn who(&self, id: Id) -> usize {
-        self.people.iter().position(|person| person.id == Some(id)).expect("it is known")
+        self.clients.iter().position(|client| client.id == Some(id)).expect("it is known")
     }
 
     /// Moves what can be moved.
     pub fn pump(&mut self) {
         loop {
             let mut moved = self.hear();
-            for who in 0..self.people.len() {
+            for who in 0..self.clients.len() {
                 moved |= self.read(who) | self.write(who);
                 moved |= self.hear();
             }
@@ -151,12 +151,12 @@ impl World {
                 Event::Joined { .. } => {}
                 Event::Left { id, why, .. } => {
                     let who = self.who(id);
-                    self.people[who].id = None;
-                    self.people[who].gone = Some(why);
+                    self.clients[who].id = None;
+                    self.clients[who].gone = Some(why);
                 }
                 Event::Resumed(id) => {
-                    if let Some(person) = self.people.iter_mut().find(|person| person.id == Some(id)) {
-                        person.resumed += 1;
+                    if let Some(client) = self.clients.iter_mut().find(|client| client.id == Some(id)) {
+                        client.resumed += 1;
                     }
                 }
             }
@@ -165,48 +165,48 @@ impl World {
     }
 
     fn read(&mut self, who: usize) -> bool {
-        let person = &mut self.people[who];
-        let Some(id) = person.id else { return false };
-        if person.sent.is_empty() && !person.ended {
+        let client = &mut self.clients[who];
+        let Some(id) = client.id else { return false };
+        if client.sent.is_empty() && !client.ended {
             return false;
         }
-        let most = self.router.appetite(id).min(self.piece);
+        let most = self.router.read_budget(id).min(self.piece);
         if most == 0 {
             return false;
         }
-        if person.sent.is_empty() {
-            person.heard = true;
+        if client.sent.is_empty() {
+            client.heard = true;
             self.router.ended(id, self.now);
             return true;
         }
-        let bytes: Vec<u8> = person.sent.drain(..most.min(person.sent.len())).collect();
+        let bytes: Vec<u8> = client.sent.drain(..most.min(client.sent.len())).collect();
         self.router.receive(id, &bytes, self.now);
         true
     }
 
     fn write(&mut self, who: usize) -> bool {
-        let person = &mut self.people[who];
-        let Some(id) = person.id else { return false };
+        let client = &mut self.clients[who];
+        let Some(id) = client.id else { return false };
         let output = self.router.output(id);
-        let n = output.len().min(person.reads).min(self.piece);
+        let n = output.len().min(client.reads).min(self.piece);
         if n == 0 {
             return false;
         }
-        person.got.extend_from_slice(&output[..n]);
-        person.reads = person.reads.saturating_sub(if person.reads == usize::MAX { 0 } else { n });
+        client.got.extend_from_slice(&output[..n]);
+        client.reads = client.reads.saturating_sub(if client.reads == usize::MAX { 0 } else { n });
         self.router.written(id, n, self.now);
         true
     }
 
     /// Whether the relay may not have taken all that it has sent.
     pub fn is_behind(&mut self, who: usize) -> bool {
-        let person = &self.people[who];
-        let untaken = |id| !person.sent.is_empty() || self.router.appetite(id) == 0;
-        !person.heard && person.id.is_some_and(untaken)
+        let client = &self.clients[who];
+        let untaken = |id| !client.sent.is_empty() || self.router.read_budget(id) == 0;
+        !client.heard && client.id.is_some_and(untaken)
     }
 
     fn got(&self, who: usize) -> String {
-        String::from_utf8_lossy(&self.people[who].got).into_owned()
+        String::from_utf8_lossy(&self.clients[who].got).into_owned()
     }
 
     /// Nothing is kept for anybody.
@@ -219,8 +219,8 @@ impl World {
 #[test]
 #[rustfmt::skip]
 fn rows() {
-    use Why::*;
-    let table: [(&str, &str, &str, &str, Option<Why>); 27] = [
+    use CloseReason::*;
+    let table: [(&str, &str, &str, &str, Option<CloseReason>); 27] = [
         ("a message", "b|5|hello", "hello", "", None),
         ("two messages", "b|5|hellob|1|!", "hello!", "", None),
         ("leading zeros", "b|0005|hello", "hello", "", None),
@@ -253,14 +253,14 @@ fn rows() {
         for cut in 0..=sent.len() {
             for piece in [1, 3, usize::MAX] {
                 let limited = fate == Some(TooLarge);
-                let longest_message = if limited { 1_000_000 } else { u64::MAX };
-                let mut world = World::with(&["a", "b"], Rules { longest_message, ..rules() });
+                let max_message = if limited { 1_000_000 } else { u64::MAX };
+                let mut world = World::with(&["a", "b"], RouterConfig { max_message, ..rules() });
                 world.piece = piece;
                 world.send(0, &sent.as_bytes()[..cut]);
                 world.send(0, &sent.as_bytes()[cut..]);
-                let found = (world.got(1), world.got(0), world.people[0].gone);
+                let found = (world.got(1), world.got(0), world.clients[0].gone);
                 assert_eq!(found, (to_b.to_owned(), to_a.to_owned(), fate), "{what}, cut at {cut} and by {piece}");
-                assert_eq!(world.people[1].gone, None, "{what}");
+                assert_eq!(world.clients[1].gone, None, "{what}");
                 world.reset(0);
                 world.assert_clean();
             }
@@ -270,11 +270,11 @@ fn rows() {
 
 #[test]
 fn framed_messages_tell_their_sender() {
-    let mut world = World::with(&["a", "b"], Rules { framed: true, ..rules() });
+    let mut world = World::with(&["a", "b"], RouterConfig { framed: true, ..rules() });
     world.send(0, b"b|5|hellob|0|a|0|a|1|x");
     assert_eq!(world.got(1), "a|5|helloa|0|");
     assert_eq!(world.got(0), "a|1|x");
-    let large = vec![b'l'; STORED + 1];
+    let large = vec![b'l'; MAX_STORED + 1];
     world.send(0, &[format!("b|{}|", large.len()).as_bytes(), &large].concat());
     assert_eq!(world.got(1)[13..], format!("a|{}|{}", large.len(), "l".repeat(large.len())));
     world.assert_clean();
@@ -297,7 +297,7 @@ fn a_name_is_registered_once() {
     let mut world = World::with(&["a"], rules());
     let other = world.connect();
     world.send(other, b"a|a|2|hi");
-    assert_eq!((world.people[other].gone, world.people[0].gone), (Some(Why::Duplicate), None));
+    assert_eq!((world.clients[other].gone, world.clients[0].gone), (Some(CloseReason::Duplicate), None));
     assert_eq!(world.got(0), "");
     world.reset(0);
     let third = world.connect();
@@ -308,21 +308,21 @@ fn a_name_is_registered_once() {
 #[test]
 fn bad_registrations() {
     let long = "n".repeat(256);
-    let table: [(&[u8], Why); 4] = [
-        (b"|", Why::BadName),
-        (b"a\tb", Why::BadName),
-        (b"GET / HTTP/1.1\r\n", Why::BadName),
-        (long.as_bytes(), Why::BadName),
+    let table: [(&[u8], CloseReason); 4] = [
+        (b"|", CloseReason::BadName),
+        (b"a\tb", CloseReason::BadName),
+        (b"GET / HTTP/1.1\r\n", CloseReason::BadName),
+        (long.as_bytes(), CloseReason::BadName),
     ];
     for (bytes, why) in table {
         let mut world = World::with(&[], rules());
         let who = world.connect();
         world.send(who, bytes);
-        assert_eq!(world.people[who].gone, Some(why), "{}", bytes.escape_ascii());
+        assert_eq!(world.clients[who].gone, Some(why), "{}", bytes.escape_ascii());
         world.assert_clean();
     }
     let world = World::with(&[&long[..255]], rules());
-    assert_eq!((world.people[0].gone, world.router.names()), (None, 1));
+    assert_eq!((world.clients[0].gone, world.router.names()), (None, 1));
 }
 
 #[test]
@@ -333,9 +333,9 @@ fn three_seconds_to_register_and_a_trickle_does_not_make_them_more() {
         world.pass(Duration::from_millis(100));
         world.send(who, b"n");
     }
-    assert_eq!(world.people[who].gone, None);
+    assert_eq!(world.clients[who].gone, None);
     world.pass(Duration::from_millis(100));
-    assert_eq!(world.people[who].gone, Some(Why::RegisterTimeout));
+    assert_eq!(world.clients[who].gone, Some(CloseReason::RegisterTimeout));
 }
 
 #[test]
@@ -347,9 +347,9 @@ fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
         world.pass_seconds(1);
     }
     world.pass(Duration::from_millis(999));
-    assert_eq!(world.people[0].gone, None);
+    assert_eq!(world.clients[0].gone, None);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.people[0].gone, Some(Why::HeaderTimeout));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::HeaderTimeout));
     // The payload has no such limit.
     let mut world = World::with(&["a", "b"], rules());
     world.send(0, b"b|9|");
@@ -358,7 +358,7 @@ fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
         world.send(1, b"b|0|");
         world.send(0, b"x");
     }
-    assert_eq!((world.got(1).as_str(), world.people[0].gone), ("xxxxxxxxx", None));
+    assert_eq!((world.got(1).as_str(), world.clients[0].gone), ("xxxxxxxxx", None));
 }
 
 #[test]
@@ -366,15 +366,15 @@ fn thirty_seconds_of_silence_and_what_is_received_does_not_count() {
     let mut world = World::with(&["a", "b"], rules());
     world.pass_seconds(29);
     world.send(0, b"b|1|x");
-    assert_eq!(world.people[1].gone, None);
+    assert_eq!(world.clients[1].gone, None);
     world.pass_seconds(1);
-    assert_eq!((world.people[1].gone, world.people[0].gone), (Some(Why::Idle), None));
+    assert_eq!((world.clients[1].gone, world.clients[0].gone), (Some(CloseReason::Idle), None));
     world.pass_seconds(28);
     world.send(0, b"a|0|");
     world.pass_seconds(29);
-    assert_eq!(world.people[0].gone, None);
+    assert_eq!(world.clients[0].gone, None);
     world.pass_seconds(1);
-    assert_eq!(world.people[0].gone, Some(Why::Idle));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
@@ -387,13 +387,13 @@ fn an_end_of_file_goes_on_receiving_until_somebody_takes_the_name() {
     world.send(0, b"b|1|!");
     let new = world.connect();
     world.send(new, b"b|");
-    assert_eq!(world.people[1].gone, Some(Why::Ended), "it was told all there was");
+    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended), "it was told all there was");
     world.send(0, b"b|3|new");
     assert_eq!((world.got(1).as_str(), world.got(new).as_str()), ("hello!", "new"));
     // Nobody takes it: then the silence ends it.
     world.end(new);
     world.pass_seconds(30);
-    assert_eq!(world.people[new].gone, Some(Why::Ended));
+    assert_eq!(world.clients[new].gone, Some(CloseReason::Ended));
 }
 
 #[test]
@@ -404,11 +404,11 @@ fn who_leaves_gets_what_is_there_for_five_seconds() {
         world.pass_seconds(25);
         world.send(0, b"b|5|hello");
         world.pass_seconds(5);
-        assert_eq!(world.people[1].gone, None, "it still has something to read");
+        assert_eq!(world.clients[1].gone, None, "it still has something to read");
         world.send(0, b"b|1|x");
         world.read_only(1, reads);
-        world.pass(FLUSH);
-        assert_eq!(world.people[1].gone, Some(Why::Idle));
+        world.pass(FLUSH_TIMEOUT);
+        assert_eq!(world.clients[1].gone, Some(CloseReason::Idle));
         assert_eq!(world.got(1), if reads == 0 { "" } else { "hello" }, "the name was gone at once");
         world.assert_clean();
     }
@@ -428,8 +428,8 @@ fn a_large_message_is_contiguous_and_others_wait() {
     world.send(2, b"b|5|helloa|3|sec");
     assert_eq!(world.got(0), "", "c is read in order, and waits for b");
     world.send(0, &message[500_000..]);
-    assert!(world.people[1].got[..1 << 20] == message[10..]);
-    assert_eq!(world.people[1].got[1 << 20..], *b"hello");
+    assert!(world.clients[1].got[..1 << 20] == message[10..]);
+    assert_eq!(world.clients[1].got[1 << 20..], *b"hello");
     assert_eq!(world.got(0), "sec");
     world.assert_clean();
 }
@@ -442,8 +442,8 @@ fn large_messages_have_their_turns() {
     world.send(2, &message);
     world.send(3, &message);
     world.send(0, &message[1000..]);
-    assert_eq!(world.people[1].got.len(), 900_000);
-    for part in world.people[1].got.chunks(300_000) {
+    assert_eq!(world.clients[1].got.len(), 900_000);
+    for part in world.clients[1].got.chunks(300_000) {
         assert!(part == &message[9..]);
     }
     world.assert_clean();
@@ -455,7 +455,7 @@ fn who_dies_within_a_message() {
     let mut world = World::with(&["a", "b"], rules());
     world.send(0, b"b|5|hell");
     world.reset(0);
-    assert_eq!((world.got(1).as_str(), world.router.figures().truncated), ("", 0));
+    assert_eq!((world.got(1).as_str(), world.router.stats().truncated), ("", 0));
     // A large one is a prefix, and the next one follows at once.
     for end in [World::reset, World::end] {
         let mut world = World::with(&["a", "b", "c"], rules());
@@ -463,9 +463,9 @@ fn who_dies_within_a_message() {
         world.send(0, &message[..100_009]);
         world.send(2, b"b|5|hello");
         end(&mut world, 0);
-        assert_eq!(world.people[1].got.len(), 100_005);
-        assert_eq!(world.people[1].got[100_000..], *b"hello");
-        assert_eq!((world.router.figures().truncated, world.people[1].gone), (1, None));
+        assert_eq!(world.clients[1].got.len(), 100_005);
+        assert_eq!(world.clients[1].got[100_000..], *b"hello");
+        assert_eq!((world.router.stats().truncated, world.clients[1].gone), (1, None));
         world.assert_clean();
     }
 }
@@ -482,7 +482,7 @@ fn the_destination_dies_within_a_message() {
         world.send(0, &message[500..]);
         world.send(0, b"b|5|hello");
         assert_eq!(world.got(new), "hello", "nothing of {length} bytes for the one before");
-        assert_eq!(world.people[0].gone, None);
+        assert_eq!(world.clients[0].gone, None);
         world.assert_clean();
     }
 }
@@ -494,8 +494,8 @@ fn a_name_is_taken_within_a_message_to_its_holder() {
         ("a small one that is not whole", 50_000, 49_999, 0),
         ("a small one", 50_000, 50_000, 50_000),
         ("a large one that is not whole", 200_000, 100_000, 100_000),
-        ("a large one that fills the queue", LIMIT, LIMIT, LIMIT),
-        ("a large one with one byte more than the queue takes", LIMIT + 1, LIMIT + 1, LIMIT),
+        ("a large one that fills the queue", MAX_QUEUE, MAX_QUEUE, MAX_QUEUE),
+        ("a large one with one byte more than the queue takes", MAX_QUEUE + 1, MAX_QUEUE + 1, MAX_QUEUE),
     ];
     for (what, length, before, arrives) in table {
         for piece in [1000, 50_000, usize::MAX] {
@@ -511,12 +511,12 @@ fn a_name_is_taken_within_a_message_to_its_holder() {
             world.send(0, &message[header + before..]);
             world.send(0, b"b|5|hello");
             world.read_only(1, usize::MAX);
-            assert!(world.people[1].got == message[header..header + arrives], "{what}, by {piece}");
-            let fates = (world.people[0].gone, world.people[1].gone, world.people[new].gone);
-            assert_eq!(fates, (None, Some(Why::Ended), None), "{what}: nobody else is to blame");
+            assert!(world.clients[1].got == message[header..header + arrives], "{what}, by {piece}");
+            let fates = (world.clients[0].gone, world.clients[1].gone, world.clients[new].gone);
+            assert_eq!(fates, (None, Some(CloseReason::Ended), None), "{what}: nobody else is to blame");
             assert_eq!(world.got(new), "hello", "{what}: nothing of it is for the new one");
             let cut = u64::from((1..length).contains(&arrives));
-            assert_eq!(world.router.figures().truncated, cut, "{what}");
+            assert_eq!(world.router.stats().truncated, cut, "{what}");
             world.assert_clean();
         }
     }
@@ -532,12 +532,12 @@ fn an_end_that_waits_behind_a_message_does_not_give_the_name_away() {
     world.end(1);
     let early = world.connect();
     world.send(early, b"b|");
-    assert_eq!((world.people[early].gone, world.people[1].gone), (Some(Why::Duplicate), None));
+    assert_eq!((world.clients[early].gone, world.clients[1].gone), (Some(CloseReason::Duplicate), None));
     world.send(0, &message[1000..]);
     assert!(world.got(1).ends_with("hello"));
     let late = world.connect();
     world.send(late, b"b|");
-    assert_eq!((world.people[late].gone, world.people[1].gone), (None, Some(Why::Ended)));
+    assert_eq!((world.clients[late].gone, world.clients[1].gone), (None, Some(CloseReason::Ended)));
 }
 
 #[test]
@@ -548,13 +548,13 @@ fn a_full_queue_stops_its_senders_and_nobody_else() {
     for _ in 0..20 {
         world.send(0, &message);
     }
-    let unread = world.people[0].sent.len();
+    let unread = world.clients[0].sent.len();
     assert!(unread > 500_000, "{unread} bytes were not read");
     assert!(world.router.used() < 400_000, "{} bytes are kept", world.router.used());
     world.send(2, b"c|2|hi");
     assert_eq!(world.got(2), "hi");
     world.read_only(1, usize::MAX);
-    assert_eq!(world.people[1].got.len(), 1_000_000);
+    assert_eq!(world.clients[1].got.len(), 1_000_000);
     world.assert_clean();
 }
 
@@ -571,9 +571,9 @@ fn who_accepts_next_to_nothing_for_ten_seconds_is_gone_and_its_senders_go_on() {
         world.read_only(1, 400);
         world.send(1, b"slow|0|");
     }
-    assert_eq!((world.people[1].gone, world.got(0).as_str()), (None, ""));
+    assert_eq!((world.clients[1].gone, world.got(0).as_str()), (None, ""));
     world.pass_seconds(1);
-    assert_eq!((world.people[1].gone, world.got(0).as_str()), (Some(Why::Slow), "here"));
+    assert_eq!((world.clients[1].gone, world.got(0).as_str()), (Some(CloseReason::Slow), "here"));
     world.assert_clean();
 }
 
@@ -589,12 +589,12 @@ fn who_accepts_a_little_is_not_gone() {
         world.read_only(1, 5000);
         world.send(1, b"slow|0|");
     }
-    assert_eq!((world.people[1].gone, world.people[0].gone), (None, None), "a waits, and is not idle");
+    assert_eq!((world.clients[1].gone, world.clients[0].gone), (None, None), "a waits, and is not idle");
 }
 
 #[test]
 fn the_clock_of_a_sender_stands_while_it_is_not_read() {
-    let mut world = World::with(&["a", "slow"], Rules { stall: Duration::from_secs(1000), ..rules() });
+    let mut world = World::with(&["a", "slow"], RouterConfig { stall: Duration::from_secs(1000), ..rules() });
     world.read_only(1, 0);
     for _ in 0..10 {
         world.send(0, &large("slow", 60_000));
@@ -603,14 +603,14 @@ fn the_clock_of_a_sender_stands_while_it_is_not_read() {
         world.pass_seconds(29);
         world.send(1, b"slow|0|");
     }
-    assert_eq!(world.people[0].gone, None);
+    assert_eq!(world.clients[0].gone, None);
     world.read_only(1, usize::MAX);
-    assert_eq!(world.people[1].got.len(), 600_000);
+    assert_eq!(world.clients[1].got.len(), 600_000);
     world.pass_seconds(29);
     world.send(1, b"slow|0|");
-    assert_eq!(world.people[0].gone, None);
+    assert_eq!(world.clients[0].gone, None);
     world.pass_seconds(1);
-    assert_eq!(world.people[0].gone, Some(Why::Idle));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
@@ -618,32 +618,32 @@ fn who_holds_up_others_with_half_a_message_is_gone() {
     let mut world = World::with(&["a", "b", "c"], rules());
     world.send(0, &large("b", 200_000)[..1000]);
     world.pass_seconds(20);
-    assert_eq!(world.people[0].gone, None, "nobody waits");
+    assert_eq!(world.clients[0].gone, None, "nobody waits");
     world.send(2, b"b|5|hello");
     world.pass_seconds(5);
-    assert_eq!(world.people[0].gone, Some(Why::Stuck));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::Stuck));
     assert!(world.got(1).ends_with("hello"));
-    assert_eq!(world.router.figures().truncated, 1);
+    assert_eq!(world.router.stats().truncated, 1);
 }
 
 #[test]
 fn memory_has_an_end_and_the_oldest_half_message_goes_first() {
-    let mut world = World::with(&["a", "b", "c", "slow"], Rules { memory: 100_000, ..rules() });
+    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory: 100_000, ..rules() });
     world.send(0, &large("b", 60_000)[..45_000]);
     world.pass_seconds(1);
     world.send(1, &large("b", 60_000)[..45_000]);
     world.pass_seconds(1);
     world.send(2, &large("b", 60_000)[..45_000]);
-    assert_eq!((world.people[0].gone, world.people[1].gone), (Some(Why::Memory), None));
+    assert_eq!((world.clients[0].gone, world.clients[1].gone), (Some(CloseReason::Memory), None));
     // A full queue is no reason to cut anybody, only to read no more.
-    let mut world = World::with(&["a", "b", "c", "slow"], Rules { memory: 100_000, ..rules() });
+    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory: 100_000, ..rules() });
     world.read_only(3, 0);
     world.send(0, &large("slow", 60_000));
     world.send(1, &large("slow", 60_000));
     world.send(2, b"a|2|hi");
     assert_eq!(world.got(0), "");
     world.pass_seconds(10);
-    assert_eq!((world.people[3].gone, world.got(0).as_str()), (Some(Why::Slow), "hi"));
+    assert_eq!((world.clients[3].gone, world.got(0).as_str()), (Some(CloseReason::Slow), "hi"));
     world.assert_clean();
 }
 
@@ -652,24 +652,24 @@ fn bytes_that_go_past_the_queue() {
     let mut world = World::with(&["a", "b", "c"], rules());
     let now = world.now;
     world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.people[0].id.unwrap(), world.people[1].id.unwrap());
+    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
     let left = (1 << 20) - 100_000;
-    assert_eq!(world.router.passage(a), Some(Passage { to: b, left }));
+    assert_eq!(world.router.splice(a), Some(Splice { to: b, left }));
     world.router.loaded(a, 500_000, now);
-    assert_eq!((world.router.holder(b), world.router.appetite(a)), (Some(a), 0));
+    assert_eq!((world.router.holder(b), world.router.read_budget(a)), (Some(a), 0));
     world.router.unloaded(b, 400_000, now);
     world.router.loaded(a, left - 500_000, now);
-    assert_eq!(world.router.passage(a), None, "all of it was taken");
+    assert_eq!(world.router.splice(a), None, "all of it was taken");
     // The next message waits for its end, and so does everybody else.
     world.send(2, b"b|5|hello");
     world.send(0, b"b|1|!");
-    assert_eq!(world.people[1].got.len(), 100_000);
+    assert_eq!(world.clients[1].got.len(), 100_000);
     world.router.unloaded(b, 100_000, now);
     world.router.poured(b, &vec![7; left as usize - 500_000], now);
     world.pump();
-    assert_eq!(world.people[1].got.len(), 100_000 + left as usize - 500_000 + 6);
+    assert_eq!(world.clients[1].got.len(), 100_000 + left as usize - 500_000 + 6);
     assert!(world.got(1).ends_with("hello!") || world.got(1).ends_with("!hello"));
-    assert_eq!(world.router.figures().messages, 3);
+    assert_eq!(world.router.stats().messages, 3);
     world.assert_clean();
 }
 
@@ -678,14 +678,14 @@ fn a_sender_that_dies_leaves_what_is_under_way() {
     let mut world = World::with(&["a", "b", "c"], rules());
     let now = world.now;
     world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.people[0].id.unwrap(), world.people[1].id.unwrap());
+    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
     world.router.loaded(a, 1000, now);
     world.reset(0);
     world.send(2, b"b|5|hello");
-    assert_eq!(world.people[1].got.len(), 100_000, "the end of the prefix comes first");
+    assert_eq!(world.clients[1].got.len(), 100_000, "the end of the prefix comes first");
     world.router.poured(b, &[7; 1000], now);
     world.pump();
-    assert_eq!(world.people[1].got.len(), 101_005);
+    assert_eq!(world.clients[1].got.len(), 101_005);
     world.assert_clean();
 }
 
@@ -693,41 +693,41 @@ fn a_sender_that_dies_leaves_what_is_under_way() {
 fn a_destination_that_leaves_with_bytes_under_way_frees_their_sender() {
     let mut world = World::with(&["a", "b"], rules());
     world.send(0, &large("b", 1 << 20)[..100_010]);
-    let a = world.people[0].id.unwrap();
+    let a = world.clients[0].id.unwrap();
     world.router.loaded(a, 1000, world.now);
     world.router.blocked(a);
     world.end(1);
     let heir = world.connect();
     world.send(heir, b"b|");
-    let before = world.people[0].resumed;
-    world.pass(FLUSH);
-    assert_eq!(world.people[1].gone, Some(Why::Ended));
-    assert!(world.people[0].resumed > before, "nobody else would read it again");
-    assert_eq!(world.router.to_discard(a), (1 << 20) - 101_000);
+    let before = world.clients[0].resumed;
+    world.pass(FLUSH_TIMEOUT);
+    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended));
+    assert!(world.clients[0].resumed > before, "nobody else would read it again");
+    assert_eq!(world.router.discardable(a), (1 << 20) - 101_000);
     world.assert_clean();
 }
 
 #[test]
 fn who_waits_for_a_pipe_is_not_idle() {
-    let mut world = World::with(&["a", "b"], Rules { stall: Duration::from_secs(1000), ..rules() });
+    let mut world = World::with(&["a", "b"], RouterConfig { stall: Duration::from_secs(1000), ..rules() });
     world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.people[0].id.unwrap(), world.people[1].id.unwrap());
+    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
     world.router.loaded(a, 1000, world.now);
     world.router.blocked(a);
     for _ in 0..3 {
         world.pass_seconds(29);
         world.send(1, b"b|0|");
     }
-    assert_eq!(world.people[0].gone, None);
+    assert_eq!(world.clients[0].gone, None);
     world.router.unloaded(b, 1000, world.now);
     world.pump();
     world.pass_seconds(30);
-    assert_eq!(world.people[0].gone, Some(Why::Idle));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
 fn what_waits_with_a_client_is_not_thrown_away_twice() {
-    let mut world = World::with(&["a", "b", "c"], Rules { most_clients: 3, ..rules() });
+    let mut world = World::with(&["a", "b", "c"], RouterConfig { max_clients: 3, ..rules() });
     world.read_only(1, 0);
     world.end(1);
     for _ in 0..5 {
@@ -735,34 +735,34 @@ fn what_waits_with_a_client_is_not_thrown_away_twice() {
     }
     // A part of the large one waits with its sender; then its destination has to make room.
     world.send(0, &large("b", 300_000)[..240_000]);
-    let a = world.people[0].id.unwrap();
-    assert_eq!((world.router.appetite(a), world.router.to_discard(a)), (0, 0));
+    let a = world.clients[0].id.unwrap();
+    assert_eq!((world.router.read_budget(a), world.router.discardable(a)), (0, 0));
     world.connect();
-    assert_eq!(world.people[1].gone, Some(Why::Ended));
+    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended));
     world.send(0, &large("b", 300_000)[240_000..]);
     world.send(0, b"c|5|hello");
-    assert_eq!((world.got(2).as_str(), world.people[0].gone), ("hello", None));
+    assert_eq!((world.got(2).as_str(), world.clients[0].gone), ("hello", None));
 }
 
 #[test]
 fn those_who_were_starved_are_fed_again() {
-    let mut world = World::with(&["a", "b", "c", "d", "e"], Rules { memory: 200_000, ..rules() });
+    let mut world = World::with(&["a", "b", "c", "d", "e"], RouterConfig { memory: 200_000, ..rules() });
     // Half messages, and bytes that are under way.
     world.send(0, &large("c", 60_000)[..47_000]);
     world.send(1, &large("c", 60_000)[..45_000]);
     world.send(4, &large("d", 1 << 20)[..10]);
-    let (e, d) = (world.people[4].id.unwrap(), world.people[3].id.unwrap());
+    let (e, d) = (world.clients[4].id.unwrap(), world.clients[3].id.unwrap());
     world.router.loaded(e, 150_000, world.now);
     world.send(0, &large("c", 60_000)[47_000..]);
     world.send(1, &large("c", 60_000)[45_000..]);
-    assert_eq!(world.people[2].got.len(), 0, "there is no memory");
+    assert_eq!(world.clients[2].got.len(), 0, "there is no memory");
     // A newcomer is let in all the same.
     let new = world.connect();
     world.send(new, b"new|");
     assert_eq!(world.router.names(), 6);
     world.router.unloaded(d, 150_000, world.now);
     world.pump();
-    assert_eq!(world.people[2].got.len(), 120_000);
+    assert_eq!(world.clients[2].got.len(), 120_000);
 }
 
 #[test]
@@ -770,39 +770,39 @@ fn who_takes_a_little_now_and_then_is_tried_now_and_then() {
     let mut world = World::with(&["a", "slow"], rules());
     world.read_only(1, 0);
     world.send(0, &large("slow", 60_000));
-    let id = world.people[1].id.unwrap();
+    let id = world.clients[1].id.unwrap();
     while world.router.next_output().is_some() {}
     for second in [2.5, 5.0, 7.5] {
         world.now += Duration::from_millis(2500);
         world.router.tick(world.now);
         assert_eq!(world.router.next_output(), Some(id), "at {second} s");
     }
-    assert_eq!(world.people[1].gone, None);
+    assert_eq!(world.clients[1].gone, None);
     world.pass_seconds(3);
-    assert_eq!(world.people[1].gone, Some(Why::Slow));
+    assert_eq!(world.clients[1].gone, Some(CloseReason::Slow));
 }
 
 #[test]
 fn the_oldest_newcomer_makes_room() {
-    let mut world = World::new(Rules { most_clients: 5000, ..rules() });
+    let mut world = World::new(RouterConfig { max_clients: 5000, ..rules() });
     for _ in 0..1025 {
         world.connect();
     }
-    assert_eq!(world.people[0].gone, Some(Why::Evicted));
-    assert!(world.people[1..].iter().all(|person| person.gone.is_none()));
+    assert_eq!(world.clients[0].gone, Some(CloseReason::Evicted));
+    assert!(world.clients[1..].iter().all(|client| client.gone.is_none()));
 }
 
 #[test]
 fn more_than_may_come_are_refused() {
-    let mut router = Router::new(Rules { most_clients: 1, ..rules() });
+    let mut router = Router::new(RouterConfig { max_clients: 1, ..rules() });
     let (now, ip) = (Instant::now(), "192.0.2.1".parse().unwrap());
     assert!(matches!(router.admit(ip, now), Admission::Joined(_)));
-    assert_eq!(router.admit(ip, now), Admission::Refused(Why::TooMany));
+    assert_eq!(router.admit(ip, now), Admission::Refused(CloseReason::TooMany));
     // But one that only listens makes room.
-    let mut world = World::with(&["a", "b"], Rules { most_clients: 2, ..rules() });
+    let mut world = World::with(&["a", "b"], RouterConfig { max_clients: 2, ..rules() });
     world.end(1);
     world.connect();
-    assert_eq!((world.people[0].gone, world.people[1].gone), (None, Some(Why::Ended)));
+    assert_eq!((world.clients[0].gone, world.clients[1].gone), (None, Some(CloseReason::Ended)));
 }
 
 #[test]
@@ -812,9 +812,9 @@ fn closing_down_delivers_what_is_there() {
     world.send(0, b"b|5|hello");
     world.router.close_down(world.now);
     world.pump();
-    assert_eq!((world.people[0].gone, world.people[1].gone), (Some(Why::Shutdown), None));
+    assert_eq!((world.clients[0].gone, world.clients[1].gone), (Some(CloseReason::Shutdown), None));
     world.read_only(1, usize::MAX);
-    assert_eq!((world.got(1).as_str(), world.people[1].gone), ("hello", Some(Why::Shutdown)));
+    assert_eq!((world.got(1).as_str(), world.clients[1].gone), ("hello", Some(CloseReason::Shutdown)));
 }
 
 #[test]
@@ -830,11 +830,11 @@ fn an_hour_of_coming_and_going_leaves_nothing_behind() {
         }
         world.send(0, b"sink|0|");
         world.pass_seconds(1);
-        world.people[0].got.clear();
+        world.clients[0].got.clear();
         assert!(world.router.clients() <= 32, "{} clients", world.router.clients());
         if turn % 100 == 99 {
             // Those who are gone need not be looked at again.
-            assert!(world.people[1..turn - 40].iter().all(|person| person.gone.is_some()));
+            assert!(world.clients[1..turn - 40].iter().all(|client| client.gone.is_some()));
         }
     }
     world.pass_seconds(60);
@@ -844,7 +844,7 @@ fn an_hour_of_coming_and_going_leaves_nothing_behind() {
 
 #[test]
 fn a_hundred_thousand_idle_clients() {
-    let mut router = Router::new(Rules { most_clients: 200_000, ..rules() });
+    let mut router = Router::new(RouterConfig { max_clients: 200_000, ..rules() });
     let now = Instant::now();
     let mut ids = Vec::new();
     for number in 0..100_000 {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    FLUSH, Id, Router, Why,
-    client::{Client, Phase},
+    CloseReason, FLUSH_TIMEOUT, Id, Router,
+    record::{ClientRecord, Phase},
 };
 
 impl Router {
@@ -25,10 +25,10 @@ impl Router {
                 continue;
             }
             client.scheduled = None;
-            self.judge(id, now);
+            self.check_deadlines(id, now);
             self.schedule(id);
         }
-        if self.timers.len() > 2 * self.clients.len() + STALE {
+        if self.timers.len() > 2 * self.clients.len() + MAX_STALE_TIMERS {
             let clients = &self.clients;
             self.timers.retain(|Reverse((when, id))| {
                 clients.get(*id).is_some_and(|client| client.scheduled == Some(*when))
@@ -49,45 +49,45 @@ impl Router {
         }
     }
 
-    fn deadline_of(&self, client: &Client) -> Option<Instant> {
+    fn deadline_of(&self, client: &ClientRecord) -> Option<Instant> {
         let rules = &self.rules;
         let own = match client.phase {
-            Phase::Registering => Some(client.since + rules.register),
-            Phase::Leaving(_) => Some(client.since + FLUSH),
+            Phase::Registering => Some(client.phase_start + rules.register),
+            Phase::Leaving(_) => Some(client.phase_start + FLUSH_TIMEOUT),
             // Whoever is not read cannot be heard.
-            _ if client.waiting.is_some() || client.hungry => None,
+            _ if client.waiting_for.is_some() || client.memory_blocked => None,
             Phase::Header if !client.partial.is_empty() => {
-                Some((client.since + rules.header).min(client.heard + rules.idle))
+                Some((client.phase_start + rules.header).min(client.last_received + rules.idle))
             }
-            _ => Some(client.heard + rules.idle),
+            _ => Some(client.last_received + rules.idle),
         };
-        let inbox = client.inbox.as_ref();
-        let slow = inbox.and_then(|inbox| inbox.look_at(rules.stall));
-        let stuck = inbox.filter(|inbox| !inbox.is_pressing() && !inbox.waiters.is_empty());
-        let stuck = stuck.and_then(|inbox| inbox.lock).map(|lock| lock.moved + STUCK);
+        let queue = client.queue.as_ref();
+        let slow = queue.and_then(|queue| queue.retry_at(rules.stall));
+        let stuck = queue.filter(|queue| !queue.has_pending() && !queue.waiters.is_empty());
+        let stuck = stuck.and_then(|queue| queue.lock).map(|lock| lock.last_moved + LOCK_TIMEOUT);
         [own, slow, stuck].into_iter().flatten().min()
     }
 
     /// Ends a client, or the one that holds it up, if its time has come.
-    fn judge(&mut self, id: Id, now: Instant) {
+    fn check_deadlines(&mut self, id: Id, now: Instant) {
         let stall = self.rules.stall;
         let Some(client) = self.clients.get_mut(id) else { return };
-        let nudged = client.inbox.as_mut().is_some_and(|inbox| inbox.look(stall, now));
+        let nudged = client.queue.as_mut().is_some_and(|queue| queue.retry(stall, now));
         if nudged {
             // A kernel may take a little long before it says that it takes much.
-            self.flag(id);
+            self.mark_dirty(id);
         }
         let Some(client) = self.clients.get(id) else { return };
-        if let Some(inbox) = &client.inbox {
-            if inbox.deadline(self.rules.stall).is_some_and(|when| when <= now) {
-                let why = if let Phase::Leaving(why) = client.phase { why } else { Why::Slow };
+        if let Some(queue) = &client.queue {
+            if queue.deadline(self.rules.stall).is_some_and(|when| when <= now) {
+                let why = if let Phase::Leaving(why) = client.phase { why } else { CloseReason::Slow };
                 return self.close(id, why, now);
             }
-            let stuck = inbox.lock.filter(|lock| {
-                !inbox.is_pressing() && !inbox.waiters.is_empty() && lock.moved + STUCK <= now
+            let stuck = queue.lock.filter(|lock| {
+                !queue.has_pending() && !queue.waiters.is_empty() && lock.last_moved + LOCK_TIMEOUT <= now
             });
             if let Some(lock) = stuck {
-                self.close(lock.holder, Why::Stuck, now);
+                self.close(lock.holder, CloseReason::Stuck, now);
                 return;
             }
         }
@@ -95,19 +95,19 @@ impl Router {
             return;
         }
         match client.phase {
-            Phase::Registering => self.close(id, Why::RegisterTimeout, now),
+            Phase::Registering => self.close(id, CloseReason::RegisterTimeout, now),
             Phase::Leaving(why) => self.close(id, why, now),
-            _ if client.ended => self.leave(id, Why::Ended, now),
-            Phase::Header if !client.partial.is_empty() && client.since + self.rules.header <= now => {
-                self.close(id, Why::HeaderTimeout, now);
+            _ if client.ended => self.leave(id, CloseReason::Ended, now),
+            Phase::Header if !client.partial.is_empty() && client.phase_start + self.rules.header <= now => {
+                self.close(id, CloseReason::HeaderTimeout, now);
             }
-            _ => self.leave(id, Why::Idle, now),
+            _ => self.leave(id, CloseReason::Idle, now),
         }
     }
 }
 
-/// How long the sender of a large message may be silent while others wait to send to the same client.
-const STUCK: Duration = Duration::from_secs(5);
+/// How long the sender of a large message may be half_closed while others wait to send to the same client.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timers that may lie around for nobody before they are cleared away.
-const STALE: usize = 1024;
+const MAX_STALE_TIMERS: usize = 1024;

@@ -2,24 +2,24 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Event, Id, Router, Why, client::Phase};
+use super::{CloseReason, Event, Id, Router, record::Phase};
 
 impl Router {
     /// A client has said that it will send nothing more. It goes on receiving.
     pub fn ended(&mut self, id: Id, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.ended = true;
-        client.heard = now;
-        while self.silent.front().is_some_and(|first| self.clients.get(*first).is_none()) {
-            self.silent.pop_front();
+        client.last_received = now;
+        while self.half_closed.front().is_some_and(|first| self.clients.get(*first).is_none()) {
+            self.half_closed.pop_front();
         }
-        self.silent.push_back(id);
+        self.half_closed.push_back(id);
         let Some(client) = self.clients.get(id) else { return };
         match client.phase {
-            Phase::Registering => self.close(id, Why::Ended, now),
+            Phase::Registering => self.close(id, CloseReason::Ended, now),
             Phase::Assembling { .. } | Phase::Discarding { .. } | Phase::Header => self.forget_partial(id),
             Phase::Passing { to, left } => {
-                self.cut_short(id, left);
+                self.truncate(id, left);
                 self.release(to, now);
             }
             Phase::Leaving(_) => {}
@@ -30,43 +30,44 @@ impl Router {
 
     /// The connection of a client is no more.
     pub fn lost(&mut self, id: Id, now: Instant) {
-        self.close(id, Why::Lost, now);
+        self.close(id, CloseReason::Lost, now);
         self.run(now);
     }
 
-    /// Takes nobody and nothing any more; what is on its way is delivered, for as long as [`FLUSH`](super::FLUSH).
+    /// Takes nobody and nothing any more; what is on its way is delivered, for as long as [`FLUSH_TIMEOUT`](super::FLUSH_TIMEOUT).
     pub fn close_down(&mut self, now: Instant) {
         for id in self.clients.ids().collect::<Vec<_>>() {
-            self.leave(id, Why::Shutdown, now);
+            self.leave(id, CloseReason::Shutdown, now);
         }
         self.run(now);
     }
 
     /// The connection of a client is to be closed, now.
-    pub(super) fn close(&mut self, id: Id, why: Why, now: Instant) {
+    pub(super) fn close(&mut self, id: Id, why: CloseReason, now: Instant) {
         self.unlist(id, now);
         let Some(mut client) = self.clients.remove(id) else { return };
-        self.origins.leave(client.address);
+        self.limits.leave(client.address);
         self.unregistered -= usize::from(client.phase == Phase::Registering);
-        let inbox = client.inbox.as_ref();
-        self.used -= client.kept + inbox.map_or(0, |inbox| inbox.len() + inbox.piped as usize);
+        let queue = client.queue.as_ref();
+        self.used -= client.counted + queue.map_or(0, |queue| queue.len() + queue.in_pipe as usize);
         // What was under way to it is nobody's now, and its sender may go on.
-        self.events.extend(inbox.and_then(|inbox| inbox.lock).map(|lock| Event::Resumed(lock.holder)));
-        self.figures.evicted += u64::from(!matches!(why, Why::Ended | Why::Lost | Why::Shutdown));
+        self.events.extend(queue.and_then(|queue| queue.lock).map(|lock| Event::Resumed(lock.holder)));
+        self.stats.evicted +=
+            u64::from(!matches!(why, CloseReason::Ended | CloseReason::Lost | CloseReason::Shutdown));
         let name = client.name.take();
         self.events.push_back(Event::Left { id, name, why });
         match client.phase {
             Phase::Passing { to, left } => {
-                self.figures.truncated += u64::from(left > 0);
+                self.stats.truncated += u64::from(left > 0);
                 self.release(to, now);
             }
-            _ if client.waiting.is_some() => self.leave_queue(id, client.waiting),
+            _ if client.waiting_for.is_some() => self.leave_queue(id, client.waiting_for),
             _ => {}
         }
     }
 
     /// A client gets what is there for it, and is gone then.
-    pub(super) fn leave(&mut self, id: Id, why: Why, now: Instant) {
+    pub(super) fn leave(&mut self, id: Id, why: CloseReason, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if matches!(client.phase, Phase::Leaving(_)) {
             return;
@@ -78,21 +79,21 @@ impl Router {
         match client.phase {
             // What has left it is no longer its own.
             Phase::Passing { to, left } => {
-                self.cut_short(id, left);
+                self.truncate(id, left);
                 self.release(to, now);
             }
             _ => self.forget_partial(id),
         }
         self.unlist(id, now);
         if let Some(client) = self.clients.get_mut(id) {
-            let waiting = client.waiting.take();
+            let waiting = client.waiting_for.take();
             client.phase = Phase::Leaving(why);
-            client.since = now;
+            client.phase_start = now;
             client.pending = Vec::new();
             self.leave_queue(id, waiting);
             self.settle(id);
             self.schedule(id);
-            self.tidy(id, now);
+            self.drop_idle_queue(id, now);
         }
     }
 
@@ -105,12 +106,12 @@ impl Router {
         let name = client.name.clone();
         let mut waiting = VecDeque::new();
         let mut holder = None;
-        if let Some(inbox) = &mut client.inbox {
-            waiting = std::mem::take(&mut inbox.waiters);
-            holder = inbox.lock.map(|lock| lock.holder);
+        if let Some(queue) = &mut client.queue {
+            waiting = std::mem::take(&mut queue.waiters);
+            holder = queue.lock.map(|lock| lock.holder);
             // Bytes that are under way are the end of the message.
-            if inbox.piped == 0 {
-                inbox.lock = None;
+            if queue.in_pipe == 0 {
+                queue.lock = None;
             }
         }
         if let Some(name) = name {
@@ -121,10 +122,10 @@ impl Router {
             && let Phase::Passing { to, left } = client.phase
             && to == id
         {
-            self.figures.truncated += u64::from(left > 0);
+            self.stats.truncated += u64::from(left > 0);
             client.phase = if left == 0 { Phase::Header } else { Phase::Discarding { left } };
-            client.heard = now;
-            match client.waiting {
+            client.last_received = now;
+            match client.waiting_for {
                 Some(_) => self.resume(holder, id),
                 None => self.events.push_back(Event::Resumed(holder)),
             }
@@ -135,11 +136,11 @@ impl Router {
     }
 
     /// The sender of a large message will send no more of it.
-    fn cut_short(&mut self, id: Id, left: u64) {
+    fn truncate(&mut self, id: Id, left: u64) {
         if let Some(client) = self.clients.get_mut(id)
             && left > 0
         {
-            self.figures.truncated += 1;
+            self.stats.truncated += 1;
             client.phase = Phase::Header;
         }
     }
@@ -158,7 +159,7 @@ impl Router {
     pub(super) fn oldest_assembly(&self) -> Option<Id> {
         let assembling = |id: &Id| {
             let client = self.clients.get(*id)?;
-            matches!(client.phase, Phase::Assembling { left: 1.., .. }).then_some(client.since)
+            matches!(client.phase, Phase::Assembling { left: 1.., .. }).then_some(client.phase_start)
         };
         self.clients.ids().filter(|id| assembling(id).is_some()).min_by_key(assembling)
     }

@@ -4,9 +4,9 @@ use std::{rc::Rc, time::Instant};
 
 use super::Id;
 
-/// Why a client is gone.
+/// CloseReason a client is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
+pub enum CloseReason {
     BadLength,
     BadName,
     Crowded,
@@ -26,7 +26,7 @@ pub enum Why {
     Unwelcome,
 }
 
-impl Why {
+impl CloseReason {
     /// Its name in the log.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ pub enum Event {
     /// A client has registered a name.
     Joined { id: Id, name: Rc<[u8]> },
     /// A client is no more, and its connection is to be closed.
-    Left { id: Id, name: Option<Rc<[u8]>>, why: Why },
+    Left { id: Id, name: Option<Rc<[u8]>>, why: CloseReason },
     /// A client that was not to be read may be read again.
     Resumed(Id),
 }
@@ -68,12 +68,12 @@ pub enum Admission {
     Joined(Id),
     /// Its address has sent too many of late; ask again then.
     Later(Instant),
-    Refused(Why),
+    Refused(CloseReason),
 }
 
 /// Bytes that may go from one client to another without being looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Passage {
+pub struct Splice {
     pub to: Id,
     /// Bytes of the message that were not taken from the sender yet.
     pub left: u64,
@@ -81,7 +81,7 @@ pub struct Passage {
 
 /// What was counted since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Figures {
+pub struct RelayStats {
     pub admitted: u64,
     pub refused: u64,
     pub registered: u64,

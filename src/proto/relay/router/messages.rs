@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Id, Lock, Router, STORED, Violation, Why, client::Phase, header, turns::Turn};
+use super::{CloseReason, Id, Lock, MAX_STORED, Router, Violation, header, record::Phase, turns::Turn};
 
 /// What became of a piece of what a client has sent: so many bytes were taken.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ impl Router {
     /// Reads a header, and begins what it announces.
     fn begin_message(&mut self, id: Id, bytes: &[u8], turn: &mut Option<Turn>, now: Instant) -> Taken {
         let Some(client) = self.clients.get_mut(id) else { return Taken::Stop(bytes.len()) };
-        let last = client.last;
+        let last = client.last_destination;
         if client.partial.is_empty() {
             let skipped = header::line_ends(bytes);
             let bytes = &bytes[skipped..];
@@ -70,7 +70,7 @@ impl Router {
         }
         let mut text = std::mem::take(&mut client.partial);
         let before = text.len();
-        text.extend_from_slice(&bytes[..bytes.len().min(header::LONGEST_HEADER - before)]);
+        text.extend_from_slice(&bytes[..bytes.len().min(header::MAX_HEADER - before)]);
         match self.find(last, &text) {
             Ok(Some((to, len, size))) => {
                 let read = size.saturating_sub(before);
@@ -85,8 +85,8 @@ impl Router {
                 Taken::Stop(read)
             }
             Ok(None) => {
-                let since = self.clients.get(id).map_or(now, |client| client.since);
-                self.keep_header(id, text, since);
+                let phase_start = self.clients.get(id).map_or(now, |client| client.phase_start);
+                self.keep_header(id, text, phase_start);
                 Taken::Stop(bytes.len())
             }
             Err(why) => self.refuse(id, why, bytes.len(), now),
@@ -94,7 +94,7 @@ impl Router {
     }
 
     /// The header at the front of `text`: whom it is for, how long the payload is, and how long itself.
-    fn find(&self, last: Option<Id>, text: &[u8]) -> Result<Option<(Option<Id>, u64, usize)>, Why> {
+    fn find(&self, last: Option<Id>, text: &[u8]) -> Result<Option<(Option<Id>, u64, usize)>, CloseReason> {
         // Most write to the same one again and again, who need not be looked up then.
         let known = last.and_then(|last| Some((last, self.clients.get(last)?))).and_then(|(last, client)| {
             let name = client.name.as_ref().filter(|_| client.listed)?;
@@ -110,20 +110,20 @@ impl Router {
                 Ok(Some((to, header.len, header.size)))
             }
             Ok(None) => Ok(None),
-            Err(Violation::BadLength) => Err(Why::BadLength),
-            Err(Violation::BadName) => Err(Why::BadName),
+            Err(Violation::BadLength) => Err(CloseReason::BadLength),
+            Err(Violation::BadName) => Err(CloseReason::BadName),
         }
     }
 
-    fn refuse(&mut self, id: Id, why: Why, bytes: usize, now: Instant) -> Taken {
+    fn refuse(&mut self, id: Id, why: CloseReason, bytes: usize, now: Instant) -> Taken {
         self.close(id, why, now);
         Taken::Stop(bytes)
     }
 
-    fn keep_header(&mut self, id: Id, text: Vec<u8>, since: Instant) {
+    fn keep_header(&mut self, id: Id, text: Vec<u8>, phase_start: Instant) {
         if let Some(client) = self.clients.get_mut(id) {
             client.partial = text;
-            client.since = since;
+            client.phase_start = phase_start;
             self.schedule(id);
         }
     }
@@ -139,35 +139,35 @@ impl Router {
         turn: &mut Option<Turn>,
         now: Instant,
     ) -> Option<usize> {
-        if len > self.rules.longest_message {
-            self.close(id, Why::TooLarge, now);
+        if len > self.rules.max_message {
+            self.close(id, CloseReason::TooLarge, now);
             return Some(payload.len());
         }
         let Some(to) = to else {
-            self.figures.unknown += 1;
+            self.stats.unknown += 1;
             self.set_phase(id, Phase::Discarding { left: len });
             return Some(0);
         };
-        let small = usize::try_from(len).ok().filter(|len| *len <= STORED);
+        let small = usize::try_from(len).ok().filter(|len| *len <= MAX_STORED);
         if let Some(client) = self.clients.get_mut(id) {
-            client.last = Some(to);
-            client.large = small.is_none();
+            client.last_destination = Some(to);
+            client.after_large = small.is_none();
         }
         let Some(len) = small else {
-            if !self.is_open(to, 0, *turn) {
+            if !self.has_room_for(to, 0, *turn) {
                 self.wait_for(id, to);
                 return None;
             }
             self.push_frame(id, to, len, now);
-            let inbox = self.inbox(to, now)?;
-            inbox.lock = Some(Lock { holder: id, moved: now });
+            let queue = self.queue(to, now)?;
+            queue.lock = Some(Lock { holder: id, last_moved: now });
             self.set_phase(id, Phase::Passing { to, left: len });
             return Some(0);
         };
         if payload.len() < len {
             let client = self.clients.get_mut(id)?;
             client.partial = payload.to_vec();
-            client.since = now;
+            client.phase_start = now;
             client.phase = Phase::Assembling { to, left: len - payload.len() };
             return Some(payload.len());
         }
@@ -184,7 +184,7 @@ impl Router {
         if payload.is_empty() && (id == to || !self.rules.framed) {
             return true;
         }
-        if !self.is_open(to, payload.len(), *turn) {
+        if !self.has_room_for(to, payload.len(), *turn) {
             return false;
         }
         if let Some(turn) = turn {
@@ -192,8 +192,8 @@ impl Router {
         }
         self.push_frame(id, to, payload.len() as u64, now);
         self.push(to, payload, now);
-        self.figures.messages += 1;
-        self.figures.bytes += payload.len() as u64;
+        self.stats.messages += 1;
+        self.stats.bytes += payload.len() as u64;
         true
     }
 
@@ -202,7 +202,7 @@ impl Router {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let message = std::mem::take(&mut client.partial);
         if !self.is_listed(to) {
-            self.figures.discarded += message.len() as u64;
+            self.stats.discarded += message.len() as u64;
         } else if !self.deliver(id, to, &message, turn, now) {
             if let Some(client) = self.clients.get_mut(id) {
                 client.partial = message;
@@ -216,15 +216,15 @@ impl Router {
 
     /// Passes on what has come of a large message.
     fn pass(&mut self, id: Id, to: Id, left: u64, bytes: &[u8], now: Instant) -> Taken {
-        let Some(inbox) = self.inbox(to, now) else { return Taken::Stop(bytes.len()) };
+        let Some(queue) = self.queue(to, now) else { return Taken::Stop(bytes.len()) };
         // What has gone past the queue comes first.
-        let room = if inbox.piped > 0 { 0 } else { inbox.room() };
+        let room = if queue.in_pipe > 0 { 0 } else { queue.room() };
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()).min(room);
-        if let (Some(lock), true) = (&mut inbox.lock, n > 0) {
-            lock.moved = now;
+        if let (Some(lock), true) = (&mut queue.lock, n > 0) {
+            lock.last_moved = now;
         }
         self.push(to, &bytes[..n], now);
-        self.figures.bytes += n as u64;
+        self.stats.bytes += n as u64;
         self.set_phase(id, Phase::Passing { to, left: left - n as u64 });
         if self.release(to, now) {
             return Taken::On(n);

@@ -1,16 +1,16 @@
 //! The relay itself: who is there, what is on its way to whom, and who has had his time.
 
 mod admission;
-mod client;
 mod clock;
 mod departure;
 mod events;
 mod messages;
-mod passages;
 mod queues;
+mod record;
+mod splice;
 mod turns;
 
-pub use self::events::{Admission, Event, Figures, Passage, Why};
+pub use self::events::{Admission, CloseReason, Event, RelayStats, Splice};
 
 use std::{
     cmp::Reverse,
@@ -18,23 +18,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::client::{Client, Phase};
+use self::record::{ClientRecord, Phase};
 use super::{
-    Gate, Id, Violation, header,
-    inbox::{Inbox, LIMIT, Lock},
-    origins::Origins,
-    roster::Roster,
+    Authenticator, Id, Violation,
+    address_limits::AddressLimits,
+    header,
+    registry::Registry,
+    send_queue::{Lock, MAX_QUEUE, SendQueue},
 };
 
 /// How the relay is to behave.
 #[derive(Debug)]
-pub struct Rules {
+pub struct RouterConfig {
     /// Clients at once, those who have not registered included.
-    pub most_clients: usize,
+    pub max_clients: usize,
     /// Clients of one address at once; 0 is no limit. Loopback has none.
-    pub most_per_address: usize,
+    pub max_per_address: usize,
     /// Bytes of a message at most.
-    pub longest_message: u64,
+    pub max_message: u64,
     /// From connecting to the `|` behind the name.
     pub register: Duration,
     /// From a header's first byte to its second `|`.
@@ -47,124 +48,127 @@ pub struct Rules {
     pub framed: bool,
     /// Bytes that may be on their way at once, all clients together.
     pub memory: usize,
-    pub gate: Gate,
+    pub authenticator: Authenticator,
 }
 
 /// The relay. It is told what comes from whom and what was written to whom, and tells what there is to write, whom not
 /// to read, and who is gone.
 #[derive(Debug)]
 pub struct Router {
-    rules: Rules,
-    clients: Roster<Client>,
-    origins: Origins,
+    rules: RouterConfig,
+    clients: Registry<ClientRecord>,
+    limits: AddressLimits,
     /// Those who have not registered, the oldest first; some of these have meanwhile.
-    newcomers: VecDeque<Id>,
+    registering: VecDeque<Id>,
     unregistered: usize,
     /// Those who will say nothing more, the first one first; some of these are gone meanwhile.
-    silent: VecDeque<Id>,
+    half_closed: VecDeque<Id>,
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
     /// Those who have waited and may go on, and for whom they have waited.
     runnable: VecDeque<(Id, Id)>,
     /// Those for whom there is something new.
-    fresh: VecDeque<Id>,
+    dirty: VecDeque<Id>,
     /// Those for whom there was no memory, in their order.
-    hungry: VecDeque<Id>,
+    memory_blocked: VecDeque<Id>,
     events: VecDeque<Event>,
     /// Bytes that are kept for somebody.
     used: usize,
-    figures: Figures,
+    stats: RelayStats,
 }
 
 impl Router {
     /// A relay with nobody there.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(rules: RouterConfig) -> Self {
         Self {
-            origins: Origins::new(rules.most_per_address),
+            limits: AddressLimits::new(rules.max_per_address),
             rules,
-            clients: Roster::new(),
-            newcomers: VecDeque::new(),
+            clients: Registry::new(),
+            registering: VecDeque::new(),
             unregistered: 0,
-            silent: VecDeque::new(),
+            half_closed: VecDeque::new(),
             timers: BinaryHeap::new(),
             runnable: VecDeque::new(),
-            fresh: VecDeque::new(),
-            hungry: VecDeque::new(),
+            dirty: VecDeque::new(),
+            memory_blocked: VecDeque::new(),
             events: VecDeque::new(),
             used: 0,
-            figures: Figures::default(),
+            stats: RelayStats::default(),
         }
     }
 
     /// How many bytes may be read from a client now. After a 0 it is not to be read before it was [`Event::Resumed`].
-    pub fn appetite(&mut self, id: Id) -> usize {
+    pub fn read_budget(&mut self, id: Id) -> usize {
         let starved = self.used >= self.rules.memory;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
-        let idle = client.waiting.is_some() || client.ended || client.hungry || !client.pending.is_empty();
+        let idle = client.waiting_for.is_some()
+            || client.ended
+            || client.memory_blocked
+            || !client.pending.is_empty();
         if idle || matches!(client.phase, Phase::Leaving(_)) {
             return 0;
         }
         match client.phase {
             // It is not the newcomer's fault.
-            Phase::Registering if starved => return header::LONGEST_NAME + 1,
+            Phase::Registering if starved => return header::MAX_NAME + 1,
             Phase::Discarding { .. } => {}
             _ if starved => {
-                client.hungry = true;
-                self.hungry.push_back(id);
+                client.memory_blocked = true;
+                self.memory_blocked.push_back(id);
                 return 0;
             }
             _ => {}
         }
-        let (phase, large, last) = (client.phase, client.large, client.last);
+        let (phase, large, last) = (client.phase, client.after_large, client.last_destination);
         let to = match phase {
-            Phase::Header if large => return HINT,
+            Phase::Header if large => return READ_AFTER_LARGE,
             Phase::Passing { to, .. } => Some(to),
             _ => last,
         };
-        let inbox = to.and_then(|to| self.clients.get(to)).and_then(|client| client.inbox.as_ref());
-        let room = inbox.map_or(LIMIT, |inbox| inbox.room());
+        let queue = to.and_then(|to| self.clients.get(to)).and_then(|client| client.queue.as_ref());
+        let room = queue.map_or(MAX_QUEUE, |queue| queue.room());
         match phase {
             Phase::Passing { to, left } => {
-                if room == 0 || left == 0 || inbox.is_some_and(|inbox| inbox.piped > 0) {
+                if room == 0 || left == 0 || queue.is_some_and(|queue| queue.in_pipe > 0) {
                     self.wait_for(id, to);
                     return 0;
                 }
-                room.min(READ)
+                room.min(MAX_READ)
             }
-            Phase::Header => room.clamp(STORED, READ),
-            _ => READ,
+            Phase::Header => room.clamp(MAX_STORED, MAX_READ),
+            _ => MAX_READ,
         }
     }
 
     /// These bytes have come from a client that was to be read.
     pub fn receive(&mut self, id: Id, bytes: &[u8], now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        client.heard = now;
+        client.last_received = now;
         let taken = self.take(id, bytes, None, now);
         if let Some(client) = self.clients.get_mut(id) {
             client.pending.extend_from_slice(&bytes[taken..]);
         }
         self.settle(id);
         self.run(now);
-        let adds = self.clients.get(id).is_some_and(|client| client.kept > 0);
+        let adds = self.clients.get(id).is_some_and(|client| client.counted > 0);
         while adds && self.used >= self.rules.memory {
             let Some(oldest) = self.oldest_assembly() else { break };
-            self.close(oldest, Why::Memory, now);
+            self.close(oldest, CloseReason::Memory, now);
             self.run(now);
         }
     }
 
     /// What is to be written to a client.
     pub fn output(&self, id: Id) -> &[u8] {
-        let inbox = self.clients.get(id).and_then(|client| client.inbox.as_ref());
-        inbox.map_or(&[], |inbox| inbox.bytes())
+        let queue = self.clients.get(id).and_then(|client| client.queue.as_ref());
+        queue.map_or(&[], |queue| queue.bytes())
     }
 
     /// So many bytes of its output were written.
     pub fn written(&mut self, id: Id, bytes: usize, now: Instant) {
-        let Some(inbox) = self.clients.get_mut(id).and_then(|client| client.inbox.as_mut()) else { return };
-        inbox.written(bytes, now);
+        let Some(queue) = self.clients.get_mut(id).and_then(|client| client.queue.as_mut()) else { return };
+        queue.written(bytes, now);
         self.used -= bytes;
-        self.moved(id, now);
+        self.after_write(id, now);
     }
 
     /// What has happened, in the order in which it did.
@@ -175,9 +179,9 @@ impl Router {
     /// A client for whom there is something new to write.
     pub fn next_output(&mut self) -> Option<Id> {
         loop {
-            let id = self.fresh.pop_front()?;
-            if let Some(inbox) = self.clients.get_mut(id).and_then(|client| client.inbox.as_mut()) {
-                inbox.flagged = false;
+            let id = self.dirty.pop_front()?;
+            if let Some(queue) = self.clients.get_mut(id).and_then(|client| client.queue.as_mut()) {
+                queue.dirty = false;
                 return Some(id);
             }
         }
@@ -199,21 +203,21 @@ impl Router {
     }
 
     /// What was counted.
-    pub fn figures(&self) -> Figures {
-        self.figures
+    pub fn stats(&self) -> RelayStats {
+        self.stats
     }
 
     /// A name, as it may be shown.
     pub fn shown<'a>(&self, name: &'a [u8]) -> &'a [u8] {
-        self.rules.gate.shown(name)
+        self.rules.authenticator.shown(name)
     }
 
     /// Counts what is kept of a client.
     fn settle(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             let kept = client.partial.len() + client.pending.len();
-            self.used = self.used - client.kept + kept;
-            client.kept = kept;
+            self.used = self.used - client.counted + kept;
+            client.counted = kept;
         }
     }
 
@@ -225,13 +229,13 @@ impl Router {
 }
 
 /// How long a client that leaves may take to read what is there for it.
-pub const FLUSH: Duration = Duration::from_secs(5);
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a message that is stored until it is whole; a larger one goes through as it comes.
-pub const STORED: usize = 64 << 10;
+pub const MAX_STORED: usize = 64 << 10;
 
 /// Bytes that are read at once at most.
-pub const READ: usize = 256 << 10;
+pub const MAX_READ: usize = 256 << 10;
 
 /// Bytes that are read behind a large message: what follows may be large too, and is not to be looked at then.
-const HINT: usize = 512;
+const READ_AFTER_LARGE: usize = 512;

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use super::{Id, Inbox, LIMIT, Router, client::Phase, turns::Turn};
+use super::{Id, MAX_QUEUE, Router, SendQueue, record::Phase, turns::Turn};
 
 impl Router {
-    pub(super) fn inbox(&mut self, to: Id, now: Instant) -> Option<&mut Inbox> {
+    pub(super) fn queue(&mut self, to: Id, now: Instant) -> Option<&mut SendQueue> {
         let client = self.clients.get_mut(to)?;
-        Some(client.inbox.get_or_insert_with(|| Box::new(Inbox::new(now))))
+        Some(client.queue.get_or_insert_with(|| Box::new(SendQueue::new(now))))
     }
 
     pub(super) fn is_listed(&self, to: Id) -> bool {
@@ -15,21 +15,21 @@ impl Router {
     }
 
     /// Whether a message of so many bytes may be put into the queue of a client now.
-    pub(super) fn is_open(&self, to: Id, bytes: usize, turn: Option<Turn>) -> bool {
-        let Some(inbox) = self.clients.get(to).and_then(|client| client.inbox.as_ref()) else { return true };
+    pub(super) fn has_room_for(&self, to: Id, bytes: usize, turn: Option<Turn>) -> bool {
+        let Some(queue) = self.clients.get(to).and_then(|client| client.queue.as_ref()) else { return true };
         let first = turn.is_some_and(|turn| turn.to == to && turn.bytes > 0);
-        inbox.lock.is_none() && (first || inbox.waiters.is_empty()) && inbox.takes(bytes)
+        queue.lock.is_none() && (first || queue.waiters.is_empty()) && queue.takes(bytes)
     }
 
     pub(super) fn push(&mut self, to: Id, bytes: &[u8], now: Instant) {
         if bytes.is_empty() {
             return;
         }
-        let Some(inbox) = self.inbox(to, now) else { return };
-        let quiet = !inbox.is_pressing();
-        inbox.push(bytes, now);
+        let Some(queue) = self.queue(to, now) else { return };
+        let quiet = !queue.has_pending();
+        queue.push(bytes, now);
         self.used += bytes.len();
-        self.flag(to);
+        self.mark_dirty(to);
         if quiet {
             self.schedule(to);
         }
@@ -45,26 +45,26 @@ impl Router {
         self.push(to, &frame, now);
     }
 
-    pub(super) fn flag(&mut self, to: Id) {
-        if let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut())
-            && !inbox.flagged
+    pub(super) fn mark_dirty(&mut self, to: Id) {
+        if let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut())
+            && !queue.dirty
         {
-            inbox.flagged = true;
-            self.fresh.push_back(to);
+            queue.dirty = true;
+            self.dirty.push_back(to);
         }
     }
 
     /// Something of a client's has been written.
-    pub(super) fn moved(&mut self, to: Id, now: Instant) {
-        self.wake(to);
-        self.tidy(to, now);
+    pub(super) fn after_write(&mut self, to: Id, now: Instant) {
+        self.wake_next(to);
+        self.drop_idle_queue(to, now);
         self.run(now);
     }
 
     /// Ends the lock of a client whose message has come to its end. Tells whether it did.
     pub(super) fn release(&mut self, to: Id, now: Instant) -> bool {
-        let Some(inbox) = self.clients.get(to).and_then(|client| client.inbox.as_ref()) else { return false };
-        let Some(lock) = inbox.lock.filter(|_| inbox.piped == 0) else { return false };
+        let Some(queue) = self.clients.get(to).and_then(|client| client.queue.as_ref()) else { return false };
+        let Some(lock) = queue.lock.filter(|_| queue.in_pipe == 0) else { return false };
         let holder = self.clients.get_mut(lock.holder);
         let whole = match holder {
             Some(client) => match client.phase {
@@ -77,42 +77,42 @@ impl Router {
             },
             None => false,
         };
-        self.figures.messages += u64::from(whole);
-        if let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut()) {
-            inbox.lock = None;
+        self.stats.messages += u64::from(whole);
+        if let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) {
+            queue.lock = None;
         }
         self.resume(lock.holder, to);
-        self.wake(to);
-        self.tidy(to, now);
+        self.wake_next(to);
+        self.drop_idle_queue(to, now);
         true
     }
 
     /// Lets the next one go on who waits for this client, if there is room.
-    pub(super) fn wake(&mut self, to: Id) {
-        let Some(inbox) = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut()) else { return };
-        if inbox.len() > LOW {
+    pub(super) fn wake_next(&mut self, to: Id) {
+        let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
+        if queue.len() > LOW_WATER {
             return;
         }
-        if let Some(lock) = inbox.lock {
-            if inbox.piped == 0 {
+        if let Some(lock) = queue.lock {
+            if queue.in_pipe == 0 {
                 self.resume(lock.holder, to);
             }
-        } else if let Some(next) = inbox.waiters.pop_front() {
+        } else if let Some(next) = queue.waiters.pop_front() {
             self.resume(next, to);
         }
     }
 
-    /// Gives back what an inbox needs if nobody needs it.
-    pub(super) fn tidy(&mut self, to: Id, now: Instant) {
+    /// Gives back what an queue needs if nobody needs it.
+    pub(super) fn drop_idle_queue(&mut self, to: Id, now: Instant) {
         let Some(client) = self.clients.get_mut(to) else { return };
-        if client.inbox.as_ref().is_some_and(|inbox| inbox.is_idle()) {
-            client.inbox = None;
+        if client.queue.as_ref().is_some_and(|queue| queue.is_idle()) {
+            client.queue = None;
         }
-        if let (Phase::Leaving(why), None) = (client.phase, &client.inbox) {
+        if let (Phase::Leaving(why), None) = (client.phase, &client.queue) {
             self.close(to, why, now);
         }
     }
 }
 
 /// Bytes in a queue at which whoever waits for it goes on.
-const LOW: usize = LIMIT / 2;
+const LOW_WATER: usize = MAX_QUEUE / 2;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Event, Id, Router, STORED};
+use super::{Event, Id, MAX_STORED, Router};
 
 /// The right of a client that has waited to go before others who wait.
 #[derive(Clone, Copy, Debug)]
@@ -15,15 +15,15 @@ impl Router {
     /// A client has to wait until another one takes more.
     pub(super) fn wait_for(&mut self, id: Id, to: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
-        if client.waiting.is_some() {
+        if client.waiting_for.is_some() {
             return;
         }
-        client.waiting = Some(to);
-        let inbox = self.clients.get_mut(to).and_then(|client| client.inbox.as_mut());
-        if let Some(inbox) = inbox
-            && inbox.lock.is_none_or(|lock| lock.holder != id)
+        client.waiting_for = Some(to);
+        let queue = self.clients.get_mut(to).and_then(|client| client.queue.as_mut());
+        if let Some(queue) = queue
+            && queue.lock.is_none_or(|lock| lock.holder != id)
         {
-            inbox.waiters.push_back(id);
+            queue.waiters.push_back(id);
             self.schedule(to);
         }
     }
@@ -31,18 +31,18 @@ impl Router {
     /// A client goes on if this is the one for whom it has waited.
     pub(super) fn resume(&mut self, id: Id, to: Id) {
         if let Some(client) = self.clients.get_mut(id)
-            && client.waiting == Some(to)
+            && client.waiting_for == Some(to)
         {
-            client.waiting = None;
+            client.waiting_for = None;
             self.runnable.push_back((id, to));
         }
     }
 
     pub(super) fn leave_queue(&mut self, id: Id, to: Option<Id>) {
-        let inbox = to.and_then(|to| self.clients.get_mut(to)).and_then(|client| client.inbox.as_mut());
-        if let (Some(to), Some(inbox)) = (to, inbox) {
-            inbox.waiters.retain(|waiter| *waiter != id);
-            self.wake(to);
+        let queue = to.and_then(|to| self.clients.get_mut(to)).and_then(|client| client.queue.as_mut());
+        if let (Some(to), Some(queue)) = (to, queue) {
+            queue.waiters.retain(|waiter| *waiter != id);
+            self.wake_next(to);
         }
     }
 
@@ -51,38 +51,38 @@ impl Router {
         while let Some((id, to)) = self.runnable.pop_front() {
             let Some(client) = self.clients.get_mut(id) else {
                 // The next one in its place.
-                self.wake(to);
+                self.wake_next(to);
                 continue;
             };
-            client.heard = now;
+            client.last_received = now;
             let pending = std::mem::take(&mut client.pending);
-            let turn = Turn { to, bytes: QUANTUM };
+            let turn = Turn { to, bytes: TURN_BYTES };
             let taken = self.take(id, &pending, Some(turn), now);
             if let Some(client) = self.clients.get_mut(id) {
                 client.pending = if taken < pending.len() { pending[taken..].to_vec() } else { Vec::new() };
-                if client.waiting.is_none() && client.pending.is_empty() {
+                if client.waiting_for.is_none() && client.pending.is_empty() {
                     self.events.push_back(Event::Resumed(id));
                 }
             }
             self.settle(id);
             self.schedule(id);
-            self.wake(to);
-            self.tidy(to, now);
+            self.wake_next(to);
+            self.drop_idle_queue(to, now);
         }
-        self.feed(now);
+        self.resume_memory_blocked(now);
     }
 
     /// Lets as many be read again as there is memory for.
-    fn feed(&mut self, now: Instant) {
+    fn resume_memory_blocked(&mut self, now: Instant) {
         let mut promised = self.used;
         while promised < self.rules.memory
-            && let Some(id) = self.hungry.pop_front()
+            && let Some(id) = self.memory_blocked.pop_front()
         {
             if let Some(client) = self.clients.get_mut(id)
-                && std::mem::take(&mut client.hungry)
+                && std::mem::take(&mut client.memory_blocked)
             {
-                client.heard = now;
-                promised += STORED;
+                client.last_received = now;
+                promised += MAX_STORED;
                 self.events.push_back(Event::Resumed(id));
                 self.schedule(id);
             }
@@ -91,4 +91,4 @@ impl Router {
 }
 
 /// Bytes that a client which has waited may send before the next one has its turn.
-const QUANTUM: usize = 64 << 10;
+const TURN_BYTES: usize = 64 << 10;

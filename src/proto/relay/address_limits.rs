@@ -8,7 +8,7 @@ use std::{
 
 /// All addresses that clients have come from of late.
 #[derive(Debug)]
-pub struct Origins {
+pub struct AddressLimits {
     /// Clients of one address at once; 0 is no limit.
     most: usize,
     known: HashMap<IpAddr, Origin>,
@@ -22,7 +22,7 @@ struct Origin {
     since: Instant,
 }
 
-impl Origins {
+impl AddressLimits {
     /// Nobody has come; `most` clients may come from one address at once, 0 being no limit.
     pub fn new(most: usize) -> Self {
         Self { most, known: HashMap::new() }
@@ -32,17 +32,17 @@ impl Origins {
     /// may do as it likes.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Result<bool, Instant> {
         let Some(key) = key(address) else { return Ok(true) };
-        if self.known.len() > MOST_KNOWN {
-            self.known.retain(|_, origin| origin.clients > 0 || origin.gain(now) < BURST);
+        if self.known.len() > MAX_ADDRESSES {
+            self.known.retain(|_, origin| origin.clients > 0 || origin.gain(now) < MAX_BURST);
         }
-        let new = Origin { clients: 0, tokens: BURST, since: now };
+        let new = Origin { clients: 0, tokens: MAX_BURST, since: now };
         let origin = self.known.entry(key).or_insert(new);
         if self.most > 0 && origin.clients >= self.most {
             return Ok(false);
         }
         let tokens = origin.gain(now);
         if tokens < 1.0 {
-            return Err(now + Duration::from_secs_f64((1.0 - tokens) / RATE));
+            return Err(now + Duration::from_secs_f64((1.0 - tokens) / CLIENTS_PER_SECOND));
         }
         *origin = Origin { clients: origin.clients + 1, tokens: tokens - 1.0, since: now };
         Ok(true)
@@ -58,8 +58,8 @@ impl Origins {
 
 impl Origin {
     fn gain(&self, now: Instant) -> f64 {
-        let gained = now.saturating_duration_since(self.since).as_secs_f64() * RATE;
-        (self.tokens + gained).min(BURST)
+        let gained = now.saturating_duration_since(self.since).as_secs_f64() * CLIENTS_PER_SECOND;
+        (self.tokens + gained).min(MAX_BURST)
     }
 }
 
@@ -77,13 +77,13 @@ fn key(address: IpAddr) -> Option<IpAddr> {
 }
 
 /// Clients a second from one address.
-const RATE: f64 = 200.0;
+const CLIENTS_PER_SECOND: f64 = 200.0;
 
 /// Clients at once from one address, before the rate counts.
-const BURST: f64 = 400.0;
+const MAX_BURST: f64 = 400.0;
 
 /// Addresses before those that have done nothing for a while are forgotten.
-const MOST_KNOWN: usize = 4096;
+const MAX_ADDRESSES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn an_address_may_have_so_many_and_another_has_its_own() {
-        let (mut origins, now) = (Origins::new(2), Instant::now());
-        let mut admit = |text| origins.admit(ip(text), now).unwrap();
+        let (mut limits, now) = (AddressLimits::new(2), Instant::now());
+        let mut admit = |text| limits.admit(ip(text), now).unwrap();
         assert!(admit("192.0.2.1") && admit("::ffff:192.0.2.1"));
         assert!(!admit("192.0.2.1"));
         assert!(admit("192.0.2.2"));
@@ -104,20 +104,20 @@ mod tests {
         assert!(!admit("2001:db8::2"), "the same /64");
         assert!(admit("2001:db8:0:1::2"));
         for _ in 0..1000 {
-            assert!(origins.admit(ip("127.0.0.1"), now).unwrap() && origins.admit(ip("::1"), now).unwrap());
+            assert!(limits.admit(ip("127.0.0.1"), now).unwrap() && limits.admit(ip("::1"), now).unwrap());
         }
-        origins.leave(ip("192.0.2.1"));
-        assert!(origins.admit(ip("192.0.2.1"), now).unwrap());
+        limits.leave(ip("192.0.2.1"));
+        assert!(limits.admit(ip("192.0.2.1"), now).unwrap());
     }
 
     #[test]
     fn a_burst_and_then_the_rate() {
-        let (mut origins, mut now) = (Origins::new(0), Instant::now());
+        let (mut limits, mut now) = (AddressLimits::new(0), Instant::now());
         let peer = ip("192.0.2.1");
         let mut came = 0;
         let until = now + Duration::from_secs(2);
         while now < until {
-            match origins.admit(peer, now) {
+            match limits.admit(peer, now) {
                 Ok(let_in) => {
                     assert!(let_in);
                     came += 1;
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn who_is_gone_is_forgotten() {
-        let (mut origins, now) = (Origins::new(1), Instant::now());
-        for n in 0..=u32::try_from(MOST_KNOWN).unwrap() {
+        let (mut limits, now) = (AddressLimits::new(1), Instant::now());
+        for n in 0..=u32::try_from(MAX_ADDRESSES).unwrap() {
             let peer = IpAddr::from(n.wrapping_add(1 << 30).to_be_bytes());
-            assert_eq!(origins.admit(peer, now), Ok(true));
-            origins.leave(peer);
+            assert_eq!(limits.admit(peer, now), Ok(true));
+            limits.leave(peer);
         }
-        assert_eq!(origins.admit(ip("192.0.2.1"), now + Duration::from_secs(9)), Ok(true));
-        assert_eq!(origins.known.len(), 1);
+        assert_eq!(limits.admit(ip("192.0.2.1"), now + Duration::from_secs(9)), Ok(true));
+        assert_eq!(limits.known.len(), 1);
     }
 }

@@ -18,7 +18,7 @@ impl Id {
 
 /// All clients, and the names that they have registered.
 #[derive(Debug)]
-pub(super) struct Roster<T> {
+pub(super) struct Registry<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     names: HashMap<Rc<[u8]>, Id>,
@@ -30,7 +30,7 @@ struct Place<T> {
     client: Option<T>,
 }
 
-impl<T> Roster<T> {
+impl<T> Registry<T> {
     pub fn new() -> Self {
         Self { places: Vec::new(), free: Vec::new(), names: HashMap::new() }
     }

@@ -2,10 +2,10 @@
 
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
-use super::{Id, Inbox, Why};
+use super::{CloseReason, Id, SendQueue};
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct ClientRecord {
     pub address: IpAddr,
     pub name: Option<Rc<[u8]>>,
     /// Whether the name leads to it.
@@ -16,24 +16,24 @@ pub(super) struct Client {
     /// What was read and could not be taken.
     pub pending: Vec<u8>,
     /// Whose queue it waits for.
-    pub waiting: Option<Id>,
+    pub waiting_for: Option<Id>,
     /// There was no memory for what it would say.
-    pub hungry: bool,
+    pub memory_blocked: bool,
     /// It will never say anything again.
     pub ended: bool,
     /// Its last message was a large one, and so the next one may be.
-    pub large: bool,
+    pub after_large: bool,
     /// To whom it has sent last.
-    pub last: Option<Id>,
+    pub last_destination: Option<Id>,
     /// When it last said anything.
-    pub heard: Instant,
+    pub last_received: Instant,
     /// When the phase began, where that matters.
-    pub since: Instant,
+    pub phase_start: Instant,
     /// When the clock is looked at for it at the latest.
     pub scheduled: Option<Instant>,
     /// Bytes of `partial` and `pending` that were counted.
-    pub kept: usize,
-    pub inbox: Option<Box<Inbox>>,
+    pub counted: usize,
+    pub queue: Option<Box<SendQueue>>,
 }
 
 /// Where a client is in what it sends.
@@ -51,7 +51,7 @@ pub(super) enum Phase {
     /// Between two messages, or in a header.
     Header,
     /// What is there for it is delivered, and then it is gone.
-    Leaving(Why),
+    Leaving(CloseReason),
     /// A message that goes through as it comes, the destination being locked.
     Passing {
         to: Id,

@@ -9,23 +9,23 @@ use super::Id;
 
 /// The queue of a destination. It exists only while there is something in it, or somebody needs it.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct SendQueue {
     bytes: Vec<u8>,
     /// Bytes at the front that were written.
     start: usize,
     /// Who is sending a message that is too large to be stored first.
     pub lock: Option<Lock>,
     /// Bytes that have left the holder of the lock, past the queue, and have not arrived.
-    pub piped: u64,
+    pub in_pipe: u64,
     /// Who has a message for this client, in the order in which they came.
     pub waiters: VecDeque<Id>,
-    /// Since when less than `PROGRESS` bytes were accepted, and how many were.
+    /// Since when less than `MIN_PROGRESS` bytes were accepted, and how many were.
     slow_since: Instant,
     accepted: u64,
     /// When it was last tried to write to it.
-    looked: Instant,
+    retried: Instant,
     /// It is known that there is something to write.
-    pub flagged: bool,
+    pub dirty: bool,
 }
 
 /// Who has a destination for itself.
@@ -33,21 +33,21 @@ pub(super) struct Inbox {
 pub(super) struct Lock {
     pub holder: Id,
     /// When the holder last sent something.
-    pub moved: Instant,
+    pub last_moved: Instant,
 }
 
-impl Inbox {
+impl SendQueue {
     pub fn new(now: Instant) -> Self {
         Self {
             bytes: Vec::new(),
             start: 0,
             lock: None,
-            piped: 0,
+            in_pipe: 0,
             waiters: VecDeque::new(),
             slow_since: now,
             accepted: 0,
-            looked: now,
-            flagged: false,
+            retried: now,
+            dirty: false,
         }
     }
 
@@ -62,7 +62,7 @@ impl Inbox {
 
     /// How many more bytes it takes.
     pub fn room(&self) -> usize {
-        LIMIT.saturating_sub(self.len())
+        MAX_QUEUE.saturating_sub(self.len())
     }
 
     /// Whether so many bytes that belong together may come in.
@@ -74,7 +74,7 @@ impl Inbox {
         if self.len() == 0 {
             self.bytes.clear();
             self.start = 0;
-            if self.piped == 0 {
+            if self.in_pipe == 0 {
                 self.begin(now);
             }
         } else if self.bytes.len() + bytes.len() > self.bytes.capacity() && self.start >= self.len() {
@@ -92,67 +92,67 @@ impl Inbox {
     }
 
     /// So many bytes have gone past the queue into a pipe.
-    pub fn load(&mut self, bytes: u64, now: Instant) {
-        if !self.is_pressing() {
+    pub fn spliced_in(&mut self, bytes: u64, now: Instant) {
+        if !self.has_pending() {
             self.begin(now);
         }
-        self.piped += bytes;
+        self.in_pipe += bytes;
     }
 
     /// So many bytes were accepted out of the pipe.
-    pub fn unload(&mut self, bytes: u64, now: Instant) {
-        self.piped -= bytes;
+    pub fn spliced_out(&mut self, bytes: u64, now: Instant) {
+        self.in_pipe -= bytes;
         self.progress(bytes, now);
     }
 
     /// Whether the client has something to accept.
-    pub fn is_pressing(&self) -> bool {
-        self.len() > 0 || self.piped > 0
+    pub fn has_pending(&self) -> bool {
+        self.len() > 0 || self.in_pipe > 0
     }
 
     /// Whether nobody needs it any more.
     pub fn is_idle(&self) -> bool {
-        !self.is_pressing() && self.lock.is_none() && self.waiters.is_empty()
+        !self.has_pending() && self.lock.is_none() && self.waiters.is_empty()
     }
 
     /// When a client that accepts so little is too slow.
     pub fn deadline(&self, stall: Duration) -> Option<Instant> {
-        self.is_pressing().then(|| self.slow_since + stall)
+        self.has_pending().then(|| self.slow_since + stall)
     }
 
-    /// When to look at a client that has something to accept: until it is too slow, it is tried again.
-    pub fn look_at(&self, stall: Duration) -> Option<Instant> {
-        self.deadline(stall).map(|deadline| deadline.min(self.looked + stall / TRIES))
+    /// When to retry at a client that has something to accept: until it is too slow, it is tried again.
+    pub fn retry_at(&self, stall: Duration) -> Option<Instant> {
+        self.deadline(stall).map(|deadline| deadline.min(self.retried + stall / WRITE_RETRIES))
     }
 
     /// Whether it is time to try again.
-    pub fn look(&mut self, stall: Duration, now: Instant) -> bool {
-        let due = self.is_pressing() && self.looked + stall / TRIES <= now;
+    pub fn retry(&mut self, stall: Duration, now: Instant) -> bool {
+        let due = self.has_pending() && self.retried + stall / WRITE_RETRIES <= now;
         if due {
-            self.looked = now;
+            self.retried = now;
         }
         due
     }
 
     fn begin(&mut self, now: Instant) {
         self.slow_since = now;
-        self.looked = now;
+        self.retried = now;
         self.accepted = 0;
     }
 
     fn progress(&mut self, bytes: u64, now: Instant) {
         self.accepted += bytes;
-        if self.accepted >= PROGRESS {
+        if self.accepted >= MIN_PROGRESS {
             self.begin(now);
         }
     }
 }
 
 /// How often a client that accepts nothing is tried in the time that it may stall.
-const TRIES: u32 = 4;
+const WRITE_RETRIES: u32 = 4;
 
 /// Bytes of a queue; a single message may be larger than what is left of them.
-pub(super) const LIMIT: usize = 256 << 10;
+pub(super) const MAX_QUEUE: usize = 256 << 10;
 
 /// Bytes that have to be accepted within the time that a client may stall.
-const PROGRESS: u64 = 4096;
+const MIN_PROGRESS: u64 = 4096;

@@ -8,7 +8,7 @@ pub type Hash = fn(&[u8]) -> [u8; 32];
 /// What a registration has to show. Secrets are compared by their hashes, so that the time it takes tells nothing
 /// about them.
 #[derive(Debug)]
-pub enum Gate {
+pub enum Authenticator {
     /// `key:name|` registers `name`; the key has to have the hash that stands beside the name.
     Keys {
         hashes: HashMap<Box<[u8]>, [u8; 32]>,
@@ -23,7 +23,7 @@ pub enum Gate {
     },
 }
 
-impl Gate {
+impl Authenticator {
     /// For those who know this token.
     pub fn token(token: &[u8], hash: Hash) -> Self {
         Self::Token { length: token.len(), token: hash(token), hash }
@@ -61,8 +61,8 @@ impl Gate {
 mod tests {
     use super::*;
 
-    /// The gate, what is shown to it, and the name.
-    type Row<'a> = (&'a Gate, &'a [u8], Option<&'a [u8]>);
+    /// The authenticator, what is shown to it, and the name.
+    type Row<'a> = (&'a Authenticator, &'a [u8], Option<&'a [u8]>);
 
     /// No hash that keeps anything secret, but one that differs.
     fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -75,11 +75,12 @@ mod tests {
 
     #[test]
     fn who_may_register() {
-        let keys = Gate::Keys { hashes: HashMap::from([(b"web:1"[..].into(), hash(b"secret"))]), hash };
-        let token = Gate::token(b"T:t", hash);
+        let keys =
+            Authenticator::Keys { hashes: HashMap::from([(b"web:1"[..].into(), hash(b"secret"))]), hash };
+        let token = Authenticator::token(b"T:t", hash);
         let table: [Row; 12] = [
-            (&Gate::Open, b"device_a", Some(b"device_a")),
-            (&Gate::Open, b"a:b", Some(b"a:b")),
+            (&Authenticator::Open, b"device_a", Some(b"device_a")),
+            (&Authenticator::Open, b"a:b", Some(b"a:b")),
             (&token, b"T:t:device_a", Some(b"T:t:device_a")),
             (&token, b"device_a", None),
             (&token, b"T:x:device_a", None),
@@ -91,8 +92,8 @@ mod tests {
             (&keys, b"wrong:web:1", None),
             (&keys, b"web:1", None),
         ];
-        for (gate, registration, name) in table {
-            assert_eq!(gate.name(registration), name, "{}", registration.escape_ascii());
+        for (authenticator, registration, name) in table {
+            assert_eq!(authenticator.name(registration), name, "{}", registration.escape_ascii());
         }
         assert_eq!(token.shown(b"T:t:device_a"), b"device_a");
         assert_eq!(keys.shown(b"web:1"), b"web:1");

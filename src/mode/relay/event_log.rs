@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     net::Address,
-    proto::relay::{Figures, Router},
+    proto::relay::{RelayStats, Router},
     report::{Report, escaped},
 };
 
@@ -55,9 +55,9 @@ fn shown(router: &Router, name: &[u8]) -> String {
     }
 }
 
-/// The figures, as a line.
+/// The stats, as a line.
 pub fn summary(router: &Router) -> String {
-    let Figures { messages, bytes, unknown, discarded, truncated, evicted, refused, .. } = router.figures();
+    let RelayStats { messages, bytes, unknown, discarded, truncated, evicted, refused, .. } = router.stats();
     format!(
         "{} clients, {} names, {} bytes on their way; {messages} messages, {bytes} bytes, {unknown} messages \
          ({discarded} bytes) to nobody, {truncated} truncated, {evicted} clients evicted, {refused} refused",
