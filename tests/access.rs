@@ -1,4 +1,4 @@
-//! --allow, --deny, --max-per-ip: who is let in.
+//! --allow, --deny, --max-per-ip: the clients that are accepted.
 
 use std::{
     io::{Read, Write},
@@ -28,12 +28,12 @@ fn from(ip: &str, port: u16) -> TcpStream {
 }
 
 #[test]
-fn who_is_let_in_and_who_is_not() {
+fn allowed_clients_are_accepted_and_others_refused() {
     if !on_linux("the whole of 127/8") {
         return;
     }
     let dir = Dir::new();
-    let file = dir.file("rules", b"# who may\n127.0.0.2 # a friend\n127.0.0.3\n");
+    let file = dir.file("rules", b"# allowed\n127.0.0.2 # a friend\n127.0.0.3\n");
     let rules = format!("@{}", file.display());
     let table: [(&[&str], &[&str], &[&str]); 8] = [
         (&["--allow", "127.0.0.2"], &["127.0.0.2"], &["127.0.0.1", "::1"]),
@@ -49,7 +49,7 @@ fn who_is_let_in_and_who_is_not() {
         let listener = listener(flags);
         for ip in strangers {
             let mut stream = from(ip, listener.port());
-            // A reset, if it had something to say; else the end.
+            // A reset if the client had sent something, else an end of file.
             let _ = stream.write_all(b"X");
             assert!(!matches!(stream.read(&mut [0; 1]), Ok(1..)), "{flags:?} {ip}");
             listener.said(&format!("Connection from {ip} "));
@@ -62,7 +62,7 @@ fn who_is_let_in_and_who_is_not() {
 }
 
 #[test]
-fn who_is_refused_is_not_the_one_that_is_waited_for() {
+fn a_refused_client_is_not_the_only_one() {
     if !on_linux("the whole of 127/8") {
         return;
     }
@@ -106,7 +106,7 @@ fn an_address_has_only_so_many() {
     listener.said("it has too many");
     from("127.0.0.2", port).write_all(b"3").unwrap();
     listener.printed(3);
-    // A place that becomes free is free.
+    // A client that leaves makes room for another.
     drop(one);
     crate::bench::eventually("a place", || {
         let mut stream = client(port);

@@ -1,11 +1,11 @@
-//! The command line: what is refused, in which words, and that help tells the truth.
+//! The command line: wrong usage and its messages, and help.
 
 use crate::bench::Remote;
 
 #[test]
-fn wrong_usage_is_one_line_that_says_what_to_do() {
+fn wrong_usage_is_one_line_with_a_remedy() {
     let table: Vec<(&str, &str)> = vec![
-        // Nothing where something must be.
+        // Missing arguments.
         ("", "HOST is missing: where to connect to?"),
         ("9000", "HOST is missing: '9000' is a port (to listen on it: -l 9000)"),
         ("-z host", "-z needs ports: HOST 22,80 or HOST 8000-8010"),
@@ -41,7 +41,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
         ("-a host host 80", "-a 'host' is not an address"),
         ("-4 -a ::1 host 80", "-a ::1 is not an IPv4 address"),
         ("-l -a 127.0.0.1 127.0.0.2 80", "the address to bind is given twice: HOST and -a"),
-        // What -r swallows.
+        // Words that -r takes for its FILE.
         (
             "-l -r 9000",
             "-r took '9000' for its FILE: to listen on that port say '-r -p 9000', to receive into that file say '-r ./9000'",
@@ -62,7 +62,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
             "-r host",
             "-r took 'host' for its FILE, and no HOST is left: say 'host PORT -r', or '-r ./host HOST PORT'",
         ),
-        // What letters mean in nc.
+        // Options that mean something else in nc.
         (
             "-s 10.0.0.1 host 80",
             "-s sends a file, and there is none called '10.0.0.1'; the source address is -a 10.0.0.1",
@@ -76,7 +76,7 @@ fn wrong_usage_is_one_line_that_says_what_to_do() {
             "there is no option '-I'; nc's receive buffer is --rcvbuf here (see remote --help)",
         ),
         ("-O 1000 host 80", "there is no option '-O'; nc's send buffer is --sndbuf here (see remote --help)"),
-        // Contradictions.
+        // Conflicts.
         ("-k host 80", "-k needs -l"),
         ("-l -m 3 80", "-m needs -k"),
         ("-l --one-by-one 80", "--one-by-one needs -k"),

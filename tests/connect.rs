@@ -39,12 +39,12 @@ fn every_spelling_of_a_destination() {
 fn the_success_line_is_openbsds() {
     let server = Server::new();
     let port = server.port();
-    for (host, whom) in
+    for (host, shown) in
         [("127.0.0.1", "127.0.0.1".to_owned()), ("localhost", "localhost (127.0.0.1)".to_owned())]
     {
         let remote = Remote::new(["-4v", host, &port]).start();
         drop(server.accept());
-        let line = format!("Connection to {whom} {port} port [tcp/*] succeeded!\n");
+        let line = format!("Connection to {shown} {port} port [tcp/*] succeeded!\n");
         assert!(remote.wait().stderr.starts_with(&line), "{line}");
     }
 }
@@ -59,7 +59,7 @@ fn a_name_with_two_families_is_tried_at_both() {
         assert_eq!(read_all(&mut server.accept()), b"hello", "{address}");
         remote.wait().expect_quiet_success();
     }
-    // Nobody listens: every address is named.
+    // No address listens: every one is named.
     let parts = ["connect to both port 7001: connection refused (2 addresses tried: ", "fd09::2", "10.9.0.2"];
     hosts.a.remote(["both", "7001"]).run().expect_failure(1, &parts);
     let parts = ["connect to both port 7001: connection refused (1 address tried: 10.9.0.2)"];
@@ -72,7 +72,7 @@ fn a_name_with_two_families_is_tried_at_both() {
 }
 
 #[test]
-fn time_limits_name_what_was_tried() {
+fn timeouts_name_the_addresses() {
     let Some(hosts) = Hosts::new() else { return };
     if !has("nft") {
         return;
@@ -100,7 +100,7 @@ fn time_limits_name_what_was_tried() {
 #[test]
 fn a_resolver_that_does_not_answer_is_not_waited_for() {
     let Some(hosts) = Hosts::new() else { return };
-    // An address on the cable that nobody has.
+    // An unused address of the network.
     hosts.a.name_resolver("10.9.0.99");
     let args = ["-T", "0.3", "name.example", "80"];
     hosts.a.remote(args).run().expect_failure(1, &["look up name.example: timed out"]);
@@ -133,7 +133,7 @@ fn a_free_port_refuses() {
 }
 
 #[test]
-fn it_tries_again_until_somebody_listens() {
+fn it_retries_until_a_server_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let remote = Remote::new(["-v", "--retry", "forever", "127.0.0.1", &port]).stdin("hello").start();
     remote.said("trying again");
@@ -143,7 +143,7 @@ fn it_tries_again_until_somebody_listens() {
 }
 
 #[test]
-fn the_number_of_tries_is_kept() {
+fn retries_are_counted() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let ended = Remote::new(["-v", "--retry", "1", "127.0.0.1", &port]).run();
     assert_eq!(ended.code, 1);
@@ -193,7 +193,7 @@ fn options_reach_the_connection() {
     assert_eq!(remote.printed(1), b"x");
 }
 
-/// What the system knows of the connection to a server.
+/// Returns the state of the connection to a server, from ss(8).
 fn connection(server: &Server) -> String {
     crate::bench::run("ss", &["-tinoH", "dport", "=", &format!(":{}", server.port())]).unwrap()
 }
@@ -274,12 +274,12 @@ fn a_unix_listener_that_is_busy_is_waited_for() {
     let listener = socket();
     listener.bind(&address).unwrap();
     listener.listen(0).unwrap();
-    let mut crowd = Vec::new();
+    let mut clients = Vec::new();
     loop {
         let client = socket();
         client.set_nonblocking(true).unwrap();
         match client.connect(&address) {
-            Ok(()) => crowd.push(client),
+            Ok(()) => clients.push(client),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
         }
@@ -287,7 +287,7 @@ fn a_unix_listener_that_is_busy_is_waited_for() {
     let path = path.to_str().unwrap();
     Remote::new(["-T", "0.2", "-U", path]).run().expect_failure(1, &["timed out"]);
     let remote = Remote::new(["-U", path]).stdin("hello").start();
-    for _ in &crowd {
+    for _ in &clients {
         drop(listener.accept().unwrap());
     }
     let (mut peer, _) = listener.accept().unwrap();

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::bench::{Dir, Hosts, Remote, Terminal, eventually, noise, on_linux, run, udp};
 
-/// The next datagram, and where it is from.
+/// Receives the next datagram and its source address.
 fn receive(socket: &UdpSocket) -> (Vec<u8>, std::net::SocketAddr) {
     let mut buf = vec![0; 1 << 16];
     let (n, from) = socket.recv_from(&mut buf).expect("a datagram comes");
@@ -76,7 +76,7 @@ fn silence_ends_a_line_that_has_no_end() {
     let ended = remote.wait();
     assert_eq!((ended.code, &*ended.stdout), (0, &b"an answer without an end"[..]), "{}", ended.stderr);
 
-    // And so nobody is kept for ever.
+    // A peer is forgotten after silence.
     let listener = Remote::new(["-lkuv", "--lines", "-w", "1", "127.0.0.1", "0"]).stdin_open().start();
     for _ in 0..20 {
         let peer = udp();
@@ -88,7 +88,7 @@ fn silence_ends_a_line_that_has_no_end() {
 }
 
 #[test]
-fn files_are_cut_so_that_nothing_fragments() {
+fn files_become_datagrams_that_do_not_fragment() {
     let server = udp();
     let dir = Dir::new();
     let bytes = noise(3000);
@@ -101,7 +101,7 @@ fn files_are_cut_so_that_nothing_fragments() {
 }
 
 #[test]
-fn files_are_cut_the_same_for_unix_sockets() {
+fn files_become_the_same_datagrams_on_unix_sockets() {
     let dir = Dir::new();
     let bytes = noise(10_000);
     let (file, path) = (dir.file("f", &bytes), dir.join("socket"));
@@ -141,7 +141,7 @@ fn a_fifo_whose_reader_comes_late_gets_it_all() {
     let to = ("127.0.0.1", remote.port());
     peer.send_to(&noise(5000), to).unwrap();
     peer.send_to(b"", to).unwrap();
-    // The peer has said all; our reader comes when more silence has passed than ends a session.
+    // The peer has sent all; our reader opens the FIFO after more silence than ends a session.
     std::thread::park_timeout(Duration::from_millis(2500));
     assert!(remote.is_running(), "it waits for the reader");
     assert!(std::fs::read(&path).unwrap() == noise(5000));
@@ -179,7 +179,7 @@ fn a_listener_locks_on_to_the_first_peer() {
 }
 
 #[test]
-fn a_burst_before_the_lock_is_whole() {
+fn a_burst_before_the_lock_is_complete() {
     let remote = Remote::new(["-lu", "-W", "500"]).start();
     let peer = udp();
     let to = ("127.0.0.1", remote.port());
@@ -211,7 +211,7 @@ fn each_peer_of_many_has_a_session_of_its_own() {
 }
 
 #[test]
-fn a_burst_of_many_peers_is_whole() {
+fn a_burst_of_many_peers_is_complete() {
     let remote = Remote::new(["-lku"]).start();
     let to = ("127.0.0.1", remote.port());
     let peers: Vec<_> = (0..20).map(|_| udp()).collect();
@@ -243,7 +243,7 @@ fn silence_ends_a_peers_session() {
 #[test]
 fn a_refusal_is_reported() {
     let free = port(&udp());
-    let ended = Remote::new(["-u", "127.0.0.1", &free]).stdin("anybody?").run();
+    let ended = Remote::new(["-u", "127.0.0.1", &free]).stdin("any server?").run();
     ended.expect_failure(1, &["connection refused", &free]);
 }
 
@@ -289,7 +289,7 @@ fn a_file_from_a_sender_without_marks_ends_by_silence() {
 }
 
 #[test]
-fn what_was_lost_is_said() {
+fn lost_datagrams_are_reported() {
     let dir = Dir::new();
     let target = dir.join("received");
     let args = ["-lu", "--rcvbuf", "16Ki", "-r", target.to_str().unwrap(), "-p", "0"];
@@ -314,7 +314,7 @@ fn what_was_lost_is_said() {
 }
 
 #[test]
-fn answers_leave_from_the_address_that_was_asked() {
+fn answers_have_the_address_of_the_request() {
     if !on_linux("the address that a datagram was sent to") {
         return;
     }
@@ -325,7 +325,7 @@ fn answers_leave_from_the_address_that_was_asked() {
     peer.send(b"question").unwrap();
     remote.printed(8);
     remote.type_in(b"answer");
-    // A connected socket hears nobody else.
+    // A connected socket receives from no other peer.
     let mut buf = [0; 10];
     assert_eq!(peer.recv(&mut buf).unwrap(), 6);
 }
@@ -351,7 +351,7 @@ fn a_group_is_joined_and_spoken_to() {
     assert_eq!(heard, b"to the group");
 
     // A query to a group is answered by its members, each from its own address.
-    let query = hosts.a.remote(["-u", "-i", "veth0", "239.1.2.3", "7001"]).stdin("who?").start();
+    let query = hosts.a.remote(["-u", "-i", "veth0", "239.1.2.3", "7001"]).stdin("query").start();
     member.printed(14);
     let (_, from) = receive(&other);
     let answering = hosts.b.udp("10.9.0.2:0");
@@ -367,9 +367,9 @@ fn a_broadcast_is_sent_when_asked_for_and_answered() {
     let args = ["-u", "10.9.0.255", "7001"];
     hosts.a.remote(args).stdin("hello").run().expect_failure(1, &["permission denied"]);
     let args = ["-u", "--broadcast", "10.9.0.255", "7001"];
-    let remote = hosts.a.remote(args).stdin("who?").start();
+    let remote = hosts.a.remote(args).stdin("query").start();
     let (query, from) = receive(&server);
-    assert_eq!(query, b"who?");
+    assert_eq!(query, b"query");
     server.send_to(b"me", from).unwrap();
     assert_eq!(remote.wait().expect_quiet_success().stdout, b"me");
 }
@@ -432,7 +432,7 @@ fn a_flood_is_passed_on_in_bounded_memory_and_can_be_interrupted() {
         let flood = scope.spawn(|| {
             let bytes = vec![7; 60_000];
             while !over.load(Ordering::Relaxed) {
-                // A full queue, and in the end nobody there: both are what a flood meets.
+                // A flood meets a full queue, and in the end a closed port.
                 let _ = peer.send(&bytes);
             }
         });
@@ -466,7 +466,7 @@ fn a_peer_that_sent_nothing_but_emptiness_is_forgotten_too() {
 }
 
 #[test]
-fn answers_are_not_cut_by_a_slow_reader() {
+fn answers_are_not_lost_with_a_slow_reader() {
     let server = udp();
     let shell = ["sh", "-c", "\"$0\" \"$@\" | (sleep 2; wc -c)"];
     let remote = Remote::through(&shell, ["-u", "127.0.0.1", &port(&server)]).stdin("q").start();

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::bench::{Dir, Remote, Server, client, eventually, noise, on_linux, pipe, read_all, reset};
 
 #[test]
-fn our_end_of_file_is_passed_on_unless_told_not_to() {
+fn our_end_of_file_is_passed_on_unless_switched_off() {
     let server = Server::new();
     for flags in [&["-N"][..], &[], &["--no-shutdown", "-N"]] {
         let args = flags.iter().copied().chain(["127.0.0.1"]).chain([]);
@@ -44,7 +44,7 @@ fn a_listener_follows_the_same_rules() {
 }
 
 #[test]
-fn a_pipe_that_speaks_is_heard_by_a_peer_that_has_half_closed() {
+fn a_busy_pipe_is_sent_to_a_half_closed_peer() {
     let server = Server::new();
     let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
     let mut peer = server.accept();
@@ -68,7 +68,7 @@ fn a_peer_that_never_sent_a_byte_is_a_receiver() {
     peer.shutdown(Shutdown::Write).unwrap();
     remote.type_in(b"one");
     peer.read_exact(&mut [0; 3]).unwrap();
-    // Longer than a silent pipe is given otherwise.
+    // Longer than the usual time for a silent pipe.
     peer.set_read_timeout(Some(Duration::from_millis(2500))).unwrap();
     assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     remote.type_in(b"two");
@@ -80,7 +80,7 @@ fn a_peer_that_never_sent_a_byte_is_a_receiver() {
 }
 
 #[test]
-fn half_open_goes_on_however_silent_the_pipe() {
+fn half_open_keeps_sending_from_a_silent_pipe() {
     let server = Server::new();
     let mut remote = Remote::new(["--half-open", "127.0.0.1", &server.port()]).stdin_open().start();
     let mut peer = server.accept();
@@ -98,13 +98,13 @@ fn half_open_goes_on_however_silent_the_pipe() {
 #[test]
 fn quit_bounds_the_silence_after_an_end() {
     let server = Server::new();
-    // Ours.
+    // The end of our input.
     let remote = Remote::new(["-q", "0.2", "127.0.0.1", &server.port()]).stdin("hello").start();
     let mut peer = server.accept();
     peer.write_all(b"partly").unwrap();
     let ended = remote.wait().expect_quiet_success();
     assert_eq!(ended.stdout, b"partly");
-    // Theirs.
+    // The end of the peer.
     let remote = Remote::new(["-q", "0.2", "127.0.0.1", &server.port()]).stdin_open().start();
     server.accept().shutdown(Shutdown::Write).unwrap();
     remote.wait().expect_quiet_success();
@@ -130,7 +130,7 @@ fn idleness_is_a_failure() {
 }
 
 #[test]
-fn what_a_peer_refuses_is_counted() {
+fn refused_bytes_are_counted() {
     let server = Server::new();
     let remote = Remote::new(["127.0.0.1", &server.port()]).stdin(noise(30_000_000)).start();
     let mut peer = server.accept();
@@ -138,7 +138,7 @@ fn what_a_peer_refuses_is_counted() {
     reset(peer);
     let ended = remote.wait();
     assert_eq!(ended.code, 1, "{ended:?}");
-    // What only the kernel had, only Linux tells of.
+    // Only Linux counts the bytes that the kernel had not sent.
     if on_linux("what is not acknowledged") {
         assert!(ended.stderr.contains("bytes of ours were not delivered"), "{ended:?}");
     }
@@ -164,7 +164,7 @@ fn send_only_waits_for_the_peer() {
     let server = Server::new();
     let remote = Remote::new(["--send-only", "127.0.0.1", &server.port()]).stdin("hello").start();
     let mut peer = server.accept();
-    peer.write_all(b"nobody wants this").unwrap();
+    peer.write_all(b"not wanted at all").unwrap();
     assert_eq!(read_all(&mut peer), b"hello");
     drop(peer);
     assert_eq!(remote.wait().expect_quiet_success().stdout, b"");
@@ -194,7 +194,7 @@ fn head_ends_it() {
 }
 
 #[test]
-fn a_file_cut_short_by_a_signal_does_not_look_whole() {
+fn a_file_interrupted_by_a_signal_does_not_look_complete() {
     let dir = Dir::new();
     let path = dir.file("big", &noise(30_000_000));
     let server = Server::new();
@@ -208,7 +208,7 @@ fn a_file_cut_short_by_a_signal_does_not_look_whole() {
 }
 
 #[test]
-fn what_a_pipe_has_brought_is_sent_when_a_signal_comes() {
+fn bytes_read_from_a_pipe_are_sent_after_a_signal() {
     let server = Server::new();
     let (_reader, output) = pipe();
     let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(output).start();
@@ -221,7 +221,7 @@ fn what_a_pipe_has_brought_is_sent_when_a_signal_comes() {
 }
 
 #[test]
-fn it_tells_how_far_it_is() {
+fn a_signal_prints_the_progress() {
     let server = Server::new();
     let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().start();
     let mut peer = server.accept();
@@ -338,7 +338,7 @@ fn a_reset_is_no_end_of_file_though_our_reader_is_slow() {
             let remote = Remote::new(args).stdin_open().stdout_to(write).start();
             (remote, server.accept())
         };
-        // Nobody reads what comes, until the peer has reset.
+        // Stdout is not read until the peer has reset.
         peer.set_nonblocking(true).unwrap();
         let mut sent = 0;
         let mut stuck = 0;
@@ -380,13 +380,13 @@ fn a_reset_after_both_ends_is_noticed_at_once() {
 }
 
 #[test]
-fn who_has_left_our_output_does_not_mind_a_reset() {
+fn a_closed_stdout_hides_a_reset() {
     let server = Server::new();
     let (read, write) = pipe();
     let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(write).start();
     let mut peer = server.accept();
     drop(read);
-    peer.write_all(b"nobody reads this").unwrap();
+    peer.write_all(b"this is not read!").unwrap();
     // It goes on: its stdin may still bring something.
     peer.write_all(&noise(1_000_000)).unwrap();
     reset(peer);
@@ -413,7 +413,7 @@ fn quit_does_not_count_while_the_last_bytes_are_under_way() {
 }
 
 #[test]
-fn what_comes_too_late_for_a_peer_that_has_gone_is_no_success() {
+fn bytes_after_the_end_of_the_peer_are_a_failure() {
     if !on_linux("what is not acknowledged") {
         return;
     }

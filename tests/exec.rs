@@ -19,7 +19,7 @@ fn listener(flags: &[&str]) -> Running {
     listener
 }
 
-/// What a program says to somebody who says this and no more.
+/// Returns the output of a program for a client that sends this and half-closes.
 fn ask(port: u16, text: &str) -> String {
     let mut stream = client(port);
     stream.write_all(text.as_bytes()).unwrap();
@@ -27,7 +27,7 @@ fn ask(port: u16, text: &str) -> String {
     String::from_utf8(read_all(&mut stream)).unwrap()
 }
 
-/// A line that a program says.
+/// Reads a line from a program.
 fn line(stream: &mut impl Read) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
@@ -67,7 +67,7 @@ fn a_shell_for_each_client() {
         assert_eq!(line(stream), n.to_string());
     }
     drop(clients);
-    // Nobody is left, not even as a zombie.
+    // No process is left, not even as a zombie.
     let children = format!("/proc/{}/task/{0}/children", listener.id());
     eventually("all to end", || {
         fs::read_to_string(&children).is_ok_and(|list| list.is_empty()).then_some(())
@@ -86,11 +86,11 @@ fn only_so_many_at_once() {
 }
 
 #[test]
-fn the_program_knows_who_its_peer_is() {
-    let who = "echo $REMOTE_ADDR $REMOTE_PORT $LOCAL_ADDR $LOCAL_PORT $PROTO $REMOTE_PROXY_PASSWORD";
+fn the_environment_has_the_addresses() {
+    let command = "echo $REMOTE_ADDR $REMOTE_PORT $LOCAL_ADDR $LOCAL_PORT $PROTO $REMOTE_PROXY_PASSWORD";
     for (at, host) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1")] {
         let prefix = ["env", "REMOTE_PROXY_PASSWORD=secret"];
-        let listener = Remote::through(&prefix, ["-l", at, "0", "-c", who]).start();
+        let listener = Remote::through(&prefix, ["-l", at, "0", "-c", command]).start();
         let port = listener.port();
         let mut stream = std::net::TcpStream::connect((host, port)).unwrap();
         let own = stream.local_addr().unwrap().port();
@@ -98,13 +98,13 @@ fn the_program_knows_who_its_peer_is() {
     }
     let dir = Dir::new();
     let path = dir.join("socket");
-    let listener = Remote::new(["-lvU", path.to_str().unwrap(), "-c", who]).start();
+    let listener = Remote::new(["-lvU", path.to_str().unwrap(), "-c", command]).start();
     listener.said("Listening on");
     let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
     assert!(line(&mut stream).ends_with(" UNIX"));
     // Connecting, too.
     let server = Server::new();
-    let remote = Remote::new(["127.0.0.1", &server.port(), "-c", who]).start();
+    let remote = Remote::new(["127.0.0.1", &server.port(), "-c", command]).start();
     let mut stream = server.accept();
     let own = stream.peer_addr().unwrap().port();
     assert_eq!(line(&mut stream), format!("127.0.0.1 {} 127.0.0.1 {own} TCP", server.port()));
@@ -112,7 +112,7 @@ fn the_program_knows_who_its_peer_is() {
 }
 
 #[test]
-fn it_has_the_socket_itself_where_nothing_stands_between() {
+fn a_program_gets_the_bare_socket_if_no_byte_has_to_be_seen() {
     if !on_linux("/proc/net") {
         return;
     }
@@ -139,8 +139,8 @@ fn it_has_the_socket_itself_where_nothing_stands_between() {
 }
 
 #[test]
-fn a_whole_conversation_passes_through() {
-    // Directly, and with something between.
+fn a_conversation_passes_in_both_directions() {
+    // On the socket itself, and through the pump.
     for flags in [&[][..], &["-C"], &["--json"], &["--digest"]] {
         let listener = listener(&[&["-e", "tr a-z A-Z"][..], flags].concat());
         assert_eq!(ask(listener.port(), "hello"), "HELLO", "{flags:?}");
@@ -152,7 +152,7 @@ fn a_whole_conversation_passes_through() {
     let ended = Remote::new(args).stdin("hello").run().expect_quiet_success();
     assert_eq!(ended.stdout, b"HELLO");
     assert_eq!(encrypted.wait().code, 0);
-    // What a program says before it ends arrives, although it has not read all.
+    // The output of a program arrives, although it has not read all of its input.
     for flags in [&[][..], &["--json"]] {
         let listener =
             listener(&[&["-c", "head -c 1; head -c 300000 /dev/zero | tr '\\0' x"][..], flags].concat());
@@ -180,7 +180,7 @@ fn its_status_is_ours_when_we_have_connected() {
 
 #[test]
 fn a_client_that_goes_away_takes_its_program_with_it() {
-    // With all that it has started, and directly as with something between.
+    // With its children; on the socket itself, and through the pump.
     for flags in [&[][..], &["-C"]] {
         let command = "sleep 1000 & echo $! $$; wait";
         let listener = listener(&[&["-k", "-c", command][..], flags].concat());
@@ -236,7 +236,7 @@ fn a_signal_ends_the_programs_too() {
 }
 
 #[test]
-fn what_it_says_on_stderr_is_ours() {
+fn stderr_of_a_program_is_ours() {
     let listener = listener(&["-c", "echo to us >&2; echo to the client"]);
     assert_eq!(ask(listener.port(), ""), "to the client\n");
     listener.said("to us");
@@ -264,7 +264,7 @@ fn a_datagram_is_answered() {
 
 #[test]
 fn programs_are_not_for_everybody() {
-    let why = "to run programs for others than this machine, say for whom";
+    let sentence = "to run programs for others than this machine, say for whom";
     for args in [
         &["-l", "0"][..],
         &["-lk", "0.0.0.0", "0"],
@@ -272,7 +272,7 @@ fn programs_are_not_for_everybody() {
         &["-l", "--tls", "0"],
     ] {
         let ended = Remote::new(args.iter().chain(&["-c", "sh"])).run();
-        ended.expect_failure(2, &[why]);
+        ended.expect_failure(2, &[sentence]);
     }
     for args in [
         &["-lv", "--allow", "any", "0"][..],
@@ -313,13 +313,13 @@ fn programs_that_make_no_sense() {
     let dir = Dir::new();
     let file = dir.file("text", b"no program");
     let listener = listener(&["-k", "-e", file.to_str().unwrap()]);
-    // It is not to look as if it had said nothing.
+    // The failure must not look like an empty output.
     assert!(client(listener.port()).read(&mut [0; 1]).is_err());
     listener.said("permission denied");
 }
 
 #[test]
-fn what_a_program_has_not_read_takes_nothing_with_it() {
+fn unread_input_of_a_program_does_not_reset_its_output() {
     let answer = 2_000_000;
     let command = format!("read l; head -c {answer} /dev/zero | tr '\\0' x");
     for flags in [&["-k"][..], &["-k", "--json"], &["-k", "-C"]] {
@@ -355,8 +355,8 @@ fn what_a_program_has_not_read_takes_nothing_with_it() {
 }
 
 #[test]
-fn who_is_left_behind_by_a_program_goes_with_the_client() {
-    // The program ends, its child does not; or it does not mind the hang-up.
+fn orphans_of_a_program_end_with_the_client() {
+    // The program ends and its child does not, or it ignores SIGHUP.
     for (command, flags) in [
         ("sleep 1000 & echo $!", &["-k", "-C"][..]),
         ("(trap '' HUP; sleep 1000) & sleep 0.1; echo $!; wait", &["-k"]),
@@ -374,14 +374,14 @@ fn who_is_left_behind_by_a_program_goes_with_the_client() {
 fn a_second_signal_waits_for_no_program() {
     let dir = Dir::new();
     for flags in [&["-k"][..], &[], &["-C"]] {
-        let told = dir.join("told");
-        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", told.display());
+        let signalled = dir.join("signalled");
+        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", signalled.display());
         let listener = listener(&[&["-c", &command][..], flags].concat());
         let mut stream = client(listener.port());
         let id = line(&mut stream);
         listener.signal(Signal::TERM);
-        eventually("the program to be told", || told.exists().then_some(()));
-        fs::remove_file(&told).unwrap();
+        eventually("the program to get the signal", || signalled.exists().then_some(()));
+        fs::remove_file(&signalled).unwrap();
         listener.signal(Signal::INT);
         let code = listener.wait().code;
         assert!(code == 130 || code == 143, "{flags:?} {code}");
@@ -406,7 +406,7 @@ fn an_empty_datagram_is_an_end_and_others_wait_their_turn() {
     };
     ask(&[""], 1);
     ask(&["one", "two", "three", "four"], 4);
-    // Nobody is left.
+    // No process is left.
     let children = format!("/proc/{}/task/{0}/children", listener.id());
     eventually("all to end", || {
         fs::read_to_string(&children).is_ok_and(|list| list.is_empty()).then_some(())
@@ -425,31 +425,31 @@ fn out_of_descriptors_clients_wait() {
 }
 
 #[test]
-fn who_outlives_a_program_keeps_its_connection() {
+fn a_child_that_outlives_the_program_keeps_the_connection() {
     let listener = listener(&["-k", "-c", "exec 3<&0; (sleep 0.3; head -1 <&3) &"]);
     let mut stream = client(listener.port());
-    // Nobody has read it when the program ends.
+    // It is unread when the program ends.
     stream.write_all(b"hello\n").unwrap();
     assert_eq!(line(&mut stream), "hello");
 }
 
 #[test]
-fn signals_are_heard_whatever_stands_between() {
+fn signals_are_passed_on_with_and_without_a_pump() {
     let dir = Dir::new();
     for stays in [true, false] {
-        let told = dir.join("told");
-        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", told.display());
+        let signalled = dir.join("signalled");
+        let command = format!("trap ': > {}' HUP; echo $$; while :; do sleep 1; done", signalled.display());
         let flags: &[&str] = if stays { &["--keep-children"] } else { &[] };
         let mut listener = listener(&[&["--rate", "1M", "-c", &command], flags].concat());
         let mut stream = client(listener.port());
         let id = line(&mut stream);
         listener.signal(Signal::TERM);
         if !stays {
-            eventually("the program to be told", || told.exists().then_some(()));
+            eventually("the program to get the signal", || signalled.exists().then_some(()));
             listener.signal(Signal::TERM);
         }
         eventually("the listener to end", || (!listener.is_running()).then_some(()));
-        assert_eq!((is_alive(&id), told.exists()), (stays, !stays));
+        assert_eq!((is_alive(&id), signalled.exists()), (stays, !stays));
         if stays {
             let pid = rustix::process::Pid::from_raw(id.parse().unwrap()).unwrap();
             rustix::process::kill_process_group(pid, Signal::KILL).unwrap();

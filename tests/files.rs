@@ -86,7 +86,7 @@ fn names_of_their_own() {
 }
 
 #[test]
-fn a_part_never_looks_whole() {
+fn a_part_never_looks_complete() {
     let dir = Dir::new();
     let target = dir.join("f");
     let server = Server::new();
@@ -126,7 +126,7 @@ fn nothing_is_overwritten_unless_forced() {
     let server = Server::new();
     let port = server.port();
     for args in [&["-r", text(&target), "127.0.0.1", &port][..], &["-l", "-r", text(&target), "-p", "0"]] {
-        // Refused before anything is opened: nobody was connected to, and no port announced.
+        // Refused before a connection is made or a port is announced.
         Remote::new(args).run().expect_failure(1, &["the file exists; --force replaces it"]);
     }
     assert_eq!(dir.read("f"), b"precious");
@@ -190,7 +190,7 @@ fn permission_is_needed() {
 }
 
 #[test]
-fn a_disk_that_fills_up_keeps_what_came() {
+fn a_full_disk_keeps_the_received_part() {
     let dir = Dir::new();
     let disk = dir.join("disk");
     fs::create_dir(&disk).unwrap();
@@ -233,7 +233,7 @@ fn pipes_and_devices_are_written_directly() {
     remote.wait().expect_quiet_success();
     assert_eq!(reader.join().unwrap(), b"through a fifo");
 
-    // Nobody writes, and ctrl-C works all the same.
+    // There is no writer, and ctrl-C works all the same.
     let remote = Remote::new(["-s", text(&fifo), "127.0.0.1", &server.port()]).start();
     let _peer = server.accept();
     remote.signal(Signal::INT);
@@ -338,7 +338,7 @@ fn progress_is_shown_on_a_terminal_and_lines_elsewhere() {
 }
 
 #[test]
-fn json_tells_everything() {
+fn json_has_all_fields() {
     let dir = Dir::new();
     let target = dir.join("f");
     let remote = Remote::new(["-lv", "--json", "--digest", "-r", text(&target), "-p", "0"]).start();
@@ -365,7 +365,7 @@ fn json_tells_everything() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_keeps_what_came() {
+fn a_file_at_its_size_limit_keeps_the_received_part() {
     let dir = Dir::new();
     let target = dir.join("f");
     let server = Server::new();
@@ -406,7 +406,7 @@ fn stdout_has_a_name_and_is_no_file_of_its_own() {
 }
 
 #[test]
-fn a_name_that_comes_by_itself_has_the_day_of_its_place() {
+fn an_automatic_name_has_the_local_date() {
     let zones = ["Pacific/Kiritimati", "Pacific/Pago_Pago"];
     if !zones.iter().all(|zone| std::path::Path::new("/usr/share/zoneinfo").join(zone).exists()) {
         println!("skipped: there are no time zones (tzdata)");

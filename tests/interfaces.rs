@@ -7,7 +7,7 @@ use std::{
 
 use crate::bench::{Hosts, on_linux, read_all};
 
-/// A rule of policy routing that nobody needs to know of: two cables, and traffic from an address
+/// A rule of policy routing: two cables, and traffic from an address
 /// leaves by the cable that carries it.
 const SERVER: &str = "10.9.0.2";
 
@@ -49,7 +49,7 @@ fn the_interface_gives_the_source_address() {
 fn a_device_that_does_not_lead_there_is_used_all_the_same() {
     let Some(hosts) = Hosts::new() else { return };
     let _server = hosts.b.server("10.9.0.2:7001");
-    // On veth1 nobody is called 10.9.0.2 to ARP's taste; the connection cannot come about.
+    // On veth1, no host answers ARP for 10.9.0.2: the connection cannot come about.
     hosts.b.run(&["sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=2"]);
     let ended = hosts.a.remote(["-b", "-i", "veth1", "-T", "0.5", SERVER, "7001"]).run();
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -110,7 +110,7 @@ fn listening_at_an_interface() {
         hosts.a.connect(to).write_all(b"hello").unwrap();
         assert_eq!(remote.wait().stdout, b"hello", "{to}");
     }
-    // Nobody comes in by the other cable's address.
+    // No client reaches the address of the other cable.
     let remote = hosts.b.remote(["-lv", "-i", "veth0", "7001"]).start();
     remote.said("Listening on 10.9.0.2 7001\n");
     hosts.a.remote(["10.9.1.2", "7001"]).run().expect_failure(1, &["connection refused"]);
@@ -127,7 +127,7 @@ fn listening_at_an_interface() {
 }
 
 #[test]
-fn datagrams_are_answered_from_the_address_that_was_asked() {
+fn datagrams_are_answered_from_the_address_of_the_request() {
     if !on_linux("the address that a datagram was sent to") {
         return;
     }
@@ -148,7 +148,7 @@ fn datagrams_are_answered_from_the_address_that_was_asked() {
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_interfaces_are_named() {
     let Some(hosts) = Hosts::new() else { return };
     hosts.a.ip("link set veth1 down");
     let table = [

@@ -121,7 +121,7 @@ macro_rules! tests {
 tests! {
     openbsd: OPENBSD {
         moves_much_both_ways_at_once
-        hears_our_answer_after_its_end_of_file
+        gets_our_answer_after_its_end_of_file
         receives_our_file
         sends_us_a_file
     }
@@ -129,7 +129,7 @@ tests! {
     openbsd_udp: OPENBSD_UDP { exchanges_datagrams answers_a_query }
     ncat: NCAT {
         moves_much_both_ways_at_once
-        hears_our_answer_after_its_end_of_file
+        gets_our_answer_after_its_end_of_file
         receives_our_file
         sends_us_a_file
     }
@@ -137,21 +137,21 @@ tests! {
     socat: SOCAT {
         moves_much_both_ways_at_once
         answers_after_our_end_of_file
-        hears_our_answer_after_its_end_of_file
+        gets_our_answer_after_its_end_of_file
         receives_our_file
         sends_us_a_file
     }
     socat_udp: SOCAT_UDP { exchanges_datagrams answers_a_query }
     busybox: BUSYBOX {
         moves_much_both_ways_at_once
-        hears_our_answer_after_its_end_of_file
+        gets_our_answer_after_its_end_of_file
         receives_our_file
         sends_us_a_file
     }
     python: PYTHON {
         moves_much_both_ways_at_once
         answers_after_our_end_of_file
-        hears_our_answer_after_its_end_of_file
+        gets_our_answer_after_its_end_of_file
         receives_our_file
         sends_us_a_file
     }
@@ -170,10 +170,10 @@ fn moves_much_both_ways_at_once(peer: &Peer) {
         let mut pair = peer.pair(role, &[], Remote::stdin_open, theirs);
         let mut pipe = pair.ours.stdin.take().expect("stdin is open");
         let ours = bytes.clone();
-        let poured = thread::spawn(move || pipe.write_all(&ours).map(|()| pipe));
+        let written = thread::spawn(move || pipe.write_all(&ours).map(|()| pipe));
         assert!(pair.ours.printed(bytes.len()) == bytes, "{role:?}: from them to us");
         assert!(pair.theirs.printed(bytes.len()) == bytes, "{role:?}: from us to them");
-        drop(poured.join().unwrap().expect("stdin takes it"));
+        drop(written.join().unwrap().expect("stdin takes it"));
         pair.end_well();
     }
 }
@@ -190,7 +190,7 @@ fn answers_after_our_end_of_file(peer: &Peer) {
     }
 }
 
-fn hears_our_answer_after_its_end_of_file(peer: &Peer) {
+fn gets_our_answer_after_its_end_of_file(peer: &Peer) {
     for role in peer.roles() {
         let mut pair = peer.pair(role, &[], Remote::stdin_open, |theirs| theirs.stdin("question\n"));
         assert_eq!(pair.ours.printed(9), b"question\n", "{role:?}");
@@ -242,7 +242,7 @@ fn exchanges_datagrams(peer: &Peer) {
                 from.type_in(&bytes[so_far..][..size]);
                 assert!(to.printed(so_far + size) == bytes[..so_far + size], "{role:?}: {size} bytes");
             };
-            // A listener has to be spoken to first.
+            // A listener does not know its peer before the first datagram.
             let (first, second) = match role {
                 Role::Connecting => (&mut pair.ours, &mut pair.theirs),
                 Role::Listening => (&mut pair.theirs, &mut pair.ours),
@@ -270,7 +270,7 @@ fn answers_a_query(peer: &Peer) {
     assert_eq!(pair.ours.wait().expect_quiet_success().stdout, b"an answer");
 }
 
-/// A file over UDP: nc has no word for its end, and so an empty datagram says it.
+/// A file over UDP: nc sends no end, and so an empty datagram is sent by hand.
 #[test]
 fn python_receives_our_file_as_datagrams() {
     if !has("python3") {
@@ -306,7 +306,7 @@ fn python_sends_us_a_file_as_datagrams() {
     assert_eq!(dir.names(), ["received", "sent"]);
 }
 
-/// What we do; the peer does the other.
+/// Our side; the peer has the other one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
     Connecting,
@@ -317,7 +317,7 @@ enum Role {
 struct Pair {
     ours: Running,
     theirs: Running,
-    /// What we say though nobody asked: the random port.
+    /// The random port that we print.
     announced: String,
     role: Role,
     /// Where the listener listens.
@@ -360,7 +360,7 @@ impl Peer {
 }
 
 impl Pair {
-    /// Both end by themselves, successfully, and we have nothing to say.
+    /// Asserts that both end by themselves with success, and that we print nothing.
     #[track_caller]
     fn end_well(self) {
         let theirs = self.theirs.wait();
@@ -379,7 +379,7 @@ impl Pair {
     }
 }
 
-/// A command of a peer's, about to be started: the bench's limits and pipes are good for any program.
+/// A command of a peer, ready to start, with the limits and pipes of the bench.
 fn shell(command: &str, port: u16) -> Remote {
     let command = format!("exec {}", command.replace("PORT", &port.to_string()));
     // Our own path, which comes next, is what the shell is called; $1 is for the peer that needs it.

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::bench::{Dir, Hosts, Remote, client, eventually, limited, noise, pipe, read_all};
 
 #[test]
-fn every_way_to_say_the_port() {
+fn every_form_of_the_port() {
     let forms: [&[&str]; 6] = [
         &["-lv"],
         &["-lvp", "0"],
@@ -71,7 +71,7 @@ fn six_alone_refuses_four() {
 }
 
 #[test]
-fn nobody_else_is_let_in() {
+fn no_second_client_is_accepted() {
     let remote = Remote::new(["-lv"]).start();
     let port = remote.port();
     let mut first = client(port);
@@ -107,7 +107,7 @@ fn many_clients_share_stdin_and_stdout() {
     for peer in &mut clients {
         peer.read_exact(&mut [0; 5]).unwrap();
     }
-    // The end of stdin is passed on to all, and to those who come later.
+    // The end of stdin is passed on to all clients, later ones too.
     remote.close_stdin();
     for peer in &mut clients {
         assert_eq!(read_all(peer), b"");
@@ -121,7 +121,7 @@ fn many_clients_share_stdin_and_stdout() {
 }
 
 #[test]
-fn stdin_is_not_read_while_nobody_is_there() {
+fn stdin_is_not_read_without_clients() {
     let (input, mut writer) = pipe();
     let remote = Remote::new(["-lk"]).stdin_from(input).start();
     let port = remote.port();
@@ -165,7 +165,7 @@ fn a_client_that_falls_behind_is_disconnected_and_the_others_are_not() {
     assert!(read_all(&mut quick) == bytes);
     let mut slow = slow;
     remote.said(&format!("127.0.0.1 port {} fell too far behind", slow.local_addr().unwrap().port()));
-    // What it has must not look whole.
+    // A partial stream must not look complete.
     let error = slow.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
@@ -201,7 +201,7 @@ fn without_descriptors_it_waits_and_does_not_spin() {
     clients[29].set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
     let _ = clients[29].read(&mut [0]);
     assert!(remote.ticks() - ticks < 20, "it spins");
-    // As places become free, everybody is served.
+    // As places become free, every client is served.
     drop(clients);
     assert_eq!(remote.printed(30), [b'x'; 30]);
 }
@@ -252,7 +252,7 @@ fn one_clients_stall_is_not_anothers() {
 }
 
 #[test]
-fn it_ends_when_nobody_reads_what_clients_say() {
+fn it_ends_when_stdout_is_closed() {
     let (reader, output) = pipe();
     let remote = Remote::new(["-lk"]).stdout_to(output).start();
     let mut peer = client(remote.port());
@@ -268,7 +268,7 @@ fn many_come_and_go() {
     let port = remote.port();
     client(port).write_all(b"x").unwrap();
     remote.printed(1);
-    // What it says of the session, it says when the client is gone.
+    // The summary of a session follows the end of its client.
     remote.said("0 bytes sent, 1 bytes received");
     let before = remote.descriptors();
     for _ in 0..200 {

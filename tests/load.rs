@@ -1,4 +1,4 @@
-//! Much data, many clients, and those who do not read: nothing deadlocks, grows, leaks or spins.
+//! Much data, many clients, and stalled readers: nothing deadlocks, grows, leaks or spins.
 
 use std::{
     fs::File,
@@ -35,15 +35,15 @@ fn both_sides_send_64_mib_before_the_peer_reads() {
 }
 
 #[test]
-fn two_of_us_send_64_mib_before_anybody_reads() {
+fn two_of_us_send_64_mib_before_either_reads() {
     let Pair { remotes, stdin, stdout } = Pair::new(&["-l"], &["127.0.0.1"]);
-    let poured = stdin.map(|stdin| pour(stdin, MUCH));
-    for way in &poured {
-        assert!(stalled(&way.count) < MUCH, "somebody keeps it all");
+    let pouring = stdin.map(|stdin| pour(stdin, MUCH));
+    for way in &pouring {
+        assert!(stalled(&way.count) < MUCH, "a buffer takes it all");
     }
     let drained = stdout.map(|stdout| thread::spawn(move || drain(stdout, u64::MAX)));
     assert_eq!(drained.map(|drained| drained.join().unwrap()), [MUCH; 2]);
-    poured.into_iter().for_each(Poured::finish);
+    pouring.into_iter().for_each(Pouring::finish);
     expect_success(remotes);
 }
 
@@ -52,7 +52,7 @@ fn a_reader_that_stalls_does_not_stop_the_other_direction() {
     let Pair { mut remotes, stdin: [stdin, other_stdin], stdout: [stdout, other_stdout] } =
         Pair::new(&["-l"], &["127.0.0.1"]);
     let stuck = pour(stdin, MUCH);
-    assert!(stalled(&stuck.count) < MUCH, "somebody keeps it all");
+    assert!(stalled(&stuck.count) < MUCH, "a buffer takes it all");
     let flowing = pour(other_stdin, MUCH);
     assert_eq!(drain(stdout, u64::MAX), MUCH);
     flowing.finish();
@@ -68,11 +68,11 @@ fn a_sender_of_1_gib_stays_small_though_the_peer_stalls() {
     let (from, into) = pipe();
     let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_from(from).start();
     let peer = server.accept();
-    let poured = pour(into, GIB);
-    assert!(stalled(&poured.count) < MUCH, "somebody keeps it all");
+    let pouring = pour(into, GIB);
+    assert!(stalled(&pouring.count) < MUCH, "a buffer takes it all");
     assert_small(&remote);
     assert_eq!(drain(&peer, u64::MAX), GIB);
-    poured.finish();
+    pouring.finish();
     assert_small(&remote);
     drop(peer);
     remote.wait().expect_quiet_success();
@@ -83,34 +83,34 @@ fn a_receiver_of_1_gib_stays_small_though_its_reader_stalls() {
     let (mut from, into) = patient_pipe();
     let remote = Remote::new(["-l"]).stdout_to(into).start();
     let peer = client(remote.port());
-    let poured = pour(peer.try_clone().unwrap(), GIB);
-    assert!(stalled(&poured.count) < MUCH, "somebody keeps it all");
+    let pouring = pour(peer.try_clone().unwrap(), GIB);
+    assert!(stalled(&pouring.count) < MUCH, "a buffer takes it all");
     assert_small(&remote);
     assert_eq!(drain(&mut from, GIB), GIB);
-    poured.finish();
+    pouring.finish();
     assert_small(&remote);
     drop(peer);
     assert_eq!(drain(from, u64::MAX), 0);
     expect_success([remote]);
 }
 
-/// `-s` in one direction, a pipe in the other, and nobody reads that one until the file has arrived.
+/// `-s` in one direction, a pipe in the other, which is not read until the file has arrived.
 #[test]
 fn a_file_of_1_gib_arrives_while_the_other_direction_is_full() {
     let (dir, sent, received) = files(GIB);
     let Pair { mut remotes, stdin: [_stdin, stdin], stdout: [stdout, _stdout] } =
         Pair::new(&["-l", "-s", &sent], &["-s", "-", "-r", &received, "127.0.0.1"]);
-    let poured = pour(stdin, GIB);
+    let pouring = pour(stdin, GIB);
     let part = dir.join("received.part");
     for eighth in 1..=8 {
         let so_far = || part.metadata().map_or(0, |part| part.len());
         eventually("the file to grow", || (so_far() >= GIB / 8 * eighth).then_some(()));
     }
-    assert!(stalled(&poured.count) < MUCH, "somebody keeps it all");
+    assert!(stalled(&pouring.count) < MUCH, "a buffer takes it all");
     assert!(remotes.iter_mut().all(Running::is_running));
     remotes.iter().for_each(assert_small);
     assert_eq!(drain(stdout, u64::MAX), GIB);
-    poured.finish();
+    pouring.finish();
     expect_success(remotes);
     run("cmp", &[&sent, &received]).expect("they are equal");
     assert_eq!(dir.names(), ["received", "sent"]);
@@ -121,9 +121,9 @@ fn a_file_arrives_while_as_much_goes_the_other_way() {
     let (dir, sent, received) = files(4 * MUCH);
     let Pair { remotes, stdin: [stdin, _stdin], stdout: [_stdout, stdout] } =
         Pair::new(&["-l", "-s", "-", "-r", &received], &["-s", &sent, "127.0.0.1"]);
-    let poured = pour(stdin, 4 * MUCH);
+    let pouring = pour(stdin, 4 * MUCH);
     assert_eq!(drain(stdout, u64::MAX), 4 * MUCH);
-    poured.finish();
+    pouring.finish();
     expect_success(remotes);
     run("cmp", &[&sent, &received]).expect("they are equal");
     assert_eq!(dir.names(), ["received", "sent"]);
@@ -170,7 +170,7 @@ fn clients_all_at_once_leave_nothing_behind() {
 }
 
 #[test]
-fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
+fn without_descriptors_it_waits_and_then_serves_waiting_clients() {
     let remote = Remote::new(["-lk"]).with_descriptors(32).start();
     let (port, alone) = (remote.port(), descriptors_alone(&remote));
     let mut clients: Vec<TcpStream> = (0..100).map(|_| client(port)).collect();
@@ -185,7 +185,7 @@ fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
 }
 
 #[test]
-fn at_the_limit_it_waits_and_then_serves_who_waited() {
+fn at_the_limit_it_waits_and_then_serves_waiting_clients() {
     let remote = Remote::new(["-lk", "-m", "1"]).start();
     let port = remote.port();
     let mut first = client(port);
@@ -198,7 +198,7 @@ fn at_the_limit_it_waits_and_then_serves_who_waited() {
     assert_eq!(remote.printed(11), b"firstsecond");
 }
 
-/// Whatever it waits for, it sleeps.
+/// Asserts that the program sleeps while it waits.
 #[test]
 fn nothing_spins_while_it_waits() {
     let server = Server::new();
@@ -221,8 +221,8 @@ fn nothing_spins_while_it_waits() {
     let (from, into) = pipe();
     let stuck_peer = Remote::new(to).stdin_from(from).start();
     let deaf = server.accept();
-    let poured = pour(into, MUCH);
-    stalled(&poured.count);
+    let pouring = pour(into, MUCH);
+    stalled(&pouring.count);
 
     let (from, into) = pipe();
     let stuck_stdout = Remote::new(to).stdin_open().stdout_to(into).start();
@@ -233,16 +233,16 @@ fn nothing_spins_while_it_waits() {
     let listening = Remote::new(["-l"]).start();
     listening.port();
 
-    let crowd = Remote::new(["-lk"]).stdin("all there is").start();
-    let mut visitor = client(crowd.port());
-    assert_eq!(read_all(&mut visitor), b"all there is");
+    let serving = Remote::new(["-lk"]).stdin("all there is").start();
+    let mut late = client(serving.port());
+    assert_eq!(read_all(&mut late), b"all there is");
 
     // The reader of stdout has left already.
     let unread = Remote::new(["-lk"]).stdin_open().stdout_to(pipe().1).start();
-    let mut unheard = client(unread.port());
-    unheard.write_all(b"is anybody there?").unwrap();
+    let mut unanswered = client(unread.port());
+    unanswered.write_all(b"a datagram, alone").unwrap();
 
-    let remotes = [&silent, &asking, &half_open, &stuck_peer, &stuck_stdout, &listening, &crowd, &unread];
+    let remotes = [&silent, &asking, &half_open, &stuck_peer, &stuck_stdout, &listening, &serving, &unread];
     let before = remotes.map(Running::ticks);
     a_second_passes();
     let after = remotes.map(Running::ticks);
@@ -252,7 +252,7 @@ fn nothing_spins_while_it_waits() {
 }
 
 #[test]
-fn who_does_not_read_what_all_are_told_holds_nobody_up() {
+fn a_client_that_does_not_read_stdin_blocks_no_other() {
     let (from, into) = pipe();
     let remote = Remote::new(["-lkv"]).stdin_from(from).start();
     let port = remote.port();
@@ -260,21 +260,21 @@ fn who_does_not_read_what_all_are_told_holds_nobody_up() {
     eventually("both to be there", || {
         (remote.said("Connection received on").matches("Connection received on").count() == 2).then_some(())
     });
-    let poured = pour(into, MUCH);
+    let pouring = pour(into, MUCH);
     assert_eq!(drain(&quick, u64::MAX), MUCH);
-    poured.finish();
+    pouring.finish();
     remote.said("fell too far behind and was disconnected");
     quick.write_all(b"I have it all").unwrap();
     assert_eq!(remote.printed(13), b"I have it all");
     assert_small(&remote);
-    // What it was sent in time is still there, if not how it ended.
+    // The bytes sent in time are still there, if not the end.
     let mut heard = vec![0; 1000];
     slow.read_exact(&mut heard).unwrap();
     assert!(pattern().starts_with(&heard));
 }
 
 #[test]
-fn who_does_not_read_a_file_holds_nobody_up_and_gets_it_all_the_same() {
+fn a_client_that_does_not_read_a_file_blocks_no_other_and_gets_it_later() {
     let dir = Dir::new();
     let bytes = noise(MUCH as usize);
     let file = dir.file("f", &bytes);
@@ -288,13 +288,13 @@ fn who_does_not_read_a_file_holds_nobody_up_and_gets_it_all_the_same() {
 }
 
 #[test]
-fn all_are_told_though_nobody_reads_what_they_say() {
+fn stdin_is_sent_to_all_while_stdout_is_not_read() {
     let [(from, into), (_unread, out)] = [pipe(), pipe()];
     let remote = Remote::new(["-lk"]).stdin_from(from).stdout_to(out).start();
     let port = remote.port();
     let talker = client(port);
     let talked = pour(talker.try_clone().unwrap(), MUCH);
-    assert!(stalled(&talked.count) < MUCH, "somebody keeps it all");
+    assert!(stalled(&talked.count) < MUCH, "a buffer takes it all");
     let told = pour(into, MUCH);
     assert_eq!(drain(&talker, MUCH), MUCH);
     told.finish();
@@ -302,7 +302,7 @@ fn all_are_told_though_nobody_reads_what_they_say() {
 }
 
 #[test]
-fn who_floods_drowns_nobody() {
+fn a_flooding_client_starves_no_other() {
     let (mut from, into) = patient_pipe();
     let remote = Remote::new(["-lk"]).stdout_to(into).start();
     let port = remote.port();
@@ -322,7 +322,7 @@ fn who_floods_drowns_nobody() {
             let n = from.read(&mut buf).unwrap();
             heard.extend(buf[..n].iter().copied().filter(|byte| *byte != 0));
             passed += n as u64;
-            assert!(passed < MUCH, "nobody heard word {i}");
+            assert!(passed < MUCH, "word {i} was not received");
         }
         assert_eq!(String::from_utf8(heard).unwrap(), word);
     }
@@ -337,7 +337,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// The second one connects; it is told the port.
+    /// The second one connects to the port of the first.
     fn new(listening: &[&str], connecting: &[&str]) -> Self {
         let [(from, into), (other_from, other_into)] = [pipe(), pipe()];
         let [(out, to_out), (other_out, to_other_out)] = [patient_pipe(), patient_pipe()];
@@ -370,12 +370,12 @@ fn patient_pipe() -> (Patient, File) {
 }
 
 /// Bytes that a thread writes, and how many so far.
-struct Poured {
+struct Pouring {
     count: Arc<AtomicU64>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl Poured {
+impl Pouring {
     #[track_caller]
     fn finish(self) {
         eventually("all to be taken", || self.thread.is_finished().then_some(()));
@@ -384,7 +384,7 @@ impl Poured {
 }
 
 /// Begins to write the pattern over and over, `length` bytes in all.
-fn pour(mut into: impl Write + Send + 'static, length: u64) -> Poured {
+fn pour(mut into: impl Write + Send + 'static, length: u64) -> Pouring {
     let count = Arc::new(AtomicU64::new(0));
     let ours = Arc::clone(&count);
     let thread = thread::spawn(move || {
@@ -397,10 +397,10 @@ fn pour(mut into: impl Write + Send + 'static, length: u64) -> Poured {
         }
         Ok(())
     });
-    Poured { count: ours, thread }
+    Pouring { count: ours, thread }
 }
 
-/// Reads the pattern to its end, or `most` bytes of it; how many there were.
+/// Reads the pattern to its end, or `most` bytes of it. Returns how many there were.
 #[track_caller]
 fn drain(mut from: impl Read, most: u64) -> u64 {
     let (pattern, mut done, mut buf) = (pattern(), 0, vec![0; 1 << 18]);
@@ -420,7 +420,7 @@ fn pattern() -> Vec<u8> {
     noise(PERIOD as usize)
 }
 
-/// Waits until a count stands still because everything on the way is full; the count.
+/// Waits until a count stands still because every buffer is full. Returns the count.
 #[track_caller]
 fn stalled(count: &AtomicU64) -> u64 {
     let (mut last, mut since) = (0, Instant::now());
@@ -439,7 +439,7 @@ fn assert_small(remote: &Running) {
     assert!(peak < 16 << 10, "{peak} KiB");
 }
 
-/// It sleeps: for a second it uses next to no time.
+/// Asserts that it sleeps: it uses next to no CPU time in a second.
 #[track_caller]
 fn assert_idle(remote: &Running) {
     let before = remote.ticks();
@@ -448,13 +448,13 @@ fn assert_idle(remote: &Running) {
     assert!(spent < A_FEW_TICKS, "{spent} ticks in a second");
 }
 
-/// Waits for a program that waits for nobody.
+/// Waits for a program that waits for no input.
 fn a_second_passes() {
     let ended = Remote::new(["-l", "-w", "1"]).run();
     assert_eq!(ended.code, 1, "{ended:?}");
 }
 
-/// They end well, and say no more than a random port.
+/// Asserts that all succeed, and print no more than a random port.
 #[track_caller]
 fn expect_success<const N: usize>(remotes: [Running; N]) {
     for remote in remotes {
@@ -465,7 +465,7 @@ fn expect_success<const N: usize>(remotes: [Running; N]) {
     }
 }
 
-/// How many descriptors a `-k` has while nobody is there; it has them all once it has heard somebody.
+/// Returns the descriptors of a `-k` without clients. It has them all after its first client.
 fn descriptors_alone(remote: &Running) -> usize {
     let mut first = client(remote.port());
     first.write_all(b".").unwrap();
@@ -473,14 +473,14 @@ fn descriptors_alone(remote: &Running) -> usize {
     remote.descriptors() - 1
 }
 
-/// Each client says a line of its own.
+/// Sends a line from each client.
 fn number(clients: &mut [TcpStream]) {
     for (i, client) in clients.iter_mut().enumerate() {
         client.write_all(format!("{i:03}\n").as_bytes()).unwrap();
     }
 }
 
-/// Every client was heard, once, and no line was torn.
+/// Asserts that the line of every client has arrived once and in one piece.
 #[track_caller]
 fn assert_numbers(remote: &Running, clients: usize) {
     let said = String::from_utf8(remote.printed(1 + clients * 4)).unwrap();
@@ -510,7 +510,7 @@ const MUCH: u64 = 64 << 20;
 /// The length of the pattern: no buffer is a multiple of it.
 const PERIOD: u64 = 1_000_003;
 
-/// How long nothing moves before we take it that nothing can.
+/// Time without progress after which all buffers count as full.
 const STANDSTILL: Duration = Duration::from_millis(300);
 
 /// A tenth of a second, at 100 ticks a second.

@@ -18,7 +18,7 @@ use crate::bench::{
     read_all, reset, run, udp, unread_terminal,
 };
 
-/// All servers, on loopback, at ports of the kernel's.
+/// All servers, on loopback and random ports.
 struct Servers(Running);
 
 impl Servers {
@@ -39,7 +39,7 @@ impl Servers {
         let said = self.0.said(&format!("({what})"));
         let line =
             said.lines().find(|line| line.starts_with("Listening on 127.0.0.1") && line.contains(what));
-        line.and_then(|line| line.split(' ').nth(3)).and_then(|port| port.parse().ok()).expect("it is told")
+        line.and_then(|line| line.split(' ').nth(3)).and_then(|port| port.parse().ok()).expect("a port")
     }
 
     fn ask(&self, request: &[u8]) -> Vec<u8> {
@@ -85,7 +85,7 @@ fn reply(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn what_is_asked_for_over_tcp() {
+fn requests_over_tcp() {
     let servers = Servers::new(&[]);
     let table: [(&str, String); 8] = [
         ("hello", "HELLO".into()),
@@ -100,7 +100,7 @@ fn what_is_asked_for_over_tcp() {
     for (request, answer) in table {
         assert_eq!(String::from_utf8(servers.ask(request.as_bytes())).unwrap(), answer, "{request}");
     }
-    // By the network's leave: cut, joined, and with an end of file.
+    // Requests in pieces, joined, and with an end of file.
     let mut stream = client(servers.port("tcp"));
     for part in ["str", "eam-1", "-2\n"] {
         stream.write_all(part.as_bytes()).unwrap();
@@ -117,7 +117,7 @@ fn what_is_asked_for_over_tcp() {
 }
 
 #[test]
-fn the_marker_comes_by_itself() {
+fn the_marker_is_a_piece_of_its_own() {
     let servers = Servers::new(&[]);
     let mut stream = client(servers.port("tcp"));
     stream.write_all(b"5").unwrap();
@@ -146,7 +146,7 @@ fn the_greatest_file_in_little_memory() {
 }
 
 #[test]
-fn what_is_asked_for_over_udp() {
+fn requests_over_udp() {
     let servers = Servers::new(&[]);
     let socket = servers.udp();
     socket.send(b"hello\n").unwrap();
@@ -169,7 +169,7 @@ fn what_is_asked_for_over_udp() {
 }
 
 #[test]
-fn an_answer_leaves_from_the_address_that_was_asked() {
+fn an_answer_has_the_address_of_the_request() {
     if !on_linux("IP_PKTINFO") {
         return;
     }
@@ -188,7 +188,7 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
             socket.send(b"hello").unwrap();
             assert_eq!(datagram(&socket), b"HELLO", "{address} of {at}");
         }
-        // A broadcast cannot be answered from.
+        // A broadcast address cannot be the source of an answer.
         let socket = udp();
         socket.set_broadcast(true).unwrap();
         socket.send_to(b"hello", ("127.255.255.255", port)).unwrap();
@@ -197,10 +197,10 @@ fn an_answer_leaves_from_the_address_that_was_asked() {
 }
 
 #[test]
-fn a_file_over_udp_arrives_whole() {
+fn a_file_over_udp_arrives_complete() {
     let servers = Servers::new(&[]);
     let socket = servers.udp();
-    // No more than a receive buffer holds, however late we are to read it.
+    // The pace leaves room in the receive buffer of a late reader.
     socket.send(b"80000").unwrap();
     assert_eq!(datagram(&socket), b"file_prepared");
     let mut bytes = 0;
@@ -220,7 +220,7 @@ fn numbers_count_down_when_asked_for() {
 }
 
 #[test]
-fn a_hundred_at_once_and_one_who_reads_nothing() {
+fn a_hundred_clients_at_once_and_one_that_reads_nothing() {
     let servers = Servers::new(&[]);
     let mut idler = client(servers.port("tcp"));
     idler.write_all(b"123456789\n").unwrap();
@@ -272,7 +272,7 @@ fn it_is_no_amplifier() {
     servers.said("--open");
 }
 
-/// A folder with something in it.
+/// Makes a folder with files in it.
 fn tree() -> Dir {
     let dir = Dir::new();
     fs::create_dir_all(dir.join("root/sub")).unwrap();
@@ -314,7 +314,7 @@ fn the_file_conversation() {
 }
 
 #[test]
-fn commands_may_come_all_at_once_and_everybody_has_a_place_of_his_own() {
+fn commands_may_be_pipelined_and_each_client_has_its_own_folder() {
     let dir = tree();
     let servers = Servers::with_files(&dir.join("root"));
     let (mut one, mut other) = (servers.visit(), servers.visit());
@@ -337,7 +337,7 @@ fn the_original_programs_are_peers() {
         return;
     }
     let servers = Servers::new(&[]);
-    // What tcpcli.py and udpcli.py do: one send, one recv, then the rest.
+    // tcpcli.py and udpcli.py: one send, one recv, then the rest.
     let script = "import socket, sys\n\
                   s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
                   s.send(b'100000'); print(s.recv(1024).decode(), end=' ')\n\
@@ -359,7 +359,7 @@ fn packets_leave_in_time() {
     for _ in 0..200 {
         datagram(&socket);
     }
-    // None is early, and the last one is not late by what the others were.
+    // No packet is early, and delays do not add up.
     let took = start.elapsed();
     assert!(took >= Duration::from_secs(1), "{took:?}");
     println!("200 packets, one every 5 ms, took {took:?}");
@@ -367,7 +367,7 @@ fn packets_leave_in_time() {
 
 // ---- the client ----
 
-/// What the client prints for a command, asked of a scripted server.
+/// Returns the output of the client for a command, with a scripted server.
 fn asked(flags: &[&str], port: u16, command: &str) -> crate::bench::Ended {
     let port = port.to_string();
     let mut args = vec!["practice"];
@@ -404,7 +404,7 @@ fn the_client_speaks_to_our_servers() {
     assert!(!text.contains("NEVER"));
     assert_eq!(work.names(), ["large", "made", "small"]);
     assert!(work.read("large") == noise(3_000_000) && work.read("made") == [b'A'; 3000]);
-    // What exists is not replaced, and a refusal is a failure, but not the end of a script.
+    // An existing file is not replaced, and a refusal is a failure, but not the end of a script.
     let ended =
         Remote::new(args).in_folder(work.path()).stdin("dl large\ndl nothing\n123456790\nhello\n").run();
     assert_eq!(ended.code, 1);
@@ -454,7 +454,7 @@ fn the_client_knows_the_original_servers() {
     assert_eq!(asked(&[], port, "hello").expect_quiet_success().stdout, b"HELLO\n");
     assert_eq!(original.join().unwrap(), ["5", "5", "hello"]);
 
-    // The older reply to dl, cut anywhere.
+    // The older reply to dl, in pieces.
     let server = Server::new();
     let port = server.port();
     let original = thread::spawn(move || {
@@ -477,7 +477,7 @@ fn the_client_knows_the_original_servers() {
 }
 
 #[test]
-fn the_client_tells_what_a_line_has_done_to_a_stream() {
+fn the_client_prints_loss_and_order_of_a_stream() {
     let server = udp();
     let port = server.local_addr().unwrap().port();
     let bad_line = thread::spawn(move || {
@@ -494,13 +494,13 @@ fn the_client_tells_what_a_line_has_done_to_a_stream() {
     let text = String::from_utf8(ended.stdout).unwrap();
     assert!(text.starts_with("6 sent, 6 received, 1 lost, 1 reordered, 1 duplicated; jitter "), "{text}");
     bad_line.join().unwrap();
-    // Nobody there.
-    let nobody = udp().local_addr().unwrap().port();
-    asked(&["-u"], nobody, "hello").expect_failure(1, &["connection refused"]);
+    // A closed port.
+    let closed = udp().local_addr().unwrap().port();
+    asked(&["-u"], closed, "hello").expect_failure(1, &["connection refused"]);
 }
 
 #[test]
-fn one_command_shows_the_whole_thing() {
+fn one_command_starts_servers_and_client() {
     let dir = tree();
     let root = dir.join("root");
     let args = ["practice", "--root", root.to_str().unwrap()];
@@ -627,15 +627,15 @@ fn wireshark_reads_a_stream() {
 }
 
 #[test]
-fn what_fails_is_told_and_what_came_is_kept() {
+fn failures_are_reported_and_partial_files_kept() {
     let work = Dir::new();
     let ask = |port: &str, command: &[&str]| {
         let args = [&["practice", "127.0.0.1", port, "--"], command].concat();
         Remote::new(args).in_folder(work.path()).run()
     };
-    // Nobody there: nothing is left behind.
-    let nobody = { Server::new().port() };
-    ask(&nobody, &["generate", "5", ">", "x"]).expect_failure(1, &["connection refused"]);
+    // A closed port: nothing is left behind.
+    let closed = { Server::new().port() };
+    ask(&closed, &["generate", "5", ">", "x"]).expect_failure(1, &["connection refused"]);
     assert!(work.names().is_empty(), "{:?}", work.names());
     // A reset in the middle, and a server that says nothing.
     let server = Server::new();
@@ -655,7 +655,7 @@ fn what_fails_is_told_and_what_came_is_kept() {
     assert_eq!((work.names(), work.read("y.part")), (vec!["y.part".to_owned()], b"AAA".to_vec()));
     ask(&port, &["hello"]).expect_failure(1, &["without an answer"]);
     script.join().unwrap();
-    // A device is written as it is.
+    // A device is written to directly.
     let servers = Servers::new(&[]);
     let port = servers.port("tcp").to_string();
     assert_eq!(ask(&port, &["generate", "5", ">", "/dev/null"]).code, 0);
@@ -663,7 +663,7 @@ fn what_fails_is_told_and_what_came_is_kept() {
 }
 
 #[test]
-fn listing_wakes_nobody_and_duplicates_are_no_losses() {
+fn listing_wakes_no_fifo_and_duplicates_are_no_losses() {
     let dir = tree();
     let fifo = dir.join("root/fifo");
     run("mkfifo", &[fifo.to_str().unwrap()]).unwrap();

@@ -13,7 +13,7 @@ use crate::bench::{
     Dir, Hosts, Remote, Running, Server, Terminal, eventually, has, noise, on_linux, read_all, reset,
 };
 
-/// What a proxy hears, and what it says then.
+/// The bytes that a proxy receives, and its answer to them.
 type Script<'a> = &'a [(&'a [u8], &'a [u8])];
 
 const GREETING: &[u8] = b"\x05\x01\0";
@@ -23,7 +23,7 @@ const SOCKS5_OPEN: &[u8] = b"\x05\0\0\x01\0\0\0\0\0\0";
 const CONNECT: &[u8] = b"CONNECT name.invalid:8080 HTTP/1.1\r\nHost: name.invalid:8080\r\n\r\n";
 const CONNECT_OPEN: &[u8] = b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
 
-/// Plays a proxy, and then the destination, which sends `payload` at once; all of it in pieces of so many bytes.
+/// Plays a proxy, and then the destination, which sends `payload` at once; all of it in pieces of `piece` bytes.
 fn play(stream: &mut TcpStream, script: Script<'_>, payload: &[u8], piece: usize) {
     stream.set_nodelay(true).unwrap();
     for ((hears, says), left) in script.iter().zip((0..script.len()).rev()) {
@@ -86,7 +86,7 @@ fn every_kind_of_proxy_connects_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_is_said_is_of_the_destination() {
+fn messages_name_the_destination() {
     let proxy = Server::new();
     let (port, script) = (proxy.port(), [(GREETING, &b"\x05\0"[..]), (NAME, SOCKS5_OPEN)]);
     let remote = through(&proxy, "-vv --json name.invalid 8080").start();
@@ -114,7 +114,7 @@ fn what_is_said_is_of_the_destination() {
 }
 
 #[test]
-fn refusals_are_told_in_words() {
+fn refusals_are_reported_in_words() {
     let endless =
         [b"HTTP/1.1 200 OK\r\nA: ", &noise(100_000).escape_ascii().to_string().into_bytes()[..]].concat();
     let login = "the proxy wants a user and a password (-P USER)";
@@ -150,10 +150,10 @@ fn refusals_are_told_in_words() {
             .env("REMOTE_PROXY_PASSWORD", "secret")
             .start();
         let mut stream = proxy.accept();
-        // What is not heard to its end would make the close a reset.
+        // To close with unread bytes would send a reset.
         for (hears, says) in script {
             stream.read_exact(&mut vec![0; hears.len()]).unwrap();
-            // It may have heard enough.
+            // It may have closed already.
             let _ = stream.write_all(says);
         }
         if args == "-X 4" {
@@ -172,8 +172,8 @@ fn a_proxy_that_is_not_there_is_named() {
     let at = format!("127.0.0.1:{port}");
     let line = format!("remote: reach the proxy: connect to 127.0.0.1 port {port}: connection refused\n");
     Remote::new(["-x", &at, "name.invalid", "80"]).run().expect(1, &line);
-    let why = ["remote: reach the proxy: look up no-such-proxy.invalid: "];
-    Remote::new(["-x", "no-such-proxy.invalid", "127.0.0.1", "80"]).run().expect_failure(1, &why);
+    let sentence = ["remote: reach the proxy: look up no-such-proxy.invalid: "];
+    Remote::new(["-x", "no-such-proxy.invalid", "127.0.0.1", "80"]).run().expect_failure(1, &sentence);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_refusal_is_tried_again() {
     assert!(started.elapsed().as_secs() < 10, "-T did not bound the tries");
 }
 
-/// Plays a proxy that lets `me` in with this password.
+/// Plays a proxy that accepts `me` with this password.
 fn let_in(proxy: &Server, password: &str) -> TcpStream {
     let mut stream = proxy.accept();
     let login = [b"\x01\x02me", &[password.len() as u8][..], password.as_bytes()].concat();
@@ -255,7 +255,7 @@ fn the_password_comes_from_a_file_or_the_environment() {
 }
 
 #[test]
-fn without_a_password_or_a_terminal_it_is_told_where_one_is_taken_from() {
+fn without_a_password_or_a_terminal_the_sources_of_one_are_named() {
     let why = "remote: -P needs a password: REMOTE_PROXY_PASSWORD in the environment, --proxy-password-file FILE, \
                or a terminal to ask at\n";
     let args = ["-x", "127.0.0.1", "-P", "me", "name.invalid", "80"];
@@ -361,7 +361,7 @@ fn carries_much(start: impl Fn(&[&str]) -> Remote, args: &[&str], host: &str, de
     remote.wait().expect_quiet_success();
 }
 
-/// A program of others; the bench's limits and pipes are good for any program.
+/// Another program, with the limits and pipes of the bench.
 fn shell(prefix: &[&str], command: &str) -> Running {
     let command = format!("exec {command}");
     Remote::through(&[prefix, &["sh", "-c", &command]].concat(), [""; 0]).start()
@@ -418,8 +418,8 @@ fn tinyproxy_is_a_proxy() {
     );
     let refused = start(&[&args[..], &["10.9.0.2", "1"]].concat()).run();
     refused.expect_failure(1, &["the proxy says: HTTP/1."]);
-    let nobody = hosts.a.remote(["-X", "connect", "-x", "10.9.0.2", "10.9.0.2", "1"]).run();
-    nobody.expect_failure(1, &["the proxy wants a user and a password (-P USER): HTTP/1."]);
+    let refused = hosts.a.remote(["-X", "connect", "-x", "10.9.0.2", "10.9.0.2", "1"]).run();
+    refused.expect_failure(1, &["the proxy wants a user and a password (-P USER): HTTP/1."]);
 }
 
 /// Without users, which would have to be the system's; of SOCKS 4a it knows nothing.

@@ -1,4 +1,4 @@
-//! What the README says is so: its examples run, its table of options is the program's own.
+//! The README is true: its examples run, its table of options is the program's own.
 
 use std::{
     fs,
@@ -51,7 +51,7 @@ fn the_examples_run() {
         shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let mut child = shell.spawn().unwrap();
         let status = eventually(&example, || child.try_wait().unwrap());
-        // What an example leaves in the background goes with it.
+        // Background processes of an example end with it.
         let group = rustix::process::Pid::from_child(&child);
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         assert!(status.success(), "{status}: {example}");

@@ -1,4 +1,4 @@
-//! The relay and its clients: the wire of the seed, faults, and figures. What a router decides is tested in
+//! The relay and its clients: the wire of the seed, faults, and metrics. The decisions of the router are tested in
 //! `proto/relay`; here it is sockets.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::bench::{
     read_all, reset, run,
 };
 
-/// A relay on loopback, at a port of the kernel's.
+/// A relay on loopback and a random port.
 struct Relay(Running);
 
 impl Relay {
@@ -30,15 +30,15 @@ impl Relay {
         self.0.port().to_string()
     }
 
-    /// Somebody who has connected, and nothing else.
+    /// Connects without registering.
     fn stranger(&self) -> TcpStream {
         client(self.0.port())
     }
 
-    /// Somebody who is registered.
-    fn friend(&self, name: &str) -> TcpStream {
+    /// Connects and registers.
+    fn registered(&self, name: &str) -> TcpStream {
         let mut stream = self.stranger();
-        // A message to oneself comes back when everything before it was heard.
+        // A message to itself comes back after the relay has read everything before it.
         stream.write_all(format!("{name}|{name}|5|hello").as_bytes()).unwrap();
         assert_eq!(exactly(&mut stream, 5), b"hello");
         stream
@@ -61,7 +61,7 @@ fn the_conversation_of_the_seed() {
     let mut a = relay.stranger();
     a.write_all(b"device_a|").unwrap();
     let mut b = relay.stranger();
-    // Registration, header and payload, each for itself.
+    // Registration, header and payload, each in a segment of its own.
     for part in [&b"device_b|"[..], b"device_a|5|", b"hello"] {
         b.write_all(part).unwrap();
         relay.0.said(if part == b"device_b|" { "+device_b " } else { "+device_a " });
@@ -80,7 +80,7 @@ fn nc_and_python_are_clients() {
     let relay = Relay::new(&[]);
     let port = relay.port();
     if has("python3") {
-        let mut a = relay.friend("device_a");
+        let mut a = relay.registered("device_a");
         let script = "import socket, sys\n\
                       s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n\
                       s.send(b'device_b|')\n\
@@ -95,7 +95,7 @@ fn nc_and_python_are_clients() {
         if !has(nc) {
             continue;
         }
-        let mut a = relay.friend(&format!("a_{nc}"));
+        let mut a = relay.registered(&format!("a_{nc}"));
         let input = format!("b_{nc}|a_{nc}|5|hello");
         let mut child = Command::new(nc)
             .args(["127.0.0.1", &relay.port()])
@@ -113,9 +113,9 @@ fn nc_and_python_are_clients() {
 }
 
 #[test]
-fn who_misbehaves_is_cut_off_without_a_word() {
+fn violations_are_disconnected_without_an_answer() {
     let relay = Relay::new(&["--register-timeout", "300ms", "--max-message", "1000"]);
-    let _holder = relay.friend("taken");
+    let _holder = relay.registered("taken");
     let table: [(&[u8], &str); 7] = [
         (b"taken|", "dup"),
         (b"GET / HTTP/1.1\r\n\r\n", "bad-name"),
@@ -137,7 +137,7 @@ fn who_misbehaves_is_cut_off_without_a_word() {
 fn large_messages_cross_in_order_both_ways_at_once() {
     let relay = Relay::new(&[]);
     let pairs = [("a", "b"), ("b", "a")];
-    let streams: Vec<TcpStream> = ["a", "b"].iter().map(|name| relay.friend(name)).collect();
+    let streams: Vec<TcpStream> = ["a", "b"].iter().map(|name| relay.registered(name)).collect();
     let bytes = noise(20_000_000);
     let threads: Vec<_> = pairs
         .iter()
@@ -171,9 +171,9 @@ fn large_messages_cross_in_order_both_ways_at_once() {
 }
 
 #[test]
-fn what_is_for_nobody_is_thrown_away() {
+fn messages_to_unknown_names_are_dropped() {
     let relay = Relay::new(&[]);
-    let mut a = relay.friend("a");
+    let mut a = relay.registered("a");
     let bytes = noise(3_000_000);
     for _ in 0..3 {
         a.write_all(format!("nobody|{}|", bytes.len()).as_bytes()).unwrap();
@@ -186,16 +186,16 @@ fn what_is_for_nobody_is_thrown_away() {
 }
 
 #[test]
-fn a_destination_that_dies_within_a_message_takes_nobody_with_it() {
+fn a_receiver_that_dies_within_a_message_harms_no_other_client() {
     let relay = Relay::new(&[]);
-    let mut a = relay.friend("a");
-    let mut b = relay.friend("b");
+    let mut a = relay.registered("a");
+    let mut b = relay.registered("b");
     let bytes = noise(8_000_000);
     a.write_all(format!("b|{}|", bytes.len()).as_bytes()).unwrap();
     a.write_all(&bytes[..2_000_000]).unwrap();
     assert!(exactly(&mut b, 1_000_000) == bytes[..1_000_000]);
     reset(b);
-    let mut heir = relay.friend("b");
+    let mut heir = relay.registered("b");
     a.write_all(&bytes[2_000_000..]).unwrap();
     a.write_all(b"b|3|newa|4|here").unwrap();
     assert_eq!(exactly(&mut heir, 3), b"new");
@@ -205,7 +205,7 @@ fn a_destination_that_dies_within_a_message_takes_nobody_with_it() {
 #[test]
 fn a_sender_that_dies_within_a_message_leaves_its_prefix() {
     let relay = Relay::new(&[]);
-    let (mut a, mut b, mut c) = (relay.friend("a"), relay.friend("b"), relay.friend("c"));
+    let (mut a, mut b, mut c) = (relay.registered("a"), relay.registered("b"), relay.registered("c"));
     let bytes = noise(3_000_000);
     a.write_all(b"b|8000000|").unwrap();
     a.write_all(&bytes).unwrap();
@@ -219,12 +219,12 @@ fn a_sender_that_dies_within_a_message_leaves_its_prefix() {
 }
 
 #[test]
-fn who_does_not_read_is_cut_off_and_holds_up_nobody() {
+fn a_stalled_receiver_is_disconnected_and_blocks_no_other_client() {
     let relay = Relay::new(&["--stall", "1s"]);
-    let slow = relay.friend("slow");
-    let mut flood = relay.friend("flood");
-    let (mut a, mut b) = (relay.friend("a"), relay.friend("b"));
-    // 2 GiB, if anybody took them.
+    let slow = relay.registered("slow");
+    let mut flood = relay.registered("flood");
+    let (mut a, mut b) = (relay.registered("a"), relay.registered("b"));
+    // 2 GiB, if a receiver took them.
     let writer = thread::spawn(move || {
         flood.write_all(b"slow|2147483648|").unwrap();
         let bytes = vec![7; 1 << 20];
@@ -238,7 +238,7 @@ fn who_does_not_read_is_cut_off_and_holds_up_nobody() {
         assert_eq!(exactly(&mut b, 4), format!("{turn:04}").as_bytes());
     }
     relay.0.said("-slow slow");
-    // The sender goes on, and what it sends goes nowhere.
+    // The sender goes on, and its bytes are dropped.
     let _flood = writer.join().unwrap();
     assert!(relay.0.peak_memory() < 16 << 10, "{} KiB", relay.0.peak_memory());
     drop(slow);
@@ -247,7 +247,7 @@ fn who_does_not_read_is_cut_off_and_holds_up_nobody() {
 #[test]
 fn squatters_and_dawdlers_leave_everybody_else_served() {
     let relay = Relay::new(&[]);
-    let (mut a, mut b) = (relay.friend("a"), relay.friend("b"));
+    let (mut a, mut b) = (relay.registered("a"), relay.registered("b"));
     let dawdlers: Vec<TcpStream> = (0..1000)
         .map(|_| {
             let mut stream = relay.stranger();
@@ -257,7 +257,7 @@ fn squatters_and_dawdlers_leave_everybody_else_served() {
         .collect();
     let headers: Vec<TcpStream> = (0..1000)
         .map(|n| {
-            let mut stream = relay.friend(&format!("h{n}"));
+            let mut stream = relay.registered(&format!("h{n}"));
             stream.write_all(b"a|12").unwrap();
             stream
         })
@@ -297,7 +297,7 @@ fn fifteen_thousand_idle_clients_are_a_few_mib() {
             stream
         })
         .collect();
-    let mut a = relay.friend("a");
+    let mut a = relay.registered("a");
     let mut last = &clients[14_999];
     a.write_all(b"client_14999|5|hello").unwrap();
     assert_eq!(exactly(&mut last, 5), b"hello");
@@ -307,7 +307,7 @@ fn fifteen_thousand_idle_clients_are_a_few_mib() {
 }
 
 #[test]
-fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
+fn without_descriptors_it_waits_and_then_serves_waiting_clients() {
     let prefix = ["prlimit", "--nofile=200:200"];
     if !has("prlimit") {
         return;
@@ -315,10 +315,10 @@ fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
     let args = ["relay", "-lv", "-p", "0", "-a", "127.0.0.1"];
     let relay = Relay(Remote::through(&prefix, args).start());
     relay.0.said("up to 40 clients\n");
-    let clients: Vec<TcpStream> = (0..40).map(|n| relay.friend(&format!("c{n}"))).collect();
+    let clients: Vec<TcpStream> = (0..40).map(|n| relay.registered(&format!("c{n}"))).collect();
     assert!(is_closed(&mut relay.stranger()), "one too many");
     relay.0.said("too-many");
-    // Those who have ended give way.
+    // Clients that have ended give way.
     drop(clients);
     let welcome = |n: usize| {
         let mut stream = relay.stranger();
@@ -334,11 +334,11 @@ fn out_of_descriptors_it_waits_and_then_serves_those_who_waited() {
 #[test]
 fn coming_and_going_leaves_nothing_behind() {
     let relay = Relay::new(&[]);
-    let mut hub = relay.friend("hub");
+    let mut hub = relay.registered("hub");
     let mut settled = None;
     for round in 0..6 {
         for n in 0..200 {
-            let mut stream = relay.friend(&format!("n{n}"));
+            let mut stream = relay.registered(&format!("n{n}"));
             stream.write_all(b"hub|5|hello").unwrap();
             assert_eq!(exactly(&mut hub, 5), b"hello");
             if n % 2 == 0 {
@@ -356,9 +356,9 @@ fn coming_and_going_leaves_nothing_behind() {
 }
 
 #[test]
-fn it_drains_when_it_is_told_to_stop() {
+fn a_signal_drains_it() {
     let relay = Relay::new(&[]);
-    let (mut a, b) = (relay.friend("a"), relay.friend("b"));
+    let (mut a, b) = (relay.registered("a"), relay.registered("b"));
     let bytes = noise(60_000);
     a.write_all(format!("b|{}|", bytes.len()).as_bytes()).unwrap();
     a.write_all(&bytes).unwrap();
@@ -389,7 +389,7 @@ fn framed_deliveries_and_json() {
     assert_eq!((&objects[1]["event"], &objects[1]["name"]), (&"joined".into(), &"b\"".into()));
     assert_eq!((&objects[2]["event"], &objects[2]["why"]), (&"left".into(), &"lost".into()));
     assert_eq!(objects[0]["address"], "127.0.0.1");
-    assert!(!said.contains("hello"), "payload is nobody's business");
+    assert!(!said.contains("hello"), "payload is in the log");
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn tokens_and_keys() {
     let mut stranger = relay.stranger();
     stranger.write_all(b"a|").unwrap();
     assert!(is_closed(&mut stranger));
-    let mut a = relay.friend("sesame:a");
+    let mut a = relay.registered("sesame:a");
     let port = relay.port();
     let args = ["relay", "127.0.0.1", &port, "b", "--to", "a", "--token-file", token, "--send-only"];
     Remote::new(args).stdin("hello").run().expect_quiet_success();
@@ -409,8 +409,8 @@ fn tokens_and_keys() {
     let said = relay.0.said("+b ");
     assert!(said.contains("+a ") && !said.contains("sesame"), "{said}");
 
-    // SHA-256 of "key", as sha256sum says it.
-    let names = "# who\nweb 2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\n";
+    // SHA-256 of "key", from sha256sum(1).
+    let names = "# names\nweb 2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683\n";
     let (names, key) = (dir.file("names", names.as_bytes()), dir.file("key", b"key\n"));
     let relay = Relay::new(&["--names", names.to_str().unwrap()]);
     for wrong in ["web|", "kex:web|", "key:other|"] {
@@ -427,7 +427,7 @@ fn tokens_and_keys() {
 #[test]
 fn figures_for_prometheus() {
     let relay = Relay::new(&["--metrics", "0"]);
-    let _a = relay.friend("a");
+    let _a = relay.registered("a");
     let said = relay.0.said("Figures at 127.0.0.1 ");
     let port = said.split("Figures at 127.0.0.1 ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
     let ask = |request: &str| {
@@ -435,7 +435,7 @@ fn figures_for_prometheus() {
         stream.write_all(request.as_bytes()).unwrap();
         String::from_utf8(read_all(&mut stream)).unwrap()
     };
-    // Many who ask nothing, all at once: each has its turn, and none is a level of the stack.
+    // Many silent clients at once: each has its turn, and none is a level of the stack.
     relay.0.signal(Signal::STOP);
     for _ in 0..3000 {
         drop(TcpStream::connect(("127.0.0.1", port)));
@@ -457,9 +457,9 @@ fn figures_for_prometheus() {
 // ---- the client ----
 
 #[test]
-fn a_client_sends_what_it_reads_and_prints_what_comes() {
+fn a_client_sends_stdin_and_prints_messages() {
     let relay = Relay::new(&[]);
-    let mut peer = relay.friend("peer");
+    let mut peer = relay.registered("peer");
     let mut remote =
         Remote::new(["relay", "-v", &format!("127.0.0.1:{}", relay.port()), "me", "--to", "peer"])
             .stdin_open()
@@ -478,9 +478,9 @@ fn a_client_sends_what_it_reads_and_prints_what_comes() {
 }
 
 #[test]
-fn lines_choose_whom_they_are_for() {
+fn lines_name_their_receivers() {
     let relay = Relay::new(&[]);
-    let (mut a, mut b) = (relay.friend("a"), relay.friend("b"));
+    let (mut a, mut b) = (relay.registered("a"), relay.registered("b"));
     let port = relay.port();
     Remote::new(["relay", "127.0.0.1", &port, "me", "--send-only"])
         .stdin("a|one\nb|two|too\r\na|\na|three")
@@ -492,7 +492,7 @@ fn lines_choose_whom_they_are_for() {
         .run()
         .expect_quiet_success();
     assert_eq!(exactly(&mut a, 4), b"one\n");
-    // What is too long is refused before any of it is sent; what is just short enough is whole.
+    // A line that is too long is refused before any byte of it is sent; one of the maximum length arrives.
     let text = "x".repeat(65_536);
     Remote::new(["relay", "127.0.0.1", &port, "me", "--send-only"])
         .stdin(format!("\n\na|{text}\n"))
@@ -511,9 +511,9 @@ fn lines_choose_whom_they_are_for() {
 }
 
 #[test]
-fn a_taken_name_and_a_relay_that_leaves_are_told() {
+fn a_taken_name_and_the_end_of_the_relay_are_reported() {
     let relay = Relay::new(&[]);
-    let _holder = relay.friend("me");
+    let _holder = relay.registered("me");
     let port = relay.port();
     let remote = Remote::new(["relay", "127.0.0.1", &port, "me"]).stdin_open();
     remote.run().expect_failure(1, &["somebody has it"]);
@@ -545,7 +545,7 @@ fn files_cross_and_are_kept_after_silence() {
 }
 
 #[test]
-fn a_client_comes_back_when_the_relay_does() {
+fn a_client_reconnects_when_the_relay_is_back() {
     let server = Server::new();
     let port = server.port();
     let remote = Remote::new(["relay", "-v", "127.0.0.1", &port, "me", "--to", "you", "--retry", "forever"]);
@@ -574,9 +574,9 @@ fn a_client_comes_back_when_the_relay_does() {
 }
 
 #[test]
-fn a_prompt_that_what_comes_does_not_break() {
+fn messages_do_not_break_the_prompt() {
     let relay = Relay::new(&[]);
-    let mut peer = relay.friend("peer");
+    let mut peer = relay.registered("peer");
     let terminal = Terminal::new();
     let remote = terminal.remote(&["relay", "127.0.0.1", &relay.port(), "me", "--to", "peer"]).start();
     terminal.shows("me> ");
@@ -605,7 +605,7 @@ fn a_client_keeps_itself_alive() {
     let remote =
         Remote::new(["relay", "-v", "127.0.0.1", &relay.port(), "me", "-w", "13"]).stdin_open().start();
     remote.said("registered as me");
-    // It ends by itself, and not because the relay would have it.
+    // It ends by itself, before the relay would disconnect it.
     let ended = remote.wait();
     assert!(ended.stderr.contains("nothing moved for 13 s"), "{}", ended.stderr);
 }
@@ -670,14 +670,14 @@ fn encrypted(flags: &[&str]) -> (Relay, Vec<String>) {
 }
 
 #[test]
-fn clients_may_come_encrypted_and_meet_the_others() {
+fn clients_with_tls_and_without_meet() {
     let (relay, args) = encrypted(&[]);
     let secret = |more: &[&str]| Remote::new(args.iter().map(String::as_str).chain(more.iter().copied()));
     let dir = Dir::new();
     let bytes = noise(3_000_000);
     let file = dir.file("file", &bytes);
     let file = file.to_str().unwrap();
-    // Whoever sends and whoever receives, encrypted or not.
+    // Every sender with every receiver, with TLS or without.
     for (sends, receives) in [(true, true), (true, false), (false, true)] {
         let plain = ["relay", "127.0.0.1", &relay.port()].map(str::to_owned);
         let side = |is_encrypted: bool, more: &[&str]| match is_encrypted {
@@ -693,8 +693,8 @@ fn clients_may_come_encrypted_and_meet_the_others() {
         receiver.signal(Signal::TERM);
         assert_eq!(receiver.wait().code, 143);
     }
-    // A message larger than what is kept whole, to a client that comes encrypted.
-    let mut sender = relay.friend("large");
+    // A message larger than what is kept whole, to a client with TLS.
+    let mut sender = relay.registered("large");
     let receiver = secret(&["reads", "-v", "--recv-only"]).start();
     receiver.said("registered");
     sender.write_all(format!("reads|{}|", bytes.len()).as_bytes()).unwrap();
@@ -703,7 +703,7 @@ fn clients_may_come_encrypted_and_meet_the_others() {
 }
 
 #[test]
-fn one_who_does_not_finish_a_handshake_is_cut_off() {
+fn a_client_without_a_complete_handshake_is_disconnected() {
     let (relay, args) = encrypted(&["--register-timeout", "0.5"]);
     let port: u16 = args.last().unwrap().parse().unwrap();
     let mut silent = client(port);

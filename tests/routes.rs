@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::{Dir, Ended, Remote, Server, client, has, noise, on_linux, pipe, read_all, reset, run};
 
-/// Where what we send comes from.
+/// The source of sent bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Source {
-    /// A file whose digest is told, so that it must be copied.
+    /// A file with a digest, so that it must be copied.
     Digested,
     /// Stdin.
     File,
@@ -59,7 +59,7 @@ impl Source {
                 let (ours, mut others) = UnixStream::pair().unwrap();
                 ours.set_nonblocking(self == Self::Socket).unwrap();
                 let bytes = bytes.to_vec();
-                // A program that ends early is no error of the test's.
+                // A program that ends early does not fail the test here.
                 thread::spawn(move || drop(others.write_all(&bytes)));
                 remote.stdin_from(OwnedFd::from(ours))
             }
@@ -67,12 +67,12 @@ impl Source {
     }
 }
 
-/// Where what we receive goes.
+/// The destination of received bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Sink {
     /// `>>`, which splice refuses.
     Appended,
-    /// A file whose digest is told, so that its bytes must be copied.
+    /// A file with a digest, so that its bytes must be copied.
     Digested,
     /// `>`.
     File,
@@ -83,7 +83,7 @@ enum Sink {
     Socket,
 }
 
-/// The program, about to receive, and where to find what it has received.
+/// The program, ready to receive, and the place of the received bytes.
 struct Receiving {
     remote: Remote,
     found: Found,
@@ -142,7 +142,7 @@ impl Sink {
 }
 
 impl Receiving {
-    /// Runs against a peer that does `script`; how it ended, and what it received.
+    /// Runs against a peer with `script`. Returns the end of the program, and the received bytes.
     fn run(self, script: impl FnOnce(TcpStream)) -> (Ended, Vec<u8>) {
         let running = self.remote.start();
         script(client(running.port()));
@@ -186,7 +186,7 @@ fn a_peer_that_reads_late_gets_all_and_can_answer() {
     }
 }
 
-/// Waits until the program uses no time any more.
+/// Waits until the program uses no CPU time any more.
 fn remote_is_stuck(remote: &crate::bench::Running) {
     let (mut last, mut same) = (u64::MAX, 0);
     crate::bench::eventually("it to be stuck", || {
@@ -214,7 +214,7 @@ fn everything_that_comes_arrives() {
 }
 
 #[test]
-fn what_is_small_is_not_held_up() {
+fn small_pieces_are_not_delayed() {
     for sink in Sink::ALL {
         let dir = Dir::new();
         let (ended, received) = sink.remote(dir.path(), &["-w", "0.3"]).run(|mut peer| {
@@ -286,7 +286,7 @@ fn a_signal_ends_it() {
 }
 
 #[test]
-fn a_reset_is_told() {
+fn a_reset_is_reported() {
     let bytes = noise(12_000_000);
     for source in Source::ALL {
         let (dir, server) = (Dir::new(), Server::new());
@@ -296,9 +296,13 @@ fn a_reset_is_told() {
         reset(peer);
         let ended = remote.wait();
         assert_eq!(ended.code, 1, "{source:?}: {}", ended.stderr);
-        // sendfile keeps the reason to itself when some bytes went in the same call.
-        let told = ["connection reset by peer (", "the peer takes no more ("];
-        assert!(told.iter().any(|told| ended.stderr.contains(told)), "{source:?}: {}", ended.stderr);
+        // sendfile(2) reports no error for a call that has sent some bytes.
+        let sentences = ["connection reset by peer (", "the peer takes no more ("];
+        assert!(
+            sentences.iter().any(|sentence| ended.stderr.contains(sentence)),
+            "{source:?}: {}",
+            ended.stderr
+        );
     }
     for sink in Sink::ALL {
         let dir = Dir::new();
@@ -307,9 +311,9 @@ fn a_reset_is_told() {
             reset(peer);
         });
         assert_eq!(ended.code, 1, "{sink:?}");
-        let told = "receive from 127.0.0.1 port ";
+        let sentence = "receive from 127.0.0.1 port ";
         assert!(
-            ended.stderr.contains(told) && ended.stderr.contains("connection reset by peer ("),
+            ended.stderr.contains(sentence) && ended.stderr.contains("connection reset by peer ("),
             "{ended:?}"
         );
         assert!(bytes.starts_with(&received), "{sink:?}");
@@ -408,8 +412,8 @@ fn a_disk_that_fills_up() {
         });
         run("umount", &[dir.path().to_str().unwrap()]).unwrap();
         assert_eq!(ended.code, 1, "{sink:?}");
-        let told = format!("no space left on device (0 bytes sent, {} received; ", received.len());
-        assert!(ended.stderr.contains(&told), "{sink:?}: {}", ended.stderr);
+        let sentence = format!("no space left on device (0 bytes sent, {} received; ", received.len());
+        assert!(ended.stderr.contains(&sentence), "{sink:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(" received bytes were not written"), "{sink:?}: {}", ended.stderr);
         assert!(noise(3_000_000).starts_with(&received) && received.len() > 900_000, "{sink:?}");
     }
@@ -422,7 +426,7 @@ fn moved(log: &str, calls: &[&str]) -> usize {
 }
 
 #[test]
-fn the_kernel_moves_what_it_can() {
+fn the_kernel_moves_bytes_where_it_can() {
     if !has("strace") || !on_linux("sendfile and splice") {
         return;
     }
@@ -472,7 +476,7 @@ fn the_kernel_moves_what_it_can() {
         let [splice, copied] = [["splice"], ["recvfrom"]].map(|call| moved(&log, &call));
         let ok = match sink {
             Sink::Digested | Sink::SharedSocket => copied == bytes.len() && splice == 0,
-            // What was in the pipe when it turned out to be refused is not received twice.
+            // Bytes in the pipe of a refused splice are not received twice.
             Sink::Appended => copied + splice == bytes.len() && copied > bytes.len() / 2,
             Sink::File | Sink::Named | Sink::Socket => splice > 2 * most,
             Sink::Pipe => splice == bytes.len(),

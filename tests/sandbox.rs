@@ -1,4 +1,4 @@
-//! What the process gives up once it is set up.
+//! The rights that the process gives up after set-up.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn is_possible() -> bool {
 
 fn served(listener: &Running) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Who cannot be served sees a reset.
+    // A client that cannot be served sees a reset.
     let _ = client(listener.port()).read_to_end(&mut bytes);
     bytes
 }
@@ -61,7 +61,7 @@ fn a_file_that_was_not_named_is_out_of_reach() {
 }
 
 #[test]
-fn all_is_given_up_before_the_first_byte_comes() {
+fn all_rights_are_given_up_before_the_first_byte() {
     if !is_possible() || !has("strace") {
         return;
     }
@@ -93,7 +93,7 @@ fn all_is_given_up_before_the_first_byte_comes() {
 }
 
 #[test]
-fn what_was_named_is_within_reach() {
+fn named_files_can_be_opened() {
     let dir = Dir::new();
     let bytes = noise(200_000);
     let file = dir.file("file", &bytes);
@@ -141,7 +141,7 @@ fn what_was_named_is_within_reach() {
 }
 
 #[test]
-fn it_is_told_what_is_in_force() {
+fn the_rights_in_force_are_printed() {
     let listener = Remote::new(["-lvv", "--no-sandbox", "127.0.0.1", "0"]).start();
     listener.said("sandbox: none (--no-sandbox)");
     let listener = Remote::new(["-lvv", "-c", "cat", "127.0.0.1", "0"]).start();

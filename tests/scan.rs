@@ -9,7 +9,7 @@ fn free_port() -> String {
 }
 
 #[test]
-fn one_port_is_told_by_the_exit_status() {
+fn the_exit_status_tells_whether_a_port_is_open() {
     let server = Server::new();
     Remote::new(["-z", "127.0.0.1", &server.port()]).run().expect_quiet_success();
     Remote::new(["-z", "127.0.0.1", &free_port()]).run().expect(1, "");

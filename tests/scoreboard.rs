@@ -156,13 +156,13 @@ fn j_a_dead_first_family_costs_a_third_of_a_second() {
         assert_eq!(read_all(&mut client), b"hello");
         drop(client);
         remote.wait().expect_quiet_success();
-        // 250 ms is the schedule, which has a test of its own; this only tells it from a minute.
+        // 250 ms is the schedule, which has a test of its own; this only excludes a minute.
         assert!(took < Duration::from_secs(5), "{dead}: {took:?}");
     }
 }
 
 #[test]
-fn k_a_datagram_of_60000_bytes_is_received_whole() {
+fn k_a_datagram_of_60000_bytes_is_received_complete() {
     let Some(hosts) = Hosts::new() else { return };
     for size in [60_000, 65_507] {
         let remote = hosts.b.remote(["-ulv", "7001", "-W", "1"]).start();
@@ -195,7 +195,7 @@ fn l_a_line_of_10001_bytes_is_kept_when_it_is_pasted() {
 }
 
 #[test]
-fn m_a_listener_gives_up_when_nobody_comes() {
+fn m_a_listener_gives_up_without_a_client() {
     let Some(hosts) = Hosts::new() else { return };
     for transport in ["-l", "-lu", "-lk", "-lku"] {
         hosts
@@ -206,7 +206,7 @@ fn m_a_listener_gives_up_when_nobody_comes() {
     }
 }
 
-/// Lets a peer be slow: nothing is waited for, time itself is what is tested.
+/// Delays a peer. Nothing is waited for: time itself is tested.
 fn pause(time: Duration) {
     let deaf = UdpSocket::bind("127.0.0.1:0").unwrap();
     deaf.set_read_timeout(Some(time)).unwrap();

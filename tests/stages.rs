@@ -1,4 +1,4 @@
-//! What may stand between: line ends, compression, telnet, dumps, and the pace.
+//! Layers and taps: line ends, compression, telnet, dumps, and the pace.
 
 use std::{
     io::{Read, Write},
@@ -20,7 +20,7 @@ fn line_feeds_leave_as_crlf() {
 }
 
 #[test]
-fn the_dump_has_both_directions_as_they_were_on_the_wire() {
+fn the_dump_has_both_directions_of_the_wire() {
     let dir = Dir::new();
     let path = dir.join("dump");
     let server = Server::new();
@@ -92,7 +92,7 @@ fn a_delay_stands_between_lines_and_chunks() {
     remote.wait().expect_quiet_success();
 }
 
-/// What `zstd` makes of these bytes, or what it complains about.
+/// Returns the output of zstd(1) for these bytes, or its complaint.
 fn zstd(args: &[&str], bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut child = Command::new("zstd")
         .args(args)
@@ -102,7 +102,7 @@ fn zstd(args: &[&str], bytes: &[u8]) -> Result<Vec<u8>, String> {
         .spawn()
         .unwrap();
     let (mut stdin, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
-    // Whoever complains does not read to the end.
+    // After an error, zstd(1) does not read to the end.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&bytes)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -112,7 +112,7 @@ fn zstd(args: &[&str], bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// One frame in which each block says 128 KiB of zeros in four bytes (RFC 8878, 3.1.1.2.2).
+/// One frame in which each block of four bytes is 128 KiB of zeros (RFC 8878, 3.1.1.2.2).
 fn zeros(blocks: usize) -> Vec<u8> {
     let mut frame = b"\x28\xb5\x2f\xfd\x00\x68".to_vec();
     for block in 1..=blocks {
@@ -134,7 +134,7 @@ fn a_file_goes_compressed_and_arrives_as_it_was() {
     let listener = listener.wait();
     assert_eq!((sender.code, listener.code), (0, 0), "{sender:?} {listener:?}");
     assert!(dir.read("got") == text);
-    // Both sides say what b3sum says of either file.
+    // Both sides print the digests of b3sum.
     let digest = blake3(&text);
     for said in [&sender.stderr, &listener.stderr] {
         assert!(
@@ -151,7 +151,7 @@ fn a_file_goes_compressed_and_arrives_as_it_was() {
     assert!(listener.stderr.contains(&format!("{wire} bytes received in")), "{listener:?}");
 }
 
-/// From the peer's own side: a sender whose digest is known to be right.
+/// Returns the digest that the program prints for these bytes.
 fn blake3(bytes: &[u8]) -> String {
     let server = Server::new();
     let remote = Remote::new(["--digest", "--send-only", "127.0.0.1", &server.port()]).stdin(bytes).start();
@@ -160,7 +160,7 @@ fn blake3(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_said_through_zstd_is_heard_at_once() {
+fn zstd_delays_no_line() {
     let mut listener = Remote::new(["-lv", "127.0.0.1", "--zstd"]).stdin_open().start();
     let mut client = Remote::new(["--zstd", "127.0.0.1", &listener.port().to_string()]).stdin_open().start();
     let (mut here, mut there) = (0, 0);
@@ -252,7 +252,7 @@ fn a_truncated_stream_leaves_a_part() {
 }
 
 #[test]
-fn a_corrupt_stream_gives_what_was_good() {
+fn a_corrupt_frame_gives_the_bytes_before_the_fault() {
     let table = [
         ([&zeros(1)[..], b"GET / HTTP/1.0"].concat(), 1 << 17, "what came is no zstd stream"),
         (
@@ -290,7 +290,7 @@ fn a_bomb_takes_little_memory() {
     assert_eq!(came + read_all(&mut read).len(), 1 << 30);
     remote.wait().expect_quiet_success();
 
-    // Whoever has seen enough leaves.
+    // A reader that has seen enough closes.
     let (mut read, write) = pipe();
     let server = Server::new();
     let remote = Remote::new(["--zstd", "--recv-only", "127.0.0.1", &server.port()]).stdout_to(write).start();
@@ -301,7 +301,7 @@ fn a_bomb_takes_little_memory() {
 }
 
 #[test]
-fn a_signal_does_not_make_it_whole() {
+fn a_signal_does_not_complete_a_frame() {
     let dir = Dir::new();
     let listener = Remote::new(["-lv", "127.0.0.1", "--zstd", "-r", "got"]).in_folder(dir.path()).start();
     let mut sender = Remote::new(["--zstd", "127.0.0.1", &listener.port().to_string()]).stdin_open().start();
@@ -323,7 +323,7 @@ fn lines_are_ended_and_then_compressed_and_dumped_as_they_go() {
     let args = ["--zstd", "-C", "-o", ours.to_str().unwrap(), "127.0.0.1", &listener.port().to_string()];
     assert_eq!(Remote::new(args).stdin("hello\n").run().expect_quiet_success().stdout, b"yes\n");
     assert_eq!(listener.wait().stdout, b"hello\r\n");
-    // What one has sent the other has received: a frame each way.
+    // Each side has received what the other has sent: a frame each way.
     let turned = |name: &str, mark: char| {
         let text = String::from_utf8(dir.read(name)).unwrap();
         let lines = text.lines().filter(|line| line.starts_with(mark)).map(|line| line[1..].to_owned());
@@ -363,14 +363,14 @@ fn each_client_has_a_stream_of_its_own() {
     for client in &clients {
         assert_eq!(client.printed(7), b"to all\n");
     }
-    // Who comes later hears it from its start, too.
+    // A later client receives the frame from its start, too.
     let mut late = Remote::new(["--zstd", "127.0.0.1", &port]).stdin_open().start();
     late.type_in(b"one\n");
     listener.printed(12);
     listener.type_in(b"more\n");
     assert_eq!(late.printed(5), b"more\n");
     assert_eq!(clients[0].printed(12), b"to all\nmore\n");
-    // What one of them breaks is not the others'.
+    // A client that breaks its frame does not break those of others.
     client(listener.port()).write_all(b"hello").unwrap();
     listener.said("what came is no zstd stream");
     clients[1].type_in(b"two\n");
@@ -381,7 +381,7 @@ fn each_client_has_a_stream_of_its_own() {
 fn telnet_is_answered_and_taken_out() {
     let says = b"\xff\xfd\x18\xff\xfb\x01login: \xff\xfa\x18\x01\xff\xf0\xff\xff\xff\xfe\x01\xff\xf1done";
     let answers = b"\xff\xfc\x18\xff\xfe\x01";
-    // Stdin is silent, and stdin has nothing to say.
+    // Stdin is silent, and stdin is empty.
     for (args, silent) in
         [(&["-t"][..], true), (&["-t", "--recv-only"], false), (&["-t", "--no-shutdown"], false)]
     {
@@ -407,7 +407,7 @@ fn telnet_is_answered_and_taken_out() {
 
 #[test]
 fn telnet_that_cannot_be_answered_is_no_failure() {
-    // Our side is shut, or the peer has gone before it could hear the answer.
+    // Our direction is closed, or the peer has closed before the answer.
     for stdin_open in [false, true] {
         let server = Server::new();
         let remote = Remote::new(["-t", "127.0.0.1", &server.port()]);
@@ -432,17 +432,17 @@ fn telnet_that_reads_no_answers_costs_little() {
     let remote = remote.start();
     let mut peer = server.accept();
     peer.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    // It asks until nothing more is taken.
+    // It sends requests until no more are taken.
     let requests = b"\xff\xfd\x18".repeat(20_000);
     let asked = (0..2000).take_while(|_| peer.write_all(&requests).is_ok()).count();
     assert!(asked < 2000, "all was read");
     assert!(remote.peak_memory() < 16 << 10, "{} KiB", remote.peak_memory());
-    // Now it listens: everything is answered.
+    // It reads now: every request is answered.
     let mut answers = vec![0; 60_000 * asked];
     peer.read_exact(&mut answers).unwrap();
     assert!(answers.chunks(3).all(|answer| answer == b"\xff\xfc\x18"));
 
-    // Or it goes without having listened.
+    // Or it closes without having read.
     while peer.write_all(&requests).is_ok() {}
     reset(peer);
     remote.wait().expect_failure(1, &["connection reset"]);
@@ -471,7 +471,7 @@ fn busyboxs_telnet_understands_us() {
 }
 
 #[test]
-fn a_good_end_is_one_for_the_other_side_too() {
+fn an_orderly_end_is_one_for_both_sides() {
     // Our pipe stays open and is silent: when the peer has ended, that is the end, of the frame too.
     for flags in [&["--zstd"][..], &["--zstd", "--tls"]] {
         let listener = Remote::new(["-lv", "127.0.0.1", "0", "-q", "0.2"].iter().chain(flags)).stdin_open();

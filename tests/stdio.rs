@@ -164,7 +164,7 @@ fn a_background_job_receives_and_is_not_stopped() {
     peer.write_all(b"from the peer\n").unwrap();
     terminal.shows("from the peer");
     assert!(!terminal.is_taken(), "a background job took the terminal");
-    // What is typed is the shell's, until the job is in the foreground.
+    // Typed text goes to the shell until the job is in the foreground.
     terminal.type_in(b"one\n");
     terminal.shows("typed: one");
     eventually("the terminal to be taken", || terminal.is_taken().then_some(()));
@@ -183,7 +183,7 @@ fn closed_streams_are_no_streams() {
         let shell = ["sh", "-c", &format!("exec \"$0\" \"$@\" {closed}")];
         let remote = Remote::through(&shell, ["127.0.0.1", &server.port()]).start();
         let mut peer = server.accept();
-        // A client without stdin has nothing to say, and says so.
+        // A client without stdin sends its end of file at once.
         assert_eq!(read_all(&mut peer), b"", "{closed}");
         peer.write_all(b"answer").unwrap();
         drop(peer);
@@ -234,7 +234,7 @@ fn regular_files_and_devices() {
 }
 
 #[test]
-fn a_stalled_reader_of_stdout_does_not_stop_what_we_send() {
+fn a_stalled_reader_of_stdout_does_not_stop_sending() {
     let server = Server::new();
     let (mut reader, output) = pipe();
     let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(output).start();
@@ -249,7 +249,7 @@ fn a_stalled_reader_of_stdout_does_not_stop_what_we_send() {
                 stuffed += n;
                 None
             }
-            // Twice in a row, with everybody given time: nothing moves any more.
+            // Twice in a row, with every process given time: nothing moves any more.
             Err(_) => remote_is_asleep(remote.id()).then_some(()),
         }
     });
@@ -275,7 +275,7 @@ fn a_closed_stdout_is_noticed_at_once() {
     let mut remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(output).start();
     let mut peer = server.accept();
     drop(reader);
-    // Nothing has come that could have been written: it is the kernel's word alone that ends it.
+    // No byte was received that could have been written: the hang-up alone ends it.
     remote.close_stdin();
     assert_eq!(read_all(&mut peer), b"");
     remote.wait().expect_quiet_success();
@@ -283,7 +283,7 @@ fn a_closed_stdout_is_noticed_at_once() {
 }
 
 #[test]
-fn what_is_to_be_sent_is_sent_though_nobody_reads_stdout() {
+fn stdin_is_sent_while_stdout_is_not_read() {
     let server = Server::new();
     let (mut reader, output) = pipe();
     let bytes = noise(20_000_000);
@@ -324,7 +324,7 @@ fn ctrl_c_works_in_every_state_of_a_session() {
     remote.signal(Signal::INT);
     assert_eq!(remote.wait().code, 130);
 
-    // Nobody reads stdout.
+    // Stdout is not read.
     let (_reader, output) = pipe();
     let remote = Remote::new(["127.0.0.1", &server.port()]).stdin_open().stdout_to(output).start();
     let mut peer = server.accept();
@@ -400,8 +400,8 @@ fn a_stderr_that_takes_nothing_changes_nothing() {
 }
 
 #[test]
-fn one_socket_for_both_streams_hears_our_end() {
-    // As inetd gives it: its program answers only when it has heard everything.
+fn one_socket_for_both_streams_gets_our_end() {
+    // As inetd starts it: the peer answers only after the end of file.
     let server = Server::new();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let both = OwnedFd::from(theirs);
@@ -449,16 +449,16 @@ fn a_reader_that_leaves_a_socket_is_head_too() {
     peer.write_all(&noise(5000)).unwrap();
     (&ours).read_exact(&mut [0; 100]).unwrap();
     drop(ours);
-    // What nobody reads goes nowhere.
+    // Output without a reader is dropped.
     let _ = peer.write_all(&noise(100_000));
     drop(peer);
     remote.wait().expect_quiet_success();
 }
 
 #[test]
-fn a_pipe_of_somebody_else_that_does_not_block() {
+fn a_nonblocking_pipe_of_another_user() {
     if !rustix::process::getuid().is_root() || !has("setpriv") {
-        println!("skipped: only root can be somebody else");
+        println!("skipped: only root can change the user");
         return;
     }
     let bytes = noise(300_000);
@@ -467,7 +467,7 @@ fn a_pipe_of_somebody_else_that_does_not_block() {
     for end in [&read, &theirs] {
         rustix::fs::fcntl_setfl(end, OFlags::NONBLOCK).unwrap();
     }
-    // Who may not open it again has to take it as it is.
+    // Without permission to open it again, the pipe is used as it is.
     let other = ["setpriv", "--reuid=65534", "--clear-groups"];
     let remote =
         Remote::through(&other, ["127.0.0.1", &server.port()]).stdin_from(read).stdout_to(theirs).start();

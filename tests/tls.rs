@@ -1,4 +1,4 @@
-//! TLS: whom it trusts, how it ends, and with whom it talks.
+//! TLS: trust, ends, and other implementations.
 
 use std::{
     io::{Read, Write},
@@ -90,7 +90,7 @@ fn the_command_that_a_listener_prints_is_the_one_for_the_other_side() {
 }
 
 #[test]
-fn what_was_agreed_on_is_told() {
+fn the_parameters_of_a_connection_are_printed() {
     let certificates = Certificates::new();
     let listener = certificates.listener(&["--tls-alpn", "two,one"]);
     let ca = certificates.path("ca.pem");
@@ -204,7 +204,7 @@ fn clients_are_verified_when_that_is_asked_for() {
     let (key, own_key) = (certificates.path("client.key"), own.clone());
     let listener = certificates.listener(&["--tls-client-ca", &ca]);
     let port = listener.port().to_string();
-    // One that is not let in is not the client that is waited for.
+    // A client that is refused is not the only one.
     let ended = to(&port, &["--tls-ca", &ca]).stdin("a stranger").run();
     ended.expect_failure(1, &["the peer demands a certificate (--tls-cert)"]);
     listener.said("the peer has no certificate, and one is demanded");
@@ -214,7 +214,7 @@ fn clients_are_verified_when_that_is_asked_for() {
     listener.said("the peer's certificate is for client.example, x.example, its key is sha256:");
     assert_eq!(listener.wait().code, 0);
 
-    // By its key alone; which the client's own listener tells.
+    // By its key alone, which its own listener prints.
     let other = Remote::new(["-lv", "--tls", "--tls-cert", &own, "127.0.0.1", "0"]).start();
     let pin = other.said("our key").split("our key is ").nth(1).unwrap().lines().next().unwrap().to_owned();
     let listener = certificates.listener(&["--tls-pin", &pin, "-k"]);
@@ -237,7 +237,7 @@ fn scripted(certificates: &Certificates, stream: TcpStream) -> StreamOwned<Serve
     StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
 }
 
-/// The next client of a server, with whom it has agreed on TLS.
+/// Accepts the next client of a server, and completes the handshake.
 fn agreed(certificates: &Certificates, server: &Server) -> StreamOwned<ServerConnection, TcpStream> {
     let mut tls = scripted(certificates, server.accept());
     while tls.conn.is_handshaking() {
@@ -275,13 +275,13 @@ fn an_end_that_is_not_announced_is_no_end() {
             ended.expect_quiet_success();
             assert_eq!(work.read("file"), text.as_bytes());
         }
-        // A good end is announced, although nothing went out.
+        // close_notify is sent, although no data was.
         assert_eq!(tls.read(&mut [0; 1]).is_ok_and(|n| n == 0), announced, "{text} {announced}");
     }
 }
 
 #[test]
-fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
+fn a_sender_of_a_file_needs_no_close_notify() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.pem");
     let dir = Dir::new();
@@ -289,7 +289,7 @@ fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
     let file = file.to_str().unwrap();
     let received = dir.join("received");
     let received = received.to_str().unwrap();
-    // What comes, how much of it, and what becomes of it.
+    // Received bytes, their number, and their outcome.
     let table: [(&[&str], &[u8], usize, i32); 8] = [
         (&["-s", file], b"", 0, 0),
         // From a pipe; and for a file, an empty one would be something.
@@ -322,7 +322,7 @@ fn who_sends_a_file_need_not_hear_the_end_of_nothing() {
 }
 
 #[test]
-fn what_is_good_before_a_bad_record_is_kept() {
+fn bytes_before_a_bad_record_are_kept() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.pem");
     let server = Server::new();
@@ -341,7 +341,7 @@ fn what_is_good_before_a_bad_record_is_kept() {
 }
 
 #[test]
-fn what_is_not_followed_by_an_end_is_sent_all_the_same() {
+fn bytes_without_an_end_are_sent_all_the_same() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.pem");
     let dir = Dir::new();
@@ -403,20 +403,20 @@ fn a_certificate_that_is_named_itself_has_to_be_good_for_something() {
 }
 
 #[test]
-fn a_mute_client_holds_up_nobody() {
+fn a_silent_client_blocks_no_other() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.pem");
     for flags in [&[][..], &["-k", "-m", "1"]] {
         let listener = certificates.listener(flags);
-        let mute: Vec<_> = (0..3).map(|_| client(listener.port())).collect();
+        let silent: Vec<_> = (0..3).map(|_| client(listener.port())).collect();
         to(&listener.port(), &["--tls-ca", &ca]).stdin("hello").run().expect_quiet_success();
         assert_eq!(listener.printed(5), b"hello", "{flags:?}");
-        drop(mute);
+        drop(silent);
     }
     // Nor does it keep us waiting for longer than we want to.
     for flags in [&["-w", "1"][..], &["-k", "-w", "1"]] {
         let listener = certificates.listener(flags);
-        let mute = client(listener.port());
+        let silent = client(listener.port());
         listener.said("TLS: no handshake within 1 s");
         let ended = listener.wait();
         assert!(
@@ -424,12 +424,12 @@ fn a_mute_client_holds_up_nobody() {
             "{flags:?} {}",
             ended.stderr
         );
-        drop(mute);
+        drop(silent);
     }
 }
 
 #[test]
-fn what_is_no_tls_is_told() {
+fn a_peer_without_tls_is_reported() {
     let server = Server::new();
     let remote = to(&server.port(), &["--tls-insecure", "-Q"]).stdin("").start();
     let mut stream = server.accept();
@@ -450,7 +450,7 @@ fn a_handshake_has_an_end() {
     let server = Server::new();
     let ended = to(&server.port(), &["--tls-insecure", "-Q", "-T", "0.3"]).stdin("").run();
     ended.expect_failure(1, &["TLS: timed out"]);
-    // One who says nothing holds nobody up.
+    // A silent client blocks no other.
     let listener = certificates.listener(&["-k", "-m", "2"]);
     let mut silent = client(listener.port());
     listener.said("Connection received");
@@ -503,7 +503,7 @@ fn over_unix_sockets() {
 }
 
 #[test]
-fn files_that_are_not_what_they_should_be() {
+fn certificate_files_of_the_wrong_kind() {
     let certificates = Certificates::new();
     let (key, server) = (certificates.path("server.key"), certificates.path("server.pem"));
     let other = certificates.path("client.key");
@@ -528,7 +528,7 @@ fn files_that_are_not_what_they_should_be() {
 }
 
 /// Another program's TLS, in a shell: `PORT` and `DIR` stand for the port and the folder with the certificates, `FILE` for
-/// what it is to send; what it receives it prints.
+/// the file to send. It prints received bytes.
 struct Peer {
     program: &'static str,
     /// Connects and sends, connects and receives, listens and receives, listens and sends; empty where it cannot do that
@@ -654,7 +654,7 @@ fn a_farewell_that_is_not_read_does_no_harm() {
         let port = server.port();
         let remote = to(&port, &["--tls-ca", &ca, "-s", file.to_str().unwrap()]).start();
         let mut tls = scripted(&certificates, server.accept());
-        // What it says is to be on its way before it closes.
+        // Its bytes are sent before it closes.
         tls.sock.set_nodelay(true).unwrap();
         let mut received = Vec::new();
         while received.len() < bytes.len() {
@@ -669,15 +669,15 @@ fn a_farewell_that_is_not_read_does_no_harm() {
                 tls.conn.read_tls(&mut rest).unwrap();
                 tls.conn.process_new_packets().unwrap();
             }
-            // What has to be said for the handshake.
+            // Messages of the handshake.
             while tls.conn.wants_write() {
                 tls.conn.write_tls(&mut tls.sock).unwrap();
             }
             let _ = tls.conn.reader().read_to_end(&mut received);
         }
         assert!(received == bytes);
-        // Its farewell has come, and is not read: closing is a reset.
-        eventually("its farewell", || (tls.sock.peek(&mut [0; 24]).unwrap() > 5).then_some(()));
+        // close_notify was received, and is not read: to close sends a reset.
+        eventually("close_notify", || (tls.sock.peek(&mut [0; 24]).unwrap() > 5).then_some(()));
         // All that follows comes at once.
         remote.signal(rustix::process::Signal::STOP);
         if says_farewell {
@@ -698,12 +698,12 @@ fn a_crowd_of_mute_clients_that_leaves_makes_room() {
     for flags in [&[][..], &["-k"]] {
         let listener = certificates.listener(flags);
         let port = listener.port();
-        let crowd: Vec<_> = (0..256).map(|_| client(port)).collect();
+        let clients: Vec<_> = (0..256).map(|_| client(port)).collect();
         let remote = to(&port, &["--tls-ca", &ca]).stdin("hello").start();
-        // He waits to be accepted.
+        // This client waits to be accepted.
         let said = listener.said("Connection received");
         assert!(!said.contains("TLS 1.3"), "{said}");
-        drop(crowd);
+        drop(clients);
         remote.wait().expect_quiet_success();
         assert_eq!(listener.printed(5), b"hello", "{flags:?}");
     }

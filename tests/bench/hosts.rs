@@ -14,19 +14,19 @@ use std::{
 use super::{LIMIT, Remote, Server, eventually, limited, run};
 
 /// Two hosts, `a` and `b`, joined by a cable (and another one): network namespaces that are removed
-/// when the test is over.
+/// at the end of the test.
 pub struct Hosts {
     pub a: Host,
     pub b: Host,
 }
 
-/// One of them.
+/// One of the hosts.
 pub struct Host {
     pub name: String,
 }
 
 impl Hosts {
-    /// `None`, and the reason said, where that is not allowed. The first cable is `veth0`: 10.9.0.1 and
+    /// Makes them. `None`, and the reason printed, where that is not allowed. The first cable is `veth0`: 10.9.0.1 and
     /// fd09::1 at `a`, 10.9.0.2 and fd09::2 at `b`; the second is `veth1`: 10.9.1.1 and so on.
     pub fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -63,7 +63,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         for host in [&self.a, &self.b] {
-            // One that was never made cannot be removed.
+            // An error means that it was never made.
             let _ = run("ip", &["netns", "del", &host.name]);
             let _ = std::fs::remove_dir_all(host.folder());
         }
@@ -71,7 +71,7 @@ impl Drop for Hosts {
 }
 
 impl Host {
-    /// The program, on this host.
+    /// Returns a command line of the program on this host.
     pub fn remote<I, S>(&self, args: I) -> Remote
     where
         I: IntoIterator<Item = S>,
@@ -80,7 +80,7 @@ impl Host {
         Remote::through(&["ip", "netns", "exec", &self.name], args)
     }
 
-    /// A command of ip(8) on this host.
+    /// Runs a command of ip(8) on this host.
     pub fn ip(&self, words: &str) {
         let mut args = vec!["-n", &self.name];
         args.extend(words.split(' '));
@@ -113,7 +113,7 @@ impl Host {
         Path::new("/etc/netns").join(&self.name)
     }
 
-    /// A rule of nft(8): everything that `filter` matches is dropped on its way in.
+    /// Adds a rule of nft(8) that drops incoming packets that match `filter`.
     pub fn black_hole(&self, filter: &str) {
         let chain = "{ type filter hook input priority 0; }";
         let rules = format!("add table inet t; add chain inet t i {chain}; add rule inet t i {filter} drop");
@@ -133,24 +133,24 @@ impl Host {
         })
     }
 
-    /// A scripted TCP server on this host.
+    /// Starts a scripted TCP server on this host.
     pub fn server(&self, address: &str) -> Server {
         self.socket(|| TcpListener::bind(address).map(Server))
     }
 
-    /// A connection from this host.
+    /// Connects from this host.
     pub fn connect(&self, to: SocketAddr) -> TcpStream {
         limited(self.socket(|| TcpStream::connect(to)))
     }
 
-    /// A UDP socket on this host.
+    /// Binds a UDP socket on this host.
     pub fn udp(&self, address: &str) -> UdpSocket {
         let socket = self.socket(|| UdpSocket::bind(address));
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         socket
     }
 
-    /// The link-local address of an interface, once it can be used.
+    /// Returns the link-local address of an interface, once it can be used.
     pub fn link_local(&self, interface: &str) -> Option<IpAddr> {
         let args = ["-n", &self.name, "-6", "-o", "addr", "show", "dev", interface, "scope", "link"];
         let text = run("ip", &args).ok()?;

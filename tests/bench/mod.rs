@@ -21,10 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take before the test fails.
+/// Time after which any wait fails the test.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The program, about to be started.
+/// A command line of the program, ready to start.
 pub struct Remote {
     command: Command,
     input: Option<Vec<u8>>,
@@ -39,7 +39,7 @@ impl Remote {
         Self::through(&[], args)
     }
 
-    /// Started by another program: `ip netns exec NAME`, `sh -c …`.
+    /// Starts it by another program: `ip netns exec NAME`, `sh -c …`.
     pub fn through<I, S>(prefix: &[&str], args: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -53,14 +53,14 @@ impl Remote {
         Self { command, input: None }
     }
 
-    /// Stdin is a pipe that brings this and then ends.
+    /// Makes stdin a pipe with these bytes and an end.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.command.stdin(Stdio::piped());
         self.input = Some(bytes.into());
         self
     }
 
-    /// Stdin is a pipe that stays open.
+    /// Makes stdin a pipe that stays open.
     pub fn stdin_open(mut self) -> Self {
         self.command.stdin(Stdio::piped());
         self
@@ -91,7 +91,7 @@ impl Remote {
         self
     }
 
-    /// At most so many descriptors.
+    /// Limits the descriptors of the program.
     pub fn with_descriptors(self, most: u32) -> Self {
         let inner = self.command;
         let mut command = Command::new("sh");
@@ -109,7 +109,7 @@ impl Remote {
         let mut stdin = child.stdin.take();
         if let Some(input) = self.input {
             let mut pipe = stdin.take().expect("stdin is a pipe");
-            // A program that ends early is no error of the test's.
+            // A program that ends early does not fail the test here.
             thread::spawn(move || drop(pipe.write_all(&input)));
         }
         Running { called, child, stdin, stdout, stderr }
@@ -121,7 +121,7 @@ impl Remote {
     }
 }
 
-/// The program while it runs; it is killed when the test is over.
+/// A running program, which is killed at the end of the test.
 pub struct Running {
     called: String,
     child: Child,
@@ -130,10 +130,10 @@ pub struct Running {
     stderr: Option<Collector>,
 }
 
-/// What the program left behind.
+/// The exit status and the output of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit status; 128 and the number for a signal, as shells say it.
+    /// The exit status; for a signal 128 and its number, as in a shell.
     pub code: i32,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -144,21 +144,21 @@ impl Running {
         self.child.id()
     }
 
-    /// The port it says that it listens on (`-v`, or a random port).
+    /// Returns the port that it prints (`-v`, or a random port).
     pub fn port(&self) -> u16 {
         let text = self.said("Listening on ");
         let line = text.lines().find(|line| line.starts_with("Listening on ")).expect("the line is there");
         line.rsplit(' ').next().and_then(|port| port.parse().ok()).expect("the line ends in the port")
     }
 
-    /// Waits until stderr has `text`; the whole of it so far.
+    /// Waits until stderr has `text`. Returns all of it so far.
     pub fn said(&self, text: &str) -> String {
         let stderr = self.stderr.as_ref().expect("stderr is collected");
         let all = stderr.wait(|bytes, _| String::from_utf8_lossy(bytes).contains(text));
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Waits until stdout has so many bytes.
+    /// Waits until stdout has this many bytes.
     pub fn printed(&self, bytes: usize) -> Vec<u8> {
         self.stdout.as_ref().expect("stdout is collected").wait(|all, _| all.len() >= bytes)
     }
@@ -168,12 +168,12 @@ impl Running {
         rustix::process::kill_process(id, signal).expect("it is there to be signalled");
     }
 
-    /// Sends to its stdin, which stays open.
+    /// Writes to its stdin, which stays open.
     pub fn type_in(&mut self, bytes: &[u8]) {
         self.stdin.as_mut().expect("stdin is open").write_all(bytes).expect("stdin takes it");
     }
 
-    /// The end of its stdin.
+    /// Closes its stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
@@ -182,26 +182,26 @@ impl Running {
         self.child.try_wait().expect("it can be waited for").is_none()
     }
 
-    /// The most memory it ever had, in KiB (proc_pid_status(5), VmHWM).
+    /// Returns its peak memory in KiB (proc_pid_status(5), VmHWM).
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line of proc(5)");
         line.trim().trim_end_matches(" kB").parse().expect("it is a number")
     }
 
-    /// How many descriptors it has.
+    /// Counts its descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
     }
 
-    /// CPU time it has used, in clock ticks (proc_pid_stat(5), utime and stime).
+    /// Returns its CPU time in clock ticks (proc_pid_stat(5), utime and stime).
     pub fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
         let fields: Vec<&str> = stat.rsplit(") ").next().expect("it has a name").split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// How often it has waited or was interrupted (proc_pid_status(5)).
+    /// Counts its context switches (proc_pid_status(5)).
     pub fn switches(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
         let lines = status.lines().filter(|line| line.contains("ctxt_switches:"));
@@ -230,20 +230,20 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// It ended with this status, and said just these lines.
+    /// Asserts that it ended with this status, and printed exactly these lines.
     #[track_caller]
     pub fn expect(self, code: i32, stderr: &str) -> Self {
         assert_eq!((self.code, self.stderr.as_str()), (code, stderr), "{self:?}");
         self
     }
 
-    /// It ended well, and said nothing.
+    /// Asserts that it succeeded, and printed nothing.
     #[track_caller]
     pub fn expect_quiet_success(self) -> Self {
         self.expect(0, "")
     }
 
-    /// It failed with one line that has all of these in it.
+    /// Asserts that it failed with one line that has all of these in it.
     #[track_caller]
     pub fn expect_failure(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{self:?}");
@@ -256,7 +256,7 @@ impl Ended {
     }
 }
 
-/// Everything that comes from a pipe, as it comes.
+/// Everything read so far from a pipe.
 struct Collector(Arc<(Mutex<Collected>, Condvar)>);
 
 #[derive(Default)]
@@ -301,7 +301,7 @@ impl Collector {
     }
 }
 
-/// Looks again and again until there is something; the only place where time passes unasked.
+/// Polls until there is a value: the only place of the tests that sleeps.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
@@ -330,7 +330,7 @@ impl Server {
         self.0.local_addr().expect("it is bound").port().to_string()
     }
 
-    /// The next client.
+    /// Accepts the next client.
     pub fn accept(&self) -> TcpStream {
         self.0.set_nonblocking(true).unwrap();
         let (stream, _) = eventually("a client", || self.0.accept().ok());
@@ -339,26 +339,26 @@ impl Server {
     }
 }
 
-/// A client of the program's.
+/// Connects to the program.
 pub fn client(port: u16) -> TcpStream {
     limited(TcpStream::connect(("127.0.0.1", port)).expect("it listens"))
 }
 
-/// A stream whose reads and writes have a limit.
+/// Gives the reads and writes of a stream a timeout.
 pub fn limited(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     stream
 }
 
-/// A UDP socket on loopback whose reads have a limit.
+/// Binds a UDP socket on loopback whose reads have a timeout.
 pub fn udp() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
     socket.set_read_timeout(Some(LIMIT)).unwrap();
     socket
 }
 
-/// Everything up to the peer's end of file.
+/// Reads up to the peer's end of file.
 pub fn read_all(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("it can be read to its end");
@@ -371,7 +371,7 @@ pub fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Bytes that repeat nowhere for long, the same each time.
+/// Returns pseudo-random bytes, the same each time.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -385,7 +385,7 @@ pub fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A folder that is removed when the test is over.
+/// A folder that is removed at the end of the test.
 pub struct Dir(tempfile::TempDir);
 
 impl Dir {
@@ -401,7 +401,7 @@ impl Dir {
         self.path().join(name)
     }
 
-    /// A file with this in it.
+    /// Creates a file with this content.
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.join(name);
         std::fs::write(&path, bytes).expect("there is room");
@@ -412,7 +412,7 @@ impl Dir {
         std::fs::read(self.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The names in it, sorted.
+    /// Lists the names in it, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path()).unwrap();
         let mut names: Vec<_> =
@@ -422,14 +422,14 @@ impl Dir {
     }
 }
 
-/// Both ends of a pipe.
+/// Makes a pipe. Returns its ends.
 pub fn pipe() -> (File, File) {
     let (read, write) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("there are descriptors");
     (read.into(), write.into())
 }
 
-/// Whether the program was built with what only Linux has; else says what is skipped.
+/// Whether the program was built for Linux; else prints the part of the test that is skipped.
 pub fn on_linux(what: &str) -> bool {
     if cfg!(portable) {
         println!("skipped: {what}, which only Linux has");
@@ -437,7 +437,7 @@ pub fn on_linux(what: &str) -> bool {
     !cfg!(portable)
 }
 
-/// Whether a program is there to be a peer; says so if not.
+/// Whether a program is installed; prints it if not.
 pub fn has(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
@@ -447,7 +447,7 @@ pub fn has(program: &str) -> bool {
     found
 }
 
-/// Runs a command to its end; what it printed, or what it complained about.
+/// Runs a command to its end. Returns its stdout, or after a failure its stderr.
 pub fn run(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

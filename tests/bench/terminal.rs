@@ -4,7 +4,7 @@ use std::{fs::File, io::Write, os::fd::OwnedFd, process::Stdio};
 
 use super::{Collector, Remote};
 
-/// A pseudo-terminal: what a person sits at.
+/// A pseudo-terminal, from the side of its user.
 pub struct Terminal {
     controller: File,
     user: OwnedFd,
@@ -18,7 +18,7 @@ impl Terminal {
         Self { controller, user, screen }
     }
 
-    /// The terminal, as a standard stream.
+    /// Returns the terminal as a standard stream.
     pub fn stdio(&self) -> Stdio {
         self.user.try_clone().unwrap().into()
     }
@@ -28,12 +28,12 @@ impl Terminal {
         self.user.try_clone().unwrap()
     }
 
-    /// Its settings.
+    /// Returns its settings (termios(3)).
     pub fn settings(&self) -> rustix::termios::Termios {
         rustix::termios::tcgetattr(&self.user).unwrap()
     }
 
-    /// The flags of the description that is shared with the program.
+    /// Returns the flags of the file description that is shared with the program.
     pub fn flags(&self) -> rustix::fs::OFlags {
         rustix::fs::fcntl_getfl(&self.user).unwrap()
     }
@@ -42,7 +42,7 @@ impl Terminal {
         (&self.controller).write_all(text).expect("the terminal takes it");
     }
 
-    /// Waits until the screen shows `text`; everything shown so far.
+    /// Waits until the screen shows `text`. Returns everything shown so far.
     pub fn shows(&self, text: &str) -> String {
         let all = self.screen.wait(|bytes, _| String::from_utf8_lossy(bytes).contains(text));
         String::from_utf8_lossy(&all).into_owned()
@@ -53,8 +53,8 @@ impl Terminal {
         !self.settings().local_modes.contains(rustix::termios::LocalModes::ICANON)
     }
 
-    /// The program with a terminal for all three streams, in a session of its own: its controlling
-    /// terminal, and in the foreground.
+    /// Makes it the terminal of all three streams of a program, and the controlling one of a new session, in the
+    /// foreground.
     pub fn remote(&self, args: &[&str]) -> Remote {
         let prefix = ["setsid", "--ctty", "--wait"];
         Remote::through(&prefix, args)
@@ -64,7 +64,7 @@ impl Terminal {
     }
 }
 
-/// A pseudo-terminal whose screen nobody looks at: the controlling side, and the user's.
+/// A pseudo-terminal without a screen: the controlling side, and the program's.
 pub fn unread_terminal() -> (File, OwnedFd) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
