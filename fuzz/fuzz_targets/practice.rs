@@ -1,4 +1,4 @@
-//! Whatever a client of the practice servers sends: how it is cut does not matter, answers end, and nothing panics.
+//! Requests to the practice servers, in any pieces: they mean the same, answers end, and nothing panics.
 
 #![no_main]
 
@@ -11,8 +11,8 @@ use libfuzzer_sys::fuzz_target;
 mod proto;
 
 use proto::practice::{
-    Answer, Arrivals, Collector, LONGEST_REQUEST, Next, Request, Style,
-    files::{Listener, announced},
+    Answer, Collector, MAX_REQUEST, Next, Request, StreamStats, Style,
+    files::{CommandReader, announced_size},
 };
 
 fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
@@ -28,11 +28,11 @@ fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
     };
     let request = collect(bytes.len().max(1));
     assert_eq!(request, collect(piece));
-    assert!(bytes.len() > LONGEST_REQUEST || bytes.contains(&b'\n') || bytes.is_empty() || request == Some(Request::parse(&bytes)));
+    assert!(bytes.len() > MAX_REQUEST || bytes.contains(&b'\n') || bytes.is_empty() || request == Some(Request::parse(&bytes)));
 
-    // Its answer has the size that was foretold.
+    // Its answer has the size that was computed.
     if let Some(request) = request.filter(|request| request.answer_size() < 1 << 20) {
-        let foretold = request.answer_size();
+        let computed = request.answer_size();
         let style = Style { datagrams, marker_pause: Duration::from_millis(50), sequence };
         let (mut answer, mut now, mut sent) = (Answer::new(request, style, now), now, 0);
         loop {
@@ -49,16 +49,16 @@ fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
             sent += n as u64;
             answer.sent(n, now);
         }
-        assert_eq!(sent, foretold);
+        assert_eq!(sent, computed);
     }
 
     // Commands, all at once and in pieces.
     let commands = |piece: usize| {
-        let (mut listener, mut found) = (Listener::default(), Vec::new());
+        let (mut reader, mut found) = (CommandReader::default(), Vec::new());
         for part in bytes.chunks(piece) {
-            listener.receive(part);
+            reader.receive(part);
             loop {
-                match listener.next_command() {
+                match reader.next_command() {
                     Ok(Some(command)) => found.push(command),
                     Ok(None) => break,
                     Err(_) => return (found, true),
@@ -69,12 +69,12 @@ fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
     };
     assert_eq!(commands(1), commands(piece));
 
-    // What servers say to a client.
-    let _ = announced(&bytes);
-    let mut arrivals = Arrivals::new(piece as u32, Duration::from_millis(10), now);
+    // Replies and packets of a server.
+    let _ = announced_size(&bytes);
+    let mut packets = StreamStats::new(piece as u32, Duration::from_millis(10), now);
     for (part, at) in bytes.chunks(4).zip(0..) {
-        arrivals.packet(part, now + Duration::from_millis(at));
+        packets.receive(part, now + Duration::from_millis(at));
     }
-    let figures = arrivals.figures();
-    assert!(figures.lost <= figures.sent);
+    let stats = packets.stats();
+    assert!(stats.lost <= stats.sent);
 });

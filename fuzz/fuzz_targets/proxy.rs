@@ -1,4 +1,4 @@
-//! Whatever a proxy says: it does not matter how the network cuts it, no byte of the session is taken, and nothing panics.
+//! Replies of proxies, in any pieces: they mean the same, no byte of the session is taken, and nothing panics.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/proto/mod.rs"]
 mod proto;
 
-use proto::proxy::{Handshake, Host, Protocol, Refusal, Request};
+use proto::proxy::{Host, Protocol, ProxyHandshake, Request};
 
 fuzz_target!(|input: (Vec<u8>, usize, u8, u8, String, Option<String>, Vec<u8>)| {
     let (bytes, piece, protocol, host, name, user, password) = input;
@@ -28,16 +28,16 @@ fuzz_target!(|input: (Vec<u8>, usize, u8, u8, String, Option<String>, Vec<u8>)| 
         assert_eq!(lines, 3 + usize::from(request.user_with_password().is_some()));
     }
     let whole = converse(handshake.clone(), &bytes, bytes.len().max(1));
-    let cut = converse(handshake, &bytes, piece % 300 + 1);
-    assert_eq!(whole, cut);
+    let chopped = converse(handshake, &bytes, piece % 300 + 1);
+    assert_eq!(whole, chopped);
 });
 
-/// What is sent for these bytes, how many of them are taken, and whether it is open then.
+/// Returns the bytes sent for these replies, and how many of them were taken and whether the proxy has connected.
 fn converse(
-    mut handshake: Handshake,
+    mut handshake: ProxyHandshake,
     bytes: &[u8],
     piece: usize,
-) -> (Vec<u8>, Result<(usize, bool), Refusal>) {
+) -> (Vec<u8>, Result<(usize, bool), String>) {
     let (mut sent, mut taken) = (Vec::new(), 0);
     loop {
         sent.extend(handshake.output());
@@ -46,14 +46,15 @@ fn converse(
         match handshake.receive(&bytes[taken..end]) {
             Ok(n) => {
                 let open = handshake.is_open();
-                assert!(open || n > 0 || taken == end, "it would be asked again and again");
+                assert!(open || n > 0 || taken == end, "the handshake takes no byte, and is not open");
                 taken += n;
                 if open || (taken == bytes.len() && handshake.output().is_empty()) {
                     return (sent, Ok((taken, open)));
                 }
             }
             Err(refusal) => {
-                assert!(!refusal.to_string().contains(|c: char| c.is_control()));
+                let refusal = refusal.to_string();
+                assert!(!refusal.contains(|c: char| c.is_control()));
                 return (sent, Err(refusal));
             }
         }

@@ -1,4 +1,4 @@
-//! Whatever a telnet server sends: it never becomes more, its answers need no answer, and our text survives.
+//! Bytes of a telnet server: they never become more, answers to them need no answer, and our text survives.
 
 #![no_main]
 
@@ -14,14 +14,14 @@ fuzz_target!(|bytes: &[u8]| {
     let (text, answers) = receive(bytes);
     assert!(text.len() + answers.len() <= bytes.len());
     assert_eq!(receive(&answers), (Vec::new(), Vec::new()));
-    // Text among commands is text, whatever it is.
+    // Text among commands is received unchanged.
     let mut sent = b"\xff\xfa\x18\x01\xff\xf0".to_vec();
     escape(bytes, &mut sent);
     sent.extend(b"\xff\xf9");
     assert_eq!(receive(&sent), (bytes.to_vec(), Vec::new()));
 });
 
-/// The text, and what is answered.
+/// Returns the text, and the answers.
 fn receive(bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut telnet, mut answers) = (Telnet::default(), Vec::new());
     let text = bytes.iter().filter_map(|byte| telnet.receive(*byte, &mut answers)).collect();
