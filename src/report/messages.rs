@@ -8,7 +8,6 @@ use std::{
 
 use serde::Serialize;
 
-use super::progress::Progress;
 use crate::sys;
 
 /// The amount and form of messages.
@@ -68,6 +67,15 @@ impl Report {
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
+}
+
+/// The cases in which progress is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Progress {
+    Always,
+    /// For transfers of files, if stderr is a terminal.
+    Auto,
+    Never,
 }
 
 /// The object of `--json` for a failure before the session.

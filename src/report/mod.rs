@@ -4,6 +4,6 @@ mod messages;
 mod progress;
 
 pub use self::{
-    messages::{Failure, Report, byte_totals, escaped, sentence, usage},
-    progress::{Meter, Progress},
+    messages::{Failure, Progress, Report, byte_totals, escaped, sentence, usage},
+    progress::Meter,
 };

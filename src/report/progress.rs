@@ -7,17 +7,8 @@ use std::{
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::messages::write_line;
+use super::messages::{Progress, write_line};
 use crate::sys;
-
-/// The cases in which progress is shown.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Progress {
-    Always,
-    /// For transfers of files, if stderr is a terminal.
-    Auto,
-    Never,
-}
 
 /// The progress of one session.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MARKER, request::Request};
+use super::request::{MARKER, Request};
 
 /// An answer in progress.
 #[derive(Debug)]

@@ -13,9 +13,6 @@ mod stream_stats;
 pub use self::{
     answer::{Answer, Next, Style},
     collector::Collector,
-    request::{MAX_REQUEST, Request},
+    request::{MARKER, MAX_REQUEST, Request},
     stream_stats::{Stats, StreamStats},
 };
-
-/// The bytes before a generated file.
-pub const MARKER: &[u8] = b"file_prepared";

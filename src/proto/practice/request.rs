@@ -59,7 +59,7 @@ impl Request {
     /// Returns the bytes of the answer.
     pub fn answer_size(&self) -> u64 {
         match self {
-            Self::File(size) => super::MARKER.len() as u64 + size,
+            Self::File(size) => MARKER.len() as u64 + size,
             Self::Refused(text) => text.len() as u64,
             Self::Stream(stream) => u64::from(stream.count) * stream.packet.len() as u64,
             Self::Text(text) => text.len() as u64,
@@ -103,6 +103,9 @@ fn decimal(text: &str) -> Option<Duration> {
     let ms: f64 = plain.then(|| text.parse().ok())??;
     (ms <= f64::from(MAX_INTERVAL_MS)).then(|| Duration::from_secs_f64(ms / 1000.0))
 }
+
+/// The bytes before a generated file.
+pub const MARKER: &[u8] = b"file_prepared";
 
 /// Bytes of a request; the rest is ignored.
 pub const MAX_REQUEST: usize = 1024;
