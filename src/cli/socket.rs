@@ -72,6 +72,7 @@ fn type_of_service(text: &str) -> Result<u8, String> {
             _ => name.parse().ok(),
         },
     };
+
     named.ok_or_else(|| "a number from 0 to 255, or a name as lowdelay, ef, af11, cs1".into())
 }
 

@@ -31,6 +31,7 @@ pub fn size(text: &str) -> Result<u64, String> {
         ("Mi", 1 << 20),
         ("Gi", 1 << 30),
     ];
+
     let (number, unit) = split(text);
     let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
     let bytes = scale.and_then(|scale: u64| {

@@ -42,6 +42,7 @@ fn rules(texts: &[String], option: &str, no_lookup: bool) -> Result<Vec<Rule>> {
             }
             None => text.clone(),
         };
+
         for line in written.lines() {
             let line = line.split('#').next().unwrap_or_default();
             for word in line.split_whitespace() {

@@ -25,8 +25,23 @@ pub(super) fn of_remote(args: &Args, place: &HostPorts) -> Result<()> {
     of_socket_kind(args, place)
 }
 
-/// Refuses what does not fit the side of a relay that was asked for.
+/// Refuses what does not fit a relay, or a client of one.
 pub(super) fn of_relay(args: &cli::Relay) -> Result<()> {
+    of_relay_side(args)?;
+    let two_secrets = args.token_file.is_some() && (args.names.is_some() || args.key_file.is_some());
+    refuse(&[(two_secrets, "a relay has one token, or a key for each name: give one of them")])?;
+    of_messages(&args.messages)?;
+    of_transfer(&args.transfer, &args.limits)?;
+
+    let switch = match args.at.listen {
+        true => ("--tls-port", args.tls_port.is_some()),
+        false => ("--tls", args.tls.on),
+    };
+    of_tls(&args.tls, args.at.listen, switch)
+}
+
+/// Options that only the relay has, and options that only its clients have.
+fn of_relay_side(args: &cli::Relay) -> Result<()> {
     let relay = [
         (args.max_clients.is_some(), "--max-clients"),
         (args.per_address.max_per_ip.is_some(), "--max-per-ip"),
@@ -59,20 +74,11 @@ pub(super) fn of_relay(args: &cli::Relay) -> Result<()> {
         (args.messages.no_progress, "--no-progress"),
         (args.key_file.is_some(), "--key-file"),
     ];
-    match args.at.listen {
-        true => refuse_given(&client, "is a client's: leave out -l")?,
-        false => refuse_given(&relay, "is the relay's: it needs -l")?,
-    }
 
-    let two_secrets = args.token_file.is_some() && (args.names.is_some() || args.key_file.is_some());
-    refuse(&[(two_secrets, "a relay has one token, or a key for each name: give one of them")])?;
-    of_messages(&args.messages)?;
-    of_transfer(&args.transfer, &args.limits)?;
-    let switch = match args.at.listen {
-        true => ("--tls-port", args.tls_port.is_some()),
-        false => ("--tls", args.tls.on),
-    };
-    of_tls(&args.tls, args.at.listen, switch)
+    match args.at.listen {
+        true => refuse_given(&client, "is a client's: leave out -l"),
+        false => refuse_given(&relay, "is the relay's: it needs -l"),
+    }
 }
 
 /// Refuses what does not fit the side of the practice servers that was asked for.
@@ -94,10 +100,12 @@ pub(super) fn of_practice(args: &cli::Practice) -> Result<()> {
         (args.messages.progress || args.messages.no_progress, "--progress"),
         (args.messages.json, "--json"),
     ];
+
     match args.at.listen {
         true => refuse_given(&client, "is the client's: leave out -l")?,
         false => refuse_given(&server, "is the server's: it needs -l")?,
     }
+
     let no_files = args.at.listen && args.files_port.is_some() && args.root.is_none();
     refuse(&[
         (no_files, "--files-port needs --root"),
@@ -139,6 +147,7 @@ fn of_side(args: &Args, place: &HostPorts) -> Result<()> {
     let listen = args.at.listen;
     let datagram = place.transport == Transport::Datagram;
     let files = args.transfer.send.is_some() || args.transfer.receive.is_some();
+
     refuse(&[
         (clients.keep_open && !listen, "-k needs -l"),
         (clients.max_conns.is_some() && !clients.keep_open, "-m needs -k"),
@@ -173,6 +182,7 @@ fn of_side(args: &Args, place: &HostPorts) -> Result<()> {
 fn of_transport(args: &Args, place: &HostPorts) -> Result<()> {
     let datagram = place.transport == Transport::Datagram;
     let too_large = args.datagram.is_some_and(|size| size > LARGEST_DATAGRAM as u64);
+
     refuse(&[
         (args.telnet && datagram, "-t is for streams: leave out -u"),
         (args.zstd.is_some() && datagram, "--zstd is for streams: leave out -u"),
@@ -210,6 +220,7 @@ fn of_program(args: &Args, place: &HostPorts) -> Result<()> {
     if !program {
         return refuse(&[(args.program.keep_children, "--keep-children needs -e or -c")]);
     }
+
     let files = args.transfer.send.is_some() || args.transfer.receive.is_some();
     let datagram = place.transport == Transport::Datagram;
     refuse(&[
@@ -249,6 +260,7 @@ fn of_tls(args: &cli::Tls, listen: bool, (switch, on): (&str, bool)) -> Result<(
     if !on {
         refuse_given(&options, &format!("needs {switch}"))?;
     }
+
     let verified = args.ca.is_some() || !args.pin.is_empty();
     refuse(&[
         (args.key.is_some() && args.cert.is_none(), "--tls-key needs --tls-cert"),
@@ -286,6 +298,7 @@ fn of_socket_kind(args: &Args, place: &HostPorts) -> Result<()> {
         (socket.congestion.is_some(), "--congestion"),
         (socket.mptcp, "--mptcp"),
     ];
+
     if place.unix.is_some() {
         let nothing = "means nothing for a UNIX socket";
         refuse_given(&inet, nothing)?;

@@ -83,18 +83,9 @@ impl HostPorts {
             }
         }
 
-        // Beside another port, that of -p is the source port, as in nc.
-        let mut source = source_port;
-        match at.port.as_deref() {
-            Some(port) if ports.is_empty() => ports.push(port.to_owned()),
-            Some(port) if at.listen => {
-                return usage(format!("the port is given twice: '{}' and -p {port}", ports[0]));
-            }
-            Some(_) if source.is_some() => return usage("the source port is given twice"),
-            Some(port) => source = Some(port),
-            None => {}
-        }
-        let source_port = source.map(|text| port::parse(text, transport)).transpose().map_err(to_usage)?;
+        let source_port = place_port_option(at, &mut ports, source_port)?;
+        let source_port =
+            source_port.map(|text| port::parse(text, transport)).transpose().map_err(to_usage)?;
         Ok(Self { transport, unix: None, host, ports, source_port })
     }
 
@@ -107,6 +98,24 @@ impl HostPorts {
             }
             _ => usage("several ports need -z"),
         }
+    }
+}
+
+/// Makes the port of `-p` the port, or beside another one the source port, as in nc. Returns the source port.
+fn place_port_option<'a>(
+    at: &'a Where,
+    ports: &mut Vec<String>,
+    source_port: Option<&'a str>,
+) -> Result<Option<&'a str>> {
+    match at.port.as_deref() {
+        None => Ok(source_port),
+        Some(port) if ports.is_empty() => {
+            ports.push(port.to_owned());
+            Ok(source_port)
+        }
+        Some(port) if at.listen => usage(format!("the port is given twice: '{}' and -p {port}", ports[0])),
+        Some(_) if source_port.is_some() => usage("the source port is given twice"),
+        Some(port) => Ok(Some(port)),
     }
 }
 

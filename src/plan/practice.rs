@@ -62,6 +62,7 @@ impl Practice {
                 None => return usage(format!("-a '{text}' is not an address")),
             },
         };
+
         Ok(Self {
             addresses,
             port: port_of(args.at.port.as_deref())?.unwrap_or(PORT),

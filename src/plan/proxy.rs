@@ -38,39 +38,40 @@ impl Proxy {
             ProxyType::Socks4 => Protocol::Socks4,
             ProxyType::Socks5 => Protocol::Socks5,
         };
+        let at = address(text, protocol, no_lookup, only)?;
 
-        let Location::Inet { transport: None, host: at, port: at_port } =
-            Location::parse(text).map_err(to_usage)?
-        else {
-            return usage(format!("-x '{text}' should be ADDR, ADDR:PORT or [ADDR]:PORT"));
-        };
-        let at_port = at_port.map_or(Ok(protocol.port()), |port| port::parse(&port, Transport::Stream));
-        let at_port = at_port.map_err(to_usage)?;
-        if at_port == 0 {
-            return usage("port 0 cannot be connected to");
-        }
-        if at.is_empty() {
-            return usage(format!("-x '{text}' names no proxy"));
-        }
-        if no_lookup && literal(&at).is_none() {
-            return usage("-n looks up no names: the proxy must be an address");
-        }
-        check_family(&at, only)?;
-
-        let wanted = match literal(host) {
+        let destination = match literal(host) {
+            // A scope is the number of an interface here (ipv6(7), sin6_scope_id).
             Some(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {
                 return usage(format!("{host} is on a link of ours, where the proxy is not"));
             }
             Some(address) => Host::Ip(address.ip()),
             None => Host::Name(host.clone()),
         };
-        match Request::new(protocol, wanted, *port, args.user.clone()) {
-            Ok(request) => Ok(Some(Self {
-                at: Target::Host { host: at, port: at_port, random: false },
-                request,
-                password_file: args.password_file.clone(),
-            })),
+        match Request::new(protocol, destination, *port, args.user.clone()) {
+            Ok(request) => Ok(Some(Self { at, request, password_file: args.password_file.clone() })),
             Err(invalid) => usage(invalid.to_string()),
         }
     }
+}
+
+/// Parses the address of a proxy: `ADDR`, `ADDR:PORT` or `[ADDR]:PORT`.
+fn address(text: &str, protocol: Protocol, no_lookup: bool, only: Option<Family>) -> Result<Target> {
+    let Location::Inet { transport: None, host, port } = Location::parse(text).map_err(to_usage)? else {
+        return usage(format!("-x '{text}' should be ADDR, ADDR:PORT or [ADDR]:PORT"));
+    };
+    let port = port.map_or(Ok(protocol.port()), |port| port::parse(&port, Transport::Stream));
+    let port = port.map_err(to_usage)?;
+
+    if port == 0 {
+        return usage("port 0 cannot be connected to");
+    }
+    if host.is_empty() {
+        return usage(format!("-x '{text}' names no proxy"));
+    }
+    if no_lookup && literal(&host).is_none() {
+        return usage("-n looks up no names: the proxy must be an address");
+    }
+    check_family(&host, only)?;
+    Ok(Target::Host { host, port, random: false })
 }

@@ -133,13 +133,7 @@ impl Session {
 
     /// Plans a session of a client: with the options that clients of the relay have too, and nothing else.
     pub(super) fn from_transfer(args: &Transfer, force: bool, transport: Transport) -> Self {
-        let direction = if args.send_only {
-            Direction::Send
-        } else if args.recv_only || args.receive.is_some() && args.send.is_none() {
-            Direction::Receive
-        } else {
-            Direction::Both
-        };
+        let direction = Direction::from_args(args);
         let input = match &args.send {
             _ if direction == Direction::Receive => Outgoing::Nothing,
             Some(path) if path != Path::new("-") => Outgoing::File(path.clone()),
@@ -192,6 +186,16 @@ impl Session {
         let untimed =
             self.rate.is_none() && self.delay.is_none() && self.idle.is_none() && self.quit.is_none();
         self.transport == Transport::Stream && plain && untimed
+    }
+}
+
+impl Direction {
+    fn from_args(args: &Transfer) -> Self {
+        match (args.send_only, args.recv_only || args.receive.is_some() && args.send.is_none()) {
+            (true, _) => Self::Send,
+            (false, true) => Self::Receive,
+            (false, false) => Self::Both,
+        }
     }
 }
 

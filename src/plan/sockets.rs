@@ -47,6 +47,7 @@ fn new(
         (_, true) => Some(Family::V6),
         _ => None,
     };
+
     let interface = addresses.interface.as_deref().map(interface).transpose()?;
     let source = source_text.map(|text| source(text, only, interface.as_ref())).transpose()?;
     Ok(SocketConfig {

@@ -75,6 +75,7 @@ impl<'a> Client<'a> {
                 let rest = std::mem::take(&mut self.typed);
                 return Ok((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
             }
+
             match self.local.read(&mut bytes) {
                 // A terminal that hangs up reads as the end of a file, perhaps before SIGHUP arrives.
                 Ok(0) if self.local.input.has_hung_up() => {

@@ -66,6 +66,7 @@ impl DatagramServer {
             received += 1;
             self.receive(&bytes[..datagram.size], datagram.from, datagram.to, report, now);
         }
+
         let mut next = (received == MAX_BATCH).then_some(now);
         for client in self.clients.values_mut() {
             next = earlier(next, client.answer(&self.socket, now));
@@ -73,6 +74,7 @@ impl DatagramServer {
         next
     }
 
+    /// Takes a request, unless its answer could flood another host, or its client sends too many.
     fn receive(
         &mut self,
         bytes: &[u8],
@@ -96,14 +98,9 @@ impl DatagramServer {
             // A forged request in the name of another practice server makes the two answer each other for ever.
             return;
         }
+
         if self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&inet) {
-            let quiet = self.clients.iter().filter(|(_, client)| client.answers.is_empty());
-            let oldest = quiet
-                .min_by_key(|(_, client)| client.since)
-                .or_else(|| self.clients.iter().min_by_key(|(_, client)| client.since));
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                self.clients.remove(&oldest);
-            }
+            self.remove_oldest();
         }
         let new = || DatagramClient {
             address: from,
@@ -116,6 +113,17 @@ impl DatagramServer {
         if client.allow_request(now) && client.answers.len() < MAX_ANSWERS {
             log_request(report, &address, "udp", &request);
             client.answers.push_back((Answer::new(request, self.style, now), to));
+        }
+    }
+
+    /// Forgets the oldest client: one that waits for no answer, if there is one.
+    fn remove_oldest(&mut self) {
+        let idle = self.clients.iter().filter(|(_, client)| client.answers.is_empty());
+        let oldest = idle
+            .min_by_key(|(_, client)| client.since)
+            .or_else(|| self.clients.iter().min_by_key(|(_, client)| client.since));
+        if let Some(oldest) = oldest.map(|(address, _)| *address) {
+            self.clients.remove(&oldest);
         }
     }
 }
@@ -140,6 +148,7 @@ impl DatagramClient {
                     if let Err(until) = self.pace.allow(now) {
                         return Some(until);
                     }
+
                     let n = bytes.len();
                     match sys::send_from(socket, bytes, &self.address, *from) {
                         Err(error)

@@ -109,15 +109,9 @@ impl EchoClient {
             }
             if client.plan.udp {
                 packets.receive(&bytes[..n], now);
-                continue;
+            } else {
+                receive_packets(&mut packets, &mut incomplete, &bytes[..n], stream.packet.len(), now);
             }
-            // TCP has no packets: they are told apart by their size.
-            incomplete.extend_from_slice(&bytes[..n]);
-            let whole = incomplete.len() - incomplete.len() % stream.packet.len();
-            for packet in incomplete[..whole].chunks(stream.packet.len()) {
-                packets.receive(packet, now);
-            }
-            incomplete.drain(..whole);
         }
 
         let stats = packets.stats();
@@ -141,6 +135,22 @@ impl EchoClient {
         }
         Ok(socket)
     }
+}
+
+/// Parts the bytes of a TCP stream, which has no packets, by the size of its packets. `incomplete` keeps the rest.
+fn receive_packets(
+    packets: &mut StreamStats,
+    incomplete: &mut Vec<u8>,
+    bytes: &[u8],
+    size: usize,
+    now: Instant,
+) {
+    incomplete.extend_from_slice(bytes);
+    let end = incomplete.len() - incomplete.len() % size;
+    for packet in incomplete[..end].chunks(size) {
+        packets.receive(packet, now);
+    }
+    incomplete.drain(..end);
 }
 
 /// Reads the marker. Returns the bytes behind it that were read with it; `None` if there is another answer, which is
@@ -181,6 +191,7 @@ fn receive_file(
     let mut total = received;
     let mut meter = client.meter(size);
     let mut last = Instant::now();
+
     while total < size {
         match client.read(socket, &mut bytes, last + UDP_SILENCE)? {
             Some(0) if client.plan.udp && last.elapsed() < UDP_SILENCE => continue,

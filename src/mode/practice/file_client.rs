@@ -171,6 +171,7 @@ impl Conversation {
         self.bytes.drain(..usize::try_from(received).unwrap_or(usize::MAX));
         let mut meter = client.meter(size);
         let mut bytes = vec![0; 1 << 17];
+
         while received < size {
             // Bytes behind the file belong to the next reply.
             let max = usize::try_from(size - received).unwrap_or(usize::MAX).min(bytes.len());

@@ -55,6 +55,7 @@ impl FileServerConn {
             if let Some(until) = self.lingering {
                 return drain(&mut self.socket, until, now);
             }
+
             let moved = if self.sent < self.reply.len() {
                 self.socket.write(&self.reply[self.sent..]).inspect(|n| self.sent += n)
             } else if self.file.is_some() {
@@ -73,6 +74,7 @@ impl FileServerConn {
                     }
                 }
             };
+
             match moved {
                 Ok(_) => self.moved = now,
                 Err(error)
@@ -127,6 +129,7 @@ impl FileServerConn {
         if report.verbose > 0 {
             report.verbose(format!("{} files: {}", self.peer, describe(&command)));
         }
+
         self.sent = 0;
         self.reply = match command {
             Command::List => match self.folder.list() {
@@ -159,6 +162,7 @@ fn send(file: &mut File, socket: &mut Descriptor, max: usize) -> io::Result<usiz
         Some(raw) => sys::send_file(Raw::file(file), raw, max),
         None => Err(io::ErrorKind::Unsupported.into()),
     };
+
     match sent {
         Err(error) if sys::is_refusal(&error) => {
             let mut bytes = [0; 16 << 10];

@@ -108,6 +108,7 @@ mod tests {
         symlink("..", root.join("up")).unwrap();
         symlink("file", root.join("a/link")).unwrap();
         symlink("self", root.join("self")).unwrap();
+
         let folder = Folder::open(&root).unwrap();
         let within = |path: &str| {
             let mut folder = folder.clone();
@@ -130,6 +131,7 @@ mod tests {
         ] {
             assert_eq!(within(path).as_deref(), place, "{path}");
         }
+
         let size = |path: &str| folder.file(path.as_bytes()).map(|(_, size)| size).ok();
         for (path, wanted) in [
             ("a/file", Some(5)),
@@ -144,6 +146,7 @@ mod tests {
         ] {
             assert_eq!(size(path), wanted, "{path}");
         }
+
         let names = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
         assert_eq!(folder.list().unwrap(), Listing { folders: names(&["a"]), files: Vec::new() });
         let mut inner = folder.clone();

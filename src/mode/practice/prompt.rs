@@ -96,6 +96,7 @@ impl Prompt<'_> {
 
     fn dispatch(&mut self, line: &str) -> Result<bool> {
         let Some(task) = command::parse(line).map_err(|usage| anyhow!(usage))? else { return Ok(true) };
+
         let client = &mut self.client;
         let success = match task {
             Task::Quit => return Ok(false),
@@ -109,6 +110,7 @@ impl Prompt<'_> {
             Task::ChangeFolder(path) => self.files.change_folder(client, &path),
             Task::Download(path) => self.files.download(client, &path, &mut self.sink),
         };
+
         self.failed |= !success?;
         Ok(true)
     }

@@ -53,18 +53,21 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
     for server in &mut datagrams {
         reactor.watch(DATAGRAMS, server.socket_mut())?;
     }
-    let mut parent = None;
-    if plan.while_open
-        && let Inherited::Own(mut stdin) = sys::standard_stream(sys::StandardStream::Input)?
-    {
-        reactor.watch(PARENT, &mut stdin)?;
-        parent = Some(stdin);
-    }
+    let parent = if plan.while_open { watch_stdin(&reactor)? } else { None };
 
     let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&policy), report);
     let conns = Slots::new(FIRST_CONN);
     Server { style, folder, echo, files, datagrams, conns, parent, reactor, report }.run()
+}
+
+/// Watches stdin for its end. `None` if its end cannot be watched, as that of a file.
+fn watch_stdin(reactor: &Reactor) -> Result<Option<Descriptor>> {
+    let Inherited::Own(mut stdin) = sys::standard_stream(sys::StandardStream::Input)? else {
+        return Ok(None);
+    };
+    reactor.watch(PARENT, &mut stdin)?;
+    Ok(Some(stdin))
 }
 
 /// Prints the addresses of the servers: random ports always, others with `-v`.
@@ -84,6 +87,7 @@ fn announce(
         ("udp", plan.udp_port, bound),
         ("files", plan.files_port, files.map(StreamListener::addresses).unwrap_or_default()),
     ];
+
     for (server, port, addresses) in servers {
         for address in addresses {
             let line = format!("Listening on {} ({server})", accept::shown(&address));
@@ -118,6 +122,7 @@ impl Server<'_> {
         loop {
             let events = self.reactor.wait()?;
             let now = Instant::now();
+
             for event in events {
                 match event {
                     Event::Due(token @ (ECHO | FILES)) | Event::Ready(token @ (ECHO | FILES)) => {
@@ -156,6 +161,7 @@ impl Server<'_> {
                 (FILES, Some(files)) => files,
                 _ => &mut self.echo,
             };
+
             let (socket, peer) = match listener.accept() {
                 Ok(Some(Ok(accepted))) => (accepted.socket, accepted.peer),
                 Ok(Some(Err(Denied(_)))) => continue,

@@ -73,6 +73,7 @@ impl Answer {
             },
             Request::Text(text) => AnswerState::Text { text: text.to_ascii_uppercase(), sent: 0 },
         };
+
         let mut answer = Self { state, style, start: now };
         answer.number();
         answer
@@ -85,6 +86,7 @@ impl Answer {
         {
             self.state = AnswerState::File(size);
         }
+
         match &self.state {
             AnswerState::File(0) => Next::Done,
             AnswerState::File(left) => {
@@ -159,6 +161,7 @@ mod tests {
         let mut now = start;
         let mut answer = Answer::new(Request::parse(request.as_bytes()), style, now);
         let mut pieces = Vec::new();
+
         loop {
             let n = match answer.next(now) {
                 Next::Done => return pieces,
@@ -214,9 +217,11 @@ mod tests {
         let pieces = run("stream-10-3-100", STYLE, usize::MAX);
         let wanted: Vec<_> = [10, 20, 30].map(|at| (at, vec![b'A'; 100])).into();
         assert_eq!(pieces, wanted);
+
         let pieces = run("stream-7-10000", STYLE, usize::MAX);
         assert_eq!((pieces.len(), pieces[9999].0), (10_000, 70_000));
         assert!(pieces.iter().all(|(_, bytes)| bytes == b"stream-7-10000"));
+
         // A late packet does not delay the next ones.
         let start = Instant::now();
         let mut answer = Answer::new(Request::parse(b"stream-10-3"), STYLE, start);

@@ -81,6 +81,7 @@ fn stream(text: &str, fields: &str) -> Request {
         }),
         _ => None,
     };
+
     match stream {
         Some(stream) if stream.count > 0 && !stream.packet.is_empty() => {
             Request::Stream(Stream { count: stream.count.min(MAX_PACKETS), ..stream })

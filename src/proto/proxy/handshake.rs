@@ -75,6 +75,7 @@ impl ProxyHandshake {
             if !self.output.is_empty() {
                 return Ok(taken);
             }
+
             let received = match &mut self.reply {
                 ReplyState::Connect(reply) => reply.take(*byte)?,
                 ReplyState::Open => return Ok(taken),

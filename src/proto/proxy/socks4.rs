@@ -15,6 +15,7 @@ pub fn request(host: &Host, port: u16, user: &str) -> Vec<u8> {
         Host::Ip(IpAddr::V6(_)) => (NAMED, None),
         Host::Name(name) => (NAMED, Some(name)),
     };
+
     let mut bytes = vec![VERSION, CONNECT];
     bytes.extend(port.to_be_bytes());
     bytes.extend(ip.octets());

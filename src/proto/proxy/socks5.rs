@@ -71,6 +71,7 @@ impl Socks5Reply {
     pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         let foreign = Err(Refusal::Foreign(Protocol::Socks5));
         self.taken.push(byte);
+
         match (self.stage, &self.taken[..]) {
             // The version of a status is not checked: proxies disagree about it.
             (Stage::Method | Stage::Reply, [version]) if *version != VERSION => foreign,
