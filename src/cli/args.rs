@@ -16,6 +16,7 @@ use super::{
 
 /// The command line of `remote`, as typed. The docs of the options are their help.
 #[derive(Debug, Parser)]
+#[group(skip)]
 #[command(name = "remote", version, about, max_term_width = 100, override_usage = USAGE)]
 #[command(after_help = UNITS)]
 pub struct Args {
@@ -26,6 +27,7 @@ pub struct Args {
     #[arg(value_name = "PORT")]
     pub ports: Vec<String>,
 
+    // The help lists options in this order: that of the groups.
     #[command(flatten)]
     pub addresses: Addresses,
 
@@ -85,6 +87,7 @@ pub struct Args {
     #[arg(short, long)]
     pub telnet: bool,
 
+    // Without require_equals, the option would take the host for its level.
     /// Compress what is sent, decompress what comes, on both sides; LEVEL 1 to 19 (default: 3)
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]

@@ -6,6 +6,7 @@ use super::groups::AddressLimit;
 
 /// The clients of a listener: how many at once, and from which addresses.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Clients {
     /// Keep listening: serve many clients at once
     #[arg(short, long)]

@@ -1,14 +1,17 @@
 //! Options that several commands take, each written once. The texts are those of `remote`; a command for which they
-//! say too little rewords them.
+//! say too little has words of its own.
+//!
+//! `group(skip)` keeps clap from making an argument group of every struct, which costs time and would be of no use.
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Arg, ArgAction, Args};
+use clap::{ArgAction, Args};
 
 use super::units;
 
 /// Addresses and interfaces that may be used.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Addresses {
     /// Use IPv4 only
     #[arg(short = '4', long = "ip4")]
@@ -29,11 +32,13 @@ pub struct Addresses {
 
 /// The side of a connection, and our own address.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Where {
     /// Listen for incoming connections
     #[arg(short, long)]
     pub listen: bool,
 
+    // A negative number gets our message about ports, and not that of clap about an unknown option.
     /// Port to listen on, or to connect to; if PORT is given too, the port to come from
     #[arg(short, long, value_name = "PORT", allow_negative_numbers = true)]
     pub port: Option<String>,
@@ -45,6 +50,7 @@ pub struct Where {
 
 /// The transport protocol.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Transport {
     /// Use UDP (default: TCP)
     #[arg(short, long)]
@@ -53,6 +59,7 @@ pub struct Transport {
 
 /// Input and output of a session, and its pace.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Transfer {
     /// Send FILE in place of stdin (-: stdin)
     #[arg(short, long, value_name = "FILE")]
@@ -93,6 +100,7 @@ pub struct Transfer {
 
 /// Bounds on what the process may do, and for how long.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Limits {
     /// Replace the FILE of -r if it exists
     #[arg(long)]
@@ -109,6 +117,7 @@ pub struct Limits {
 
 /// Clients of one address.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct AddressLimit {
     /// Let in at most N clients of an address at once (of IPv6, of a /64 network)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -117,11 +126,13 @@ pub struct AddressLimit {
 
 /// Amount and form of the messages on stderr.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Messages {
     /// Print what happened as JSON, one object a session, on stderr
     #[arg(long)]
     pub json: bool,
 
+    // Of two that contradict each other the last one counts, so that an alias of a shell can be overridden.
     /// Show the progress of a transfer (default: on a terminal)
     #[arg(long, overrides_with = "no_progress")]
     pub progress: bool,
@@ -139,17 +150,10 @@ pub struct Messages {
     pub verbose: u8,
 }
 
-/// Replaces the help of an option for a command in which it means something else. `words` are pairs of an option's id
-/// and its help.
-pub fn reword(arg: Arg, words: &[(&str, &'static str)]) -> Arg {
-    match words.iter().find(|(id, _)| arg.get_id() == id) {
-        Some((_, help)) => arg.help(*help),
-        None => arg,
-    }
-}
-
+/// Parses a count of further attempts.
 fn retries(text: &str) -> Result<u64, String> {
     if text == "forever" {
+        // Once a second, 585 billion years.
         return Ok(u64::MAX);
     }
     text.parse().map_err(|_| "a number or 'forever'".into())

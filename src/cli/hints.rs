@@ -10,6 +10,7 @@ pub fn one_line(error: &clap::Error) -> String {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
     };
+    // clap names an option as in its usage: `--rate <SIZE>`, `--zstd[=<LEVEL>]`.
     let arg = text(ContextKind::InvalidArg);
     let name = arg.split([' ', '=', '[']).next().unwrap_or_default();
     let value = text(ContextKind::InvalidValue);
@@ -29,6 +30,7 @@ pub fn one_line(error: &clap::Error) -> String {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             format!("{name} '{}': {reason}{}", value.escape_debug(), nc_meaning(name))
         }
+        // The parsers define no conflicts: clap reports a repeated option like this.
         ErrorKind::ArgumentConflict => format!("{name} is given twice"),
         _ => {
             let whole = error.to_string();

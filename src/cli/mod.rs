@@ -14,7 +14,7 @@ mod units;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{Parser, error::ErrorKind};
 
 pub use self::{
     args::Args,
@@ -41,11 +41,13 @@ impl Command {
     /// Parses the command line. Behind `--`, a host may be called like a command.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let args: Vec<OsString> = args.into_iter().collect();
+        // No subcommands of clap: a host may follow `--` that is called like one of them, and only one of the three
+        // parsers has to be built.
         match args.get(1).and_then(|first| first.to_str()) {
             Some("practice") => {
-                Practice::try_parse_from(&args[1..]).map(|args| Self::Practice(Box::new(args)))
+                parse(&args[1..], &practice::WORDS).map(|args| Self::Practice(Box::new(args)))
             }
-            Some("relay") => Relay::try_parse_from(&args[1..]).map(|args| Self::Relay(Box::new(args))),
+            Some("relay") => parse(&args[1..], &relay::WORDS).map(|args| Self::Relay(Box::new(args))),
             _ => Args::try_parse_from(args).map(|args| Self::Remote(Box::new(args))),
         }
     }
@@ -58,4 +60,20 @@ impl Command {
             Self::Remote(args) => &args.messages,
         }
     }
+}
+
+/// Parses the command line of a command. `words` are pairs of an option's id and its help in this command.
+fn parse<T: Parser>(args: &[OsString], words: &[(&str, &'static str)]) -> Result<T, clap::Error> {
+    let error = match T::try_parse_from(args) {
+        Ok(args) => return Ok(args),
+        Err(error) if error.kind() != ErrorKind::DisplayHelp => return Err(error),
+        Err(error) => error,
+    };
+
+    // Only help shows the words: every other start is spared the time to set them.
+    let command = T::command().mut_args(|arg| match words.iter().find(|(id, _)| arg.get_id() == id) {
+        Some((_, help)) => arg.help(*help),
+        None => arg,
+    });
+    Err(command.try_get_matches_from(args).err().unwrap_or(error))
 }

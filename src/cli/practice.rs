@@ -5,14 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use clap::Parser;
 
 use super::{
-    groups::{Limits, Messages, Transport, Where, reword},
+    groups::{Limits, Messages, Transport, Where},
     units,
 };
 
 /// The command line of the practice servers, as typed. The docs of the options are their help.
 #[derive(Debug, Parser)]
+#[group(skip)]
 #[command(name = "remote practice", about = ABOUT, max_term_width = 100, override_usage = USAGE, after_help = AFTER)]
-#[command(mut_args(|arg| reword(arg, &WORDS)))]
 pub struct Practice {
     #[arg(value_name = "HOST PORT", num_args = 0..=2, help = PLACES)]
     pub places: Vec<String>,
@@ -68,8 +68,8 @@ const ABOUT: &str =
 const PLACES: &str =
     "Whose servers to use, and their TCP port; without HOST, servers of one's own are started";
 
-/// Options that mean something else than in `remote`.
-const WORDS: [(&str, &str); 8] = [
+/// The help of options that mean something else than in `remote`.
+pub const WORDS: [(&str, &str); 8] = [
     ("listen", "Be the servers, and listen"),
     ("port", "TCP port: echo, files that are made, streams (default: 8120; 0: a random one)"),
     ("source", "Listen at this address (default: loopback only)"),

@@ -4,6 +4,7 @@ use clap::Args;
 
 /// The program in place of input and output.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Program {
     /// Run PROGRAM (with arguments: 'PROGRAM ARG…') on the connection, or for each client
     #[arg(short, long, value_name = "PROGRAM", allow_hyphen_values = true)]

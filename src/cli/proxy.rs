@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// The proxy to connect through.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Proxy {
     /// Connect through this proxy, which looks up HOST (default port: 1080; 3128 with -X connect)
     #[arg(id = "proxy", short = 'x', long = "proxy", value_name = "ADDR[:PORT]")]

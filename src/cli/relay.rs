@@ -5,15 +5,17 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum, value_parser};
 
 use super::{
-    groups::{AddressLimit, Addresses, Limits, Messages, Transfer, Where, reword},
+    groups::{AddressLimit, Addresses, Limits, Messages, Transfer, Where},
     tls::Tls,
     units,
 };
 
 /// The command line of the relay and of its clients, as typed. The docs of the options are their help.
 #[derive(Debug, Parser)]
+#[group(skip)]
 #[command(name = "remote relay", about = ABOUT, max_term_width = 100, override_usage = USAGE, after_help = AFTER)]
-#[command(mut_args(|arg| reword(arg, &WORDS)), mut_arg("max_per_ip", |arg| arg.value_parser(value_parser!(u32))))]
+// --max-per-ip 0 is no limit here; in `remote`, that is to leave the option out.
+#[command(mut_arg("max_per_ip", |arg| arg.value_parser(value_parser!(u32))))]
 pub struct Relay {
     /// HOST PORT NAME of a client (default port: 8080); with -l the address and port to listen at
     #[arg(value_name = "HOST PORT NAME", num_args = 0..=3)]
@@ -102,8 +104,8 @@ pub enum Deliver {
 
 const ABOUT: &str = "Clients with names, who send each other messages through one port";
 
-/// Options that mean something else than in `remote`.
-const WORDS: [(&str, &str); 11] = [
+/// The help of options that mean something else than in `remote`.
+pub const WORDS: [(&str, &str); 11] = [
     ("listen", "Be the relay, and listen"),
     ("port", "Port of the relay (default: 8080; with -l, 0 is a random one)"),
     ("source", "Use this source address; with -l listen at it"),

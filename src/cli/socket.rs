@@ -8,6 +8,7 @@ use super::units;
 
 /// Options to set on a socket.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Socket {
     /// Allow sending to broadcast addresses
     #[arg(long)]
@@ -63,6 +64,7 @@ fn type_of_service(text: &str) -> Result<u8, String> {
         "netcontrol" => Some(0xe0),
         "ef" => Some(46 << 2),
         "va" => Some(44 << 2),
+        // DSCP fills the upper six bits of the octet: a class is three bits, a drop precedence two.
         name => match name.split_at_checked(2) {
             Some(("cs", n)) => class(n).filter(|n| *n < 8).map(|n| n << 5),
             Some(("af", n)) => class(n)

@@ -6,7 +6,9 @@ use super::units;
 
 /// Encryption and authentication by TLS.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Tls {
+    // Ids are unique in a parser, across all groups: `name` alone would be too general.
     /// Encrypt: connecting, the system's roots and HOST verify the other side; listening, a certificate is made
     #[arg(id = "tls", long = "tls")]
     pub on: bool,

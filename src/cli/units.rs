@@ -35,6 +35,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let scale = units.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
     let bytes = scale.and_then(|scale: u64| {
+        // f64 holds integers exactly up to 2^53 only.
         if !number.contains('.') {
             return number.parse::<u64>().ok()?.checked_mul(scale);
         }
@@ -49,6 +50,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// Parses the SHA-256 of a key: `sha256:` and 64 hexadecimal digits (colons between them are ignored), or the Base64 that curl's
 /// `sha256//` takes (RFC 4648).
 pub fn pin(text: &str) -> Result<[u8; 32], String> {
+    // 64 digits are no Base64 of 32 bytes, and 44 characters no hexadecimal: one of the two decodes.
     let digits = text.strip_prefix("sha256:").or_else(|| text.strip_prefix("sha256//")).unwrap_or(text);
     let hex = digits.replace(':', "");
     let bytes = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).or_else(|_| BASE64.decode(digits.as_bytes()));
@@ -64,9 +66,9 @@ fn split(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// Parses a decimal without sign or exponent.
+/// Parses a decimal. [`split`] leaves digits and points only: no sign, no exponent, no `inf` or `nan`.
 fn decimal(number: &str) -> Option<f64> {
-    number.bytes().any(|b| b.is_ascii_digit()).then(|| number.parse().ok())?
+    number.parse().ok()
 }
 
 /// A hundred years: a deadline can be added to any clock without overflow.

@@ -34,6 +34,7 @@ impl Access {
 
 /// Parses rules. `@FILE` stands for those in a file: several on a line, and `#` begins a comment.
 fn rules(texts: &[String], option: &str, no_lookup: bool) -> Result<Vec<Rule>> {
+    // An error names the file and stops the listener: a rule that is missing could admit a client.
     let mut rules = Vec::new();
     for text in texts {
         let written = match text.strip_prefix('@') {

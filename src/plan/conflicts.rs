@@ -11,6 +11,7 @@ use crate::{
 
 /// Refuses what contradicts itself, lacks another option, or does not fit the kind of socket, in `remote`.
 pub(super) fn of_remote(args: &Args, place: &HostPorts) -> Result<()> {
+    // The first row that holds is reported: the tables go from the general to the particular.
     of_place(&args.addresses, &args.at, place)?;
     of_side(args, place)?;
     of_transfer(&args.transfer, &args.limits)?;
@@ -19,6 +20,7 @@ pub(super) fn of_remote(args: &Args, place: &HostPorts) -> Result<()> {
     of_multicast(args, place)?;
     of_program(args, place)?;
     of_access(args)?;
+    // A scan makes no connections for TLS, which --tls itself is refused for above.
     if !args.z {
         of_tls(&args.tls, args.at.listen, ("--tls", args.tls.on))?;
     }
@@ -33,6 +35,7 @@ pub(super) fn of_relay(args: &cli::Relay) -> Result<()> {
     of_messages(&args.messages)?;
     of_transfer(&args.transfer, &args.limits)?;
 
+    // A relay serves both kinds of clients, on two ports.
     let switch = match args.at.listen {
         true => ("--tls-port", args.tls_port.is_some()),
         false => ("--tls", args.tls.on),
@@ -127,6 +130,7 @@ pub(super) fn of_place(addresses: &Addresses, at: &Where, place: &HostPorts) -> 
     ])
 }
 
+/// Options of the input and the output of a session.
 fn of_transfer(transfer: &Transfer, limits: &Limits) -> Result<()> {
     let received = transfer.receive.is_some();
     refuse(&[
@@ -137,6 +141,7 @@ fn of_transfer(transfer: &Transfer, limits: &Limits) -> Result<()> {
     ])
 }
 
+/// Options of messages.
 fn of_messages(messages: &Messages) -> Result<()> {
     refuse(&[(messages.quiet && messages.verbose > 0, "-Q and -v exclude each other")])
 }
@@ -201,6 +206,7 @@ fn of_transport(args: &Args, place: &HostPorts) -> Result<()> {
     ])
 }
 
+/// Options of multicast groups.
 fn of_multicast(args: &Args, place: &HostPorts) -> Result<()> {
     let Some(group) = args.socket.join else { return Ok(()) };
     let datagram = place.transport == Transport::Datagram;
@@ -212,6 +218,7 @@ fn of_multicast(args: &Args, place: &HostPorts) -> Result<()> {
     ])
 }
 
+/// Options of programs.
 fn of_program(args: &Args, place: &HostPorts) -> Result<()> {
     let program = match (&args.program.exec, &args.program.sh_exec) {
         (Some(_), Some(_)) => return usage("-e and -c exclude each other"),
@@ -234,6 +241,7 @@ fn of_program(args: &Args, place: &HostPorts) -> Result<()> {
     ])
 }
 
+/// Options of the clients of a listener.
 fn of_access(args: &Args) -> Result<()> {
     let clients = &args.clients;
     let limited = clients.limit.max_per_ip.is_some();

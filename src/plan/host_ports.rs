@@ -51,6 +51,7 @@ impl HostPorts {
         Ok(place)
     }
 
+    /// Parses HOST, which may hold a scheme and a port, and the ports.
     fn new(
         mut host: Option<String>,
         mut ports: Vec<String>,
@@ -58,6 +59,7 @@ impl HostPorts {
         at: &Where,
         source_port: Option<&str>,
     ) -> Result<Self> {
+        // `-l 9000` is as common as `-l -p 9000`: a lone number is the port.
         if at.listen && ports.is_empty() && host.as_deref().is_some_and(port::looks_like) {
             ports.extend(host.take());
         }
@@ -93,6 +95,7 @@ impl HostPorts {
     pub fn port(&self) -> Result<Option<u16>> {
         match &self.ports[..] {
             [] => Ok(None),
+            // `80-90` and `80,90` are one word, and several ports.
             [one] if !one.contains([',']) && !is_range(one) => {
                 Ok(Some(port::parse(one, self.transport).map_err(to_usage)?))
             }
@@ -122,6 +125,7 @@ fn place_port_option<'a>(
 /// Refuses a FILE of `-r` that must have been meant as the host or the port: the option takes the word after it.
 fn check_receive_file(transfer: &Transfer, at: &Where, host: Option<&str>, ports: &[String]) -> Result<()> {
     let Some(Some(file)) = &transfer.receive else { return Ok(()) };
+    // A name with a slash is a path, and no host.
     let Some(file) = file.to_str().filter(|file| !file.contains('/')) else { return Ok(()) };
     let is_port = port::looks_like(file);
     let is_address = literal(file).is_some();
@@ -147,6 +151,7 @@ fn check_receive_file(transfer: &Transfer, at: &Where, host: Option<&str>, ports
     Ok(())
 }
 
+/// Whether a word is a range of ports. A service name may have a hyphen, too.
 fn is_range(text: &str) -> bool {
     text.contains('-') && port::looks_like(text)
 }

@@ -56,6 +56,7 @@ impl Practice {
     /// Plans `remote practice -l`.
     pub(super) fn from_args(args: &cli::Practice) -> Result<Self> {
         let addresses = match &args.at.source {
+            // The servers have no access control: other machines reach them only if that is asked for.
             None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
             Some(text) => match literal(text) {
                 Some(address) => vec![address.ip()],
@@ -110,6 +111,7 @@ impl PracticeClient {
             },
         };
 
+        // HOST:PORT, HOST PORT, and -p PORT.
         let mut ports = [in_host.as_ref(), second, args.at.port.as_ref()].into_iter().flatten();
         let (port, another) = (ports.next(), ports.next());
         if another.is_some() {
@@ -135,6 +137,7 @@ impl PracticeClient {
     }
 }
 
+/// Parses a port, if there is one.
 fn port_of(text: Option<&str>) -> Result<Option<u16>> {
     text.map(|text| port::parse(text, Transport::Stream)).transpose().map_err(to_usage)
 }

@@ -36,6 +36,7 @@ impl Program {
             (None, None) => return Ok(None),
         };
         let program = Self { command, keep: args.keep_children };
+        // A client would only learn of it by a lost connection.
         let (name, _) = program.words();
         if !exists(Path::new(&name)) {
             bail!("run {}: there is no such program", name.display());
@@ -67,6 +68,7 @@ impl fmt::Display for Program {
 
 /// Splits a command into words, quoted as for a shell. The path of an existing file is one word, spaces or not.
 fn words(text: &str) -> Result<Vec<String>> {
+    // A path with a blank in it needs no quotes; of a bare word, a file of that name here is not the program.
     if text.contains('/') && Path::new(text).is_file() {
         return Ok(vec![text.to_owned()]);
     }
@@ -79,6 +81,7 @@ fn words(text: &str) -> Result<Vec<String>> {
 
 /// Whether a program of this name exists, in the folders of PATH if it is no path (execvp(3)).
 fn exists(name: &Path) -> bool {
+    // A name with a slash is not searched for. Permissions are left to execve(2), which reports them.
     if name.components().count() > 1 || name.is_absolute() {
         return name.is_file();
     }

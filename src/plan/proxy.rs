@@ -40,6 +40,7 @@ impl Proxy {
         };
         let at = address(text, protocol, no_lookup, only)?;
 
+        // The protocols have addresses and names; the proxy looks up names.
         let destination = match literal(host) {
             // A scope is the number of an interface here (ipv6(7), sin6_scope_id).
             Some(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {

@@ -98,6 +98,7 @@ impl RelayClient {
         let mut places = args.places.iter().cloned();
         let (host, port, name) = match (places.next(), places.next(), places.next()) {
             (Some(host), Some(port), Some(name)) => (host, Some(port), name),
+            // Two words are host and name, not host and port: a name may be a number.
             (Some(host), Some(name), None) => (host, None, name),
             _ => return usage("a client needs HOST, perhaps PORT, and its NAME (to be the relay: -l)"),
         };
@@ -138,6 +139,7 @@ impl RelayClient {
 
 /// Parses `PORT`, `ADDR:PORT` or `[v6]:PORT`.
 fn metrics_address(text: &str) -> Result<SocketAddr> {
+    // Metrics have no access control: a port alone is bound to loopback.
     let (host, number) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     match (literal(host), port::parse(number, Transport::Stream)) {

@@ -110,6 +110,7 @@ impl Session {
                 (true, false) => Role::ListenOnce,
                 (true, true) => Role::Serve,
             },
+            // The program takes the place of both.
             input: if program.is_some() { Outgoing::Nothing } else { transfer.input },
             output: if program.is_some() { Incoming::Nowhere } else { transfer.output },
             half_open: args.half_open,
@@ -117,6 +118,7 @@ impl Session {
             // To a program, an empty datagram is the end of its input.
             honor_eof_datagram: args.transfer.receive.is_some() || program.is_some() && listen,
             quit: args.quit,
+            // -N is the default, and overrides --no-shutdown in the parser.
             pass_eof: !args.no_shutdown,
             crlf: args.crlf,
             telnet: args.telnet,
@@ -143,6 +145,7 @@ impl Session {
             _ if direction == Direction::Send => Incoming::Nowhere,
             None => Incoming::Stdout,
             Some(Some(path)) if path == Path::new("-") => Incoming::Stdout,
+            // The seed's spelling of an automatic name is `None`; `./None` is a file of that name.
             Some(Some(path)) if path != Path::new("None") => Incoming::File { path: path.clone(), force },
             Some(_) => Incoming::Automatic,
         };
@@ -190,7 +193,9 @@ impl Session {
 }
 
 impl Direction {
+    /// Derives the direction from `--send-only`, `--recv-only`, `-s` and `-r`.
     fn from_args(args: &Transfer) -> Self {
+        // Like `curl -o`, -r alone downloads: stdin may be that of a script, which is not for the peer.
         match (args.send_only, args.recv_only || args.receive.is_some() && args.send.is_none()) {
             (true, _) => Self::Send,
             (false, true) => Self::Receive,

@@ -36,6 +36,7 @@ pub(super) fn check_family(host: &str, only: Option<Family>) -> Result<()> {
     }
 }
 
+/// Makes a configuration of the options that all commands have.
 fn new(
     place: &HostPorts,
     addresses: &Addresses,
@@ -49,6 +50,7 @@ fn new(
     };
 
     let interface = addresses.interface.as_deref().map(interface).transpose()?;
+    // Both must hold: an address of the interface, of the family in use.
     let source = source_text.map(|text| source(text, only, interface.as_ref())).transpose()?;
     Ok(SocketConfig {
         transport: place.transport,
@@ -62,6 +64,7 @@ fn new(
     })
 }
 
+/// Converts the options to set on a socket.
 fn options(args: &cli::Socket) -> Options {
     let size = |size: Option<u64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     Options {
@@ -78,8 +81,10 @@ fn options(args: &cli::Socket) -> Options {
     }
 }
 
+/// Looks up an interface by its name.
 fn interface(name: &str) -> Result<Interface> {
     Interface::by_name(name).or_else(|error| {
+        // In nc, -i is the delay between lines.
         let number = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if number {
             return usage(format!("{error}; nc's -i, the delay between lines, is -d {name} here"));
@@ -88,6 +93,7 @@ fn interface(name: &str) -> Result<Interface> {
     })
 }
 
+/// Parses the source address. It must be of the family in use and an address of the interface, if they are given.
 fn source(text: &str, only: Option<Family>, interface: Option<&Interface>) -> Result<IpAddr> {
     let Some(ip) = literal(text).map(|address| address.ip()) else {
         return usage(format!("-a '{text}' is not an address"));

@@ -49,6 +49,7 @@ impl Target {
             None if port::looks_like(&host) => {
                 usage(format!("HOST is missing: '{host}' is a port (to listen on it: -l {host})"))
             }
+            // The seed's rule: a port is chosen and announced.
             None => Ok(Self::Host { host, port: fastrand::u16(1..), random: true }),
         }
     }
@@ -88,6 +89,7 @@ impl Bind {
         if let Some(path) = &place.unix {
             return Ok(Self::Addresses(vec![Address::Unix(path.clone())]));
         }
+        // bind(2) to port 0 takes a free one.
         let port = place.port()?.unwrap_or(0);
         let at = |ip: IpAddr| Address::Inet(SocketAddr::new(ip, port));
 
@@ -100,9 +102,11 @@ impl Bind {
                 None => Self::Name { host: host.clone(), port },
             });
         }
+        // Bound to the group, a socket receives nothing that is sent to our own addresses.
         if let Some(ip) = socket_config.options.join.or(socket_config.source) {
             return Ok(Self::Addresses(vec![at(ip)]));
         }
+        // Bound to the device, it needs no addresses: those that the device gets later count too (socket(7), SO_BINDTODEVICE).
         if let Some(interface) = socket_config.interface.as_ref().filter(|_| !socket_config.bind_device) {
             let in_use = |ip: &IpAddr| socket_config.only.is_none_or(|only| only == Family::of(*ip));
             let addresses: Vec<_> = interface.addresses.iter().copied().filter(in_use).map(at).collect();

@@ -39,12 +39,14 @@ impl Tls {
 
     /// Plans TLS for a listener or for a client.
     pub(super) fn from_args(args: &cli::Tls, listen: bool) -> Self {
+        // A pin replaces the chain of trust unless a file of certificates is given, too.
         let trust = match (&args.ca, &args.client_ca) {
             (Some(file), _) | (_, Some(file)) => Trust::CaFile(file.clone()),
             _ if !args.pin.is_empty() => Trust::Pins,
             _ if args.insecure || listen => Trust::Unverified,
             _ => Trust::System,
         };
+        // A PEM file may hold both (RFC 7468).
         let identity = args.cert.clone().map(|file| {
             let key = args.key.clone().unwrap_or_else(|| file.clone());
             (file, key)

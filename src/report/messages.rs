@@ -57,6 +57,7 @@ impl Report {
     /// Prints one JSON object on a line, with `--json`.
     pub fn object(&self, object: &impl Serialize) {
         if self.json {
+            // No type of ours fails to serialize, but a message must not end the program.
             let text =
                 serde_json::to_string(object).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
             write_line(&text);
@@ -117,12 +118,14 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
+/// Writes an escaped line.
 fn line(text: &str) {
     write_line(&escaped(text));
 }
 
 /// Writes a line in one call, so that lines of several processes do not mix. A closed stderr is no error.
 pub(super) fn write_line(text: &str) {
+    // eprintln! would panic, and write several times.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 

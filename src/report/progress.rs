@@ -93,6 +93,7 @@ fn bar(length: Option<u64>) -> ProgressBar {
 /// Formats a line of progress where there is no terminal.
 fn line(moved: u64, length: Option<u64>, time: Duration) -> String {
     let seconds = time.as_secs_f64();
+    // The mean of the whole transfer; 1 ms avoids a division by 0.
     let rate = moved as f64 / seconds.max(0.001);
     let head = format!("{} {seconds:.1} s [{}/s]", HumanBytes(moved), HumanBytes(rate as u64));
     match length {

@@ -41,6 +41,7 @@ impl<'a> Client<'a> {
             Some(_) => Input::Nothing,
             None => Input::stdin(waker.clone()).context("open stdin")?,
         };
+        // stdin and stdout share a token with every socket: each wait attempts the one thing that is under way.
         let mut local = Standard { input, output: Output::stdout(waker).context("open stdout")? };
         local.watch(&reactor, CLIENT).context("watch stdin and stdout")?;
         // Gaps between packets are shorter than a millisecond.
@@ -71,6 +72,7 @@ impl<'a> Client<'a> {
                 let line: Vec<u8> = self.typed.drain(..=end).collect();
                 return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
             }
+            // The last line may have no end.
             if self.stdin_ended {
                 let rest = std::mem::take(&mut self.typed);
                 return Ok((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
@@ -157,6 +159,7 @@ impl<'a> Client<'a> {
             match socket.read(bytes) {
                 Ok(n) => return Ok(Some(n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A wait may end early, for a signal or another descriptor.
                     if Instant::now() >= until {
                         return Ok(None);
                     }
@@ -177,6 +180,7 @@ impl<'a> Client<'a> {
         self.reactor.wake_at(CLIENT, until);
         for event in self.reactor.wait()? {
             if let Event::Signal(signal) = event {
+                // The others end or stop the process: a shell must not find the terminal in our mode.
                 if !matches!(signal, Signal::Child | Signal::Continue | Signal::Info) {
                     self.local.release_terminal();
                 }

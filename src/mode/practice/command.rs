@@ -38,10 +38,12 @@ pub fn parse(line: &str) -> Result<Option<Task>, String> {
         "dl" if !rest.is_empty() => Task::Download(rest.to_owned()),
         "generate" => generate(rest).ok_or("generate N, or generate N > FILE: N is a number")?,
         "stream" => stream(rest).ok_or("stream [COUNT] [INTERVAL] [SIZE], as: stream 1000 10ms 100")?,
+        // A plain number is short for `generate`, as it is the request of the protocol.
         _ => generate(line).unwrap_or_else(|| Task::Echo(line.to_owned())),
     }))
 }
 
+/// Parses `N`, or `N > FILE`.
 fn generate(text: &str) -> Option<Task> {
     let (size, into) = text.split_once('>').map_or((text, None), |(size, file)| (size, Some(file.trim())));
     let size = size.trim();
@@ -51,6 +53,7 @@ fn generate(text: &str) -> Option<Task> {
         .then(|| Task::Generate { size: size.to_owned(), into: into.map(PathBuf::from) })
 }
 
+/// Parses `[COUNT] [INTERVAL] [SIZE]`.
 fn stream(text: &str) -> Option<Task> {
     let mut words = text.split_whitespace();
     let count = words.next().map_or(Some(COUNT), |word| word.parse().ok())?;

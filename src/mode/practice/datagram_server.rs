@@ -67,6 +67,7 @@ impl DatagramServer {
             self.receive(&bytes[..datagram.size], datagram.from, datagram.to, report, now);
         }
 
+        // The receive queue may hold more, and edge-triggered epoll(7) does not tell again.
         let mut next = (received == MAX_BATCH).then_some(now);
         for client in self.clients.values_mut() {
             next = earlier(next, client.answer(&self.socket, now));
@@ -86,6 +87,7 @@ impl DatagramServer {
         let Some(inet) = from.as_socket().map(canonical) else { return };
         let address = Address::Inet(inet);
         let request = Request::parse(bytes);
+        // Amplification is counted in bytes and in datagrams, whose headers are not in the answer's size.
         let more = request.answer_datagrams() > 1 || request.answer_size() > bytes.trim_ascii().len() as u64;
         if !self.open && !inet.ip().is_loopback() && more {
             // The source address of UDP can be forged: its owner would be flooded.

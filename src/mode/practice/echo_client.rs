@@ -31,6 +31,7 @@ impl EchoClient {
     pub fn echo(&self, client: &mut Client<'_>, text: &str) -> Result<bool> {
         let mut socket = self.request(client, text)?;
         let mut bytes = vec![0; 1 << 16];
+        // Over UDP, request and answer may be lost; over TCP, the server answers at once.
         let Some(n) = client.read(&mut socket, &mut bytes, Instant::now() + UDP_SILENCE)? else {
             bail!("no answer within {} s", UDP_SILENCE.as_secs());
         };
@@ -87,6 +88,7 @@ impl EchoClient {
         interval: Duration,
         size: Option<u32>,
     ) -> Result<bool> {
+        // Rounded to microseconds: the exact value of 0.1 in f64 has 55 decimals.
         let ms = ((interval.as_nanos() + 500) / 1000) as f64 / 1000.0;
         let text = match size {
             None => format!("stream-{ms}-{count}"),
@@ -100,6 +102,7 @@ impl EchoClient {
         let mut packets = StreamStats::new(stream.count, interval, Instant::now());
         let (mut bytes, mut incomplete) = (vec![0; 1 << 16], Vec::new());
         while !packets.is_complete() {
+            // Packets may be late by as much as other answers.
             let until = Instant::now() + interval + UDP_SILENCE;
             let Some(n @ 1..) = client.read(&mut socket, &mut bytes, until)? else { break };
             let now = Instant::now();
@@ -224,6 +227,7 @@ fn read_text(client: &mut Client<'_>, socket: &mut Descriptor, mut bytes: Vec<u8
     Ok(bytes)
 }
 
+/// Whether an answer is a refusal. The protocol has no other sign of one than its words.
 fn is_refusal(answer: &[u8]) -> bool {
     answer.starts_with(b"Request for ") && (answer.ends_with(b" chars.") || answer.ends_with(b" has errors."))
 }

@@ -72,6 +72,7 @@ impl FileClient {
             return Ok(false);
         };
 
+        // Taken out until the file is complete: after a part of it, replies could not be told from the rest.
         let Some(mut conversation) = self.conversation.take() else { bail!("the conversation has ended") };
         let start = Instant::now();
         let received = conversation.receive_file(client, size, sink)?;
@@ -126,6 +127,7 @@ impl FileClient {
         client.write(&mut socket, CLIENT_KEY)?;
 
         let mut conversation = Conversation { socket, bytes: Vec::new() };
+        // A server begins every conversation in its root.
         if let Some(folder) = self.folder.clone() {
             let reply = conversation.request(client, &[b"chdir ", &folder[..]].concat())?;
             if files::changed_to(&reply).is_none() {
@@ -141,6 +143,7 @@ impl FileClient {
 }
 
 impl Conversation {
+    /// Sends a command, and returns its reply without the end.
     fn request(&mut self, client: &mut Client<'_>, command: &[u8]) -> Result<Vec<u8>> {
         client.write(&mut self.socket, &files::ended(command.to_vec()))?;
         let mut bytes = vec![0; 1 << 16];

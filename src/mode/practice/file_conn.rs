@@ -56,6 +56,7 @@ impl FileServerConn {
                 return drain(&mut self.socket, until, now);
             }
 
+            // A reply and its file are sent before the next command is read: TCP then slows down the client.
             let moved = if self.sent < self.reply.len() {
                 self.socket.write(&self.reply[self.sent..]).inspect(|n| self.sent += n)
             } else if self.file.is_some() {
@@ -125,6 +126,7 @@ impl FileServerConn {
         self.lingering = Some(now + LINGER_TIMEOUT);
     }
 
+    /// Executes a command: changes the state, and makes the reply.
     fn execute(&mut self, command: Command, report: &Report) {
         if report.verbose > 0 {
             report.verbose(format!("{} files: {}", self.peer, describe(&command)));

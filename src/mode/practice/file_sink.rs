@@ -17,6 +17,7 @@ use crate::{
 #[derive(Default)]
 pub struct FileSink(Option<Destination>);
 
+/// An open file.
 enum Destination {
     /// A device or a FIFO, which is written to directly.
     Direct(File),

@@ -51,6 +51,7 @@ impl Folder {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let file = sys::open_beneath(&self.root, &names, false)?;
+        // Between the two calls, the name may have come to be that of another file.
         let found = file.metadata()?;
         if found.is_file() { Ok((file, found.len())) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
@@ -79,6 +80,7 @@ impl Folder {
         for name in path.split(|byte| *byte == b'/') {
             match name {
                 b"" | b"." => {}
+                // Resolved here and not by the kernel: the parent of a link's target is not that of the link.
                 b".." => drop(resolved.pop().ok_or(io::ErrorKind::PermissionDenied)?),
                 name if name.contains(&0) => return Err(io::ErrorKind::InvalidInput.into()),
                 name => resolved.push(name.to_vec()),

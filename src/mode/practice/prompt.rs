@@ -22,6 +22,7 @@ pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
         Some(_) => None,
         None => Some(LocalServers::start(plan.root.as_deref())?),
     };
+    // Local servers listen on IPv6, too, but the client needs only one of the two.
     let (host, tcp, udp, files) = match (&servers, &plan.host) {
         (Some(servers), _) => ("127.0.0.1".into(), servers.tcp, servers.udp, servers.files),
         (None, host) => (host.clone().unwrap_or_default(), plan.port, plan.udp_port, Some(plan.files_port)),
@@ -42,6 +43,7 @@ pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
     Prompt { client, echo, files, sink: FileSink::default(), failed: false }.run()
 }
 
+/// The client, and its conversations with the servers.
 struct Prompt<'a> {
     client: Client<'a>,
     echo: EchoClient,
@@ -53,6 +55,7 @@ struct Prompt<'a> {
 }
 
 impl Prompt<'_> {
+    /// Carries out all commands, and ends the conversations.
     fn run(mut self) -> Result<bool> {
         match &self.client.plan.command {
             Some(command) => drop(self.carry_out(command)?),
@@ -65,6 +68,7 @@ impl Prompt<'_> {
         Ok(!self.failed)
     }
 
+    /// Carries out the lines of stdin. Errors are printed, and the next line is read.
     fn read_commands(&mut self) -> Result<()> {
         while !self.client.stdout_closed
             && let Some(line) = self.client.line()?
@@ -94,6 +98,7 @@ impl Prompt<'_> {
         result
     }
 
+    /// Parses a command, and carries it out.
     fn dispatch(&mut self, line: &str) -> Result<bool> {
         let Some(task) = command::parse(line).map_err(|usage| anyhow!(usage))? else { return Ok(true) };
 

@@ -99,6 +99,7 @@ fn announce(
     }
 }
 
+/// The listeners, and the connections of their clients.
 struct Server<'a> {
     style: Style,
     folder: Option<Folder>,
@@ -112,12 +113,14 @@ struct Server<'a> {
     report: &'a Report,
 }
 
+/// A connection of a client.
 enum Conn {
     Echo(EchoConn),
     File(Box<FileServerConn>),
 }
 
 impl Server<'_> {
+    /// Waits for events, and advances the socket of each.
     fn run(mut self) -> Result<bool> {
         loop {
             let events = self.reactor.wait()?;
@@ -129,6 +132,7 @@ impl Server<'_> {
                         self.accept(token, now);
                     }
                     Event::Ready(PARENT) => {
+                        // Bytes on stdin have no meaning; its end has.
                         if let Some(parent) = &mut self.parent
                             && let Ok(0) = parent.read(&mut [0; 64])
                         {
@@ -201,6 +205,7 @@ impl Server<'_> {
         self.advance(token, now);
     }
 
+    /// Advances a connection, and removes it when it is over.
     fn advance(&mut self, token: Token, now: Instant) {
         let until = match self.conns.get_mut(token) {
             Some(Conn::Echo(conn)) => conn.advance(self.style, self.report, now),

@@ -20,6 +20,7 @@ pub fn format(stats: &Stats, histogram: bool) -> String {
         stats.time.as_secs_f64(),
     );
 
+    // The highest bar has a fixed width, and the others are in proportion; 1 avoids a division by 0.
     let highest = stats.gaps.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
     for (limit, count) in stats.gaps.iter().filter(|_| histogram) {
         let limit = limit

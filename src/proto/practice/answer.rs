@@ -117,6 +117,7 @@ impl Answer {
                     self.state = AnswerState::Pause { size: *size, until: now + pause };
                 }
             }
+            // Nothing is sent in a pause.
             AnswerState::Pause { .. } => {}
             AnswerState::Stream { packet, sent, part, .. } => {
                 *part += n;
@@ -136,6 +137,7 @@ impl Answer {
             && sent < count
         {
             let number = (*count - *sent).to_string().into_bytes();
+            // The number may be shorter than the last one, whose digits would stay.
             packet.fill(b'A');
             let n = number.len().min(packet.len());
             packet[..n].copy_from_slice(&number[number.len() - n..]);

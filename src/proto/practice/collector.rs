@@ -15,6 +15,7 @@ pub struct Collector {
 impl Collector {
     /// Takes received bytes. Returns the request if it is complete.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Option<Request> {
+        // Bytes behind the request are dropped: there is one request a connection.
         let room = MAX_REQUEST - self.bytes.len();
         let line = bytes.iter().position(|byte| *byte == b'\n');
         let taken = line.map_or(bytes.len(), |end| end + 1).min(room);
@@ -38,6 +39,7 @@ impl Collector {
         self.deadline().is_some_and(|deadline| deadline <= now).then(|| self.request())
     }
 
+    /// Parses the collected bytes, and starts over.
     fn request(&mut self) -> Request {
         self.last = None;
         Request::parse(&std::mem::take(&mut self.bytes))

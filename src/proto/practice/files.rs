@@ -56,6 +56,7 @@ impl CommandReader {
         let from = self.searched;
         let Some(end) = bytes[from..].windows(END.len()).position(|end| end == END).map(|at| from + at)
         else {
+            // An end may be in part received.
             self.searched = bytes.len().saturating_sub(END.len() - 1);
             return if bytes.len() > MAX_COMMAND { Err(TooLong) } else { Ok(None) };
         };
@@ -70,6 +71,7 @@ impl CommandReader {
     }
 }
 
+/// Parses a command without its end. Never fails: the rest is echoed.
 fn parse(text: &[u8]) -> Command {
     // A command typed into a plain netcat is followed by a line end.
     let typed = text.trim_ascii();
@@ -125,6 +127,7 @@ pub fn ended(mut text: Vec<u8>) -> Vec<u8> {
 /// Parses the size in a reply to `dl`, in the words of any server: `Sending F size: SpLiTN` or `Sending FSpLiTN`.
 pub fn announced_size(reply: &[u8]) -> Option<u64> {
     let rest = reply.strip_prefix(b"Sending ")?;
+    // The last separator: the name of the file may contain it.
     let at = rest.windows(SPLIT.len()).rposition(|part| part == SPLIT.as_bytes())?;
     std::str::from_utf8(&rest[at + SPLIT.len()..]).ok()?.trim().parse().ok()
 }

@@ -37,6 +37,7 @@ impl Request {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Self::Text(bytes.to_vec());
         }
+        // Zeros in front do not count, but are part of a text. A number too large for u64 is refused in the same words.
         let number = digits.trim_start_matches('0');
         match number.parse() {
             _ if number.is_empty() => Self::Text(bytes.to_vec()),

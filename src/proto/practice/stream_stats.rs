@@ -86,6 +86,7 @@ impl StreamStats {
         Stats {
             sent: self.expected,
             received,
+            // Duplicates replace no lost packet. Without numbers they cannot be told.
             lost: self.expected.saturating_sub(received - duplicated.unwrap_or(0)),
             reordered,
             duplicated,
@@ -100,6 +101,7 @@ impl StreamStats {
         let mut jitter = 0.0;
         for pair in self.received.windows(2) {
             let [(before, first), (after, second)] = pair else { continue };
+            // Between numbered packets, lost ones are part of the expected gap.
             let steps = match (first, second) {
                 (Some(first), Some(second)) => f64::from(*second) - f64::from(*first),
                 _ => 1.0,

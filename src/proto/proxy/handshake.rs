@@ -27,6 +27,7 @@ enum ReplyState {
 impl Request {
     /// Begins the exchange. The password is ignored without a user.
     pub fn begin(&self, password: &[u8]) -> Result<ProxyHandshake, InvalidRequest> {
+        // In HTTP, a line end in it would begin another header.
         if password.iter().any(u8::is_ascii_control) {
             return Err(InvalidRequest::ControlCharacter);
         }
@@ -71,6 +72,7 @@ impl ProxyHandshake {
 
     /// Takes received bytes. Returns how many it has taken: all, unless it is open or has output to send first.
     pub fn receive(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        // Byte by byte: the destination's first bytes may stand behind the reply in the same segment.
         for (taken, byte) in bytes.iter().enumerate() {
             if !self.output.is_empty() {
                 return Ok(taken);

@@ -16,6 +16,7 @@ pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
         Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
         Host::Name(name) => format!("{name}:{port}"),
     };
+    // RFC 9110 section 9.3.6: Host is the authority again.
     let mut text = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(Login { user, password }) = login {
         let encoded = BASE64.encode(&[user.as_bytes(), b":", password].concat());
@@ -72,6 +73,7 @@ impl HttpReply {
             Part::Fields { last: false } if line.is_empty() => Part::Status,
             Part::Fields { last } => Part::Fields { last },
             Part::Status => match status(&line) {
+                // RFC 9110 section 15.2: any number of interim responses may come first.
                 Some(100..=199) => Part::Fields { last: false },
                 Some(200..=299) => Part::Fields { last: true },
                 Some(407) => return Err(Refusal::Login { given: self.given, line }),

@@ -98,6 +98,7 @@ impl Request {
             }
         }
 
+        // RFC 7617 section 2: a user-id with a colon cannot be parted from the password.
         match user.as_deref() {
             Some("") => return Err(InvalidRequest::NoUser),
             Some(user) if user.contains(char::is_control) => return Err(InvalidRequest::ControlCharacter),

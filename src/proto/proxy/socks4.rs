@@ -39,6 +39,7 @@ impl Socks4Reply {
     pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         self.taken += 1;
         match (self.taken, byte) {
+            // The version of a reply is 0, and not 4.
             (1, 0) | (2, GRANTED) => Ok(Received::More),
             (1, _) => Err(Refusal::Foreign(Protocol::Socks4)),
             (2, code) => Err(Refusal::Socks4(code)),

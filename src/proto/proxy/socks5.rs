@@ -70,6 +70,7 @@ impl Socks5Reply {
     /// Takes the next byte.
     pub fn take(&mut self, byte: u8) -> Result<Received, Refusal> {
         let foreign = Err(Refusal::Foreign(Protocol::Socks5));
+        // RFC 1928 section 6: the length of the reply depends on the type of the address in it.
         self.taken.push(byte);
 
         match (self.stage, &self.taken[..]) {
