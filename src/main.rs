@@ -22,7 +22,6 @@ mod proto;
 mod pump;
 mod report;
 mod session;
-mod stage;
 mod sys;
 mod tap;
 mod tls;
@@ -31,9 +30,9 @@ use std::process::ExitCode;
 
 use crate::{
     cli::{Command, Messages},
+    mode::Outcome,
     plan::{Plan, Usage},
     report::{Progress, Report},
-    session::{Exited, Interrupted},
 };
 
 fn main() -> ExitCode {
@@ -51,19 +50,16 @@ fn main() -> ExitCode {
     };
     let report = report(command.messages());
     match Plan::new(&command).and_then(|plan| mode::run(&plan, &report)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FAILURE),
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Exited(code)) => ExitCode::from(code),
+        Ok(Outcome::Failed) => ExitCode::from(FAILURE),
+        // Raised again, so that the shell sees that a signal has ended us.
+        Ok(Outcome::Signalled(signal)) => sys::exit_by_signal(signal),
         Err(error) => {
-            if let Some(Interrupted(signal)) = error.downcast_ref::<Interrupted>() {
-                sys::exit_by_signal(*signal)
-            } else if let Some(Exited(code)) = error.downcast_ref::<Exited>() {
-                ExitCode::from(*code)
-            } else {
-                let text = report::sentence(&error);
-                report.error(&text);
-                report.object(&report::Failure { end: "failed", error: &text });
-                ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
-            }
+            let text = report::sentence(&error);
+            report.error(&text);
+            report.object(&report::Failure { end: "failed", error: &text });
+            ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
         }
     }
 }

@@ -6,17 +6,13 @@ use std::{
 };
 
 /// A folder or file of `src`, and those of ours that it may import.
-const LAYERS: [(&str, &[&str]); 15] = [
-    ("main", &["cli", "mode", "plan", "report", "session", "sys"]),
-    ("mode", &["endpoint", "event", "net", "plan", "proto", "pump", "report", "session", "sys"]),
-    (
-        "session",
-        &["endpoint", "event", "net", "plan", "proto", "pump", "report", "stage", "sys", "tap", "tls"],
-    ),
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("main", &["cli", "mode", "plan", "report", "sys"]),
+    ("mode", &["endpoint", "event", "net", "plan", "proto", "pump", "report", "session", "sys", "tap"]),
+    ("session", &["endpoint", "event", "net", "plan", "proto", "pump", "report", "sys", "tap", "tls"]),
     ("plan", &["cli", "net", "proto"]),
-    ("pump", &["endpoint", "stage", "sys", "tap"]),
+    ("pump", &["endpoint", "proto", "sys", "tap"]),
     ("endpoint", &["event", "proto", "sys", "tls"]),
-    ("stage", &["proto", "tap"]),
     ("tap", &["proto"]),
     ("net", &["sys"]),
     ("tls", &["sys"]),

@@ -18,25 +18,25 @@ use crate::{
 /// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
 /// cannot be called off.
 #[derive(Debug)]
-pub struct Inward(Arc<Shared>);
+pub struct ReaderThread(Arc<Shared>);
 
 /// Takes bytes to a descriptor.
 #[derive(Debug)]
-pub struct Outward {
+pub struct WriterThread {
     shared: Arc<Shared>,
     /// The same descriptor, to learn at once that its reader has left; none before it was opened.
-    lookout: Option<Descriptor>,
+    hangup_watch: Option<Descriptor>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    deck: Mutex<Deck>,
+    queue: Mutex<Queue>,
     moved: Condvar,
 }
 
 /// What is on board.
 #[derive(Debug, Default)]
-struct Deck {
+struct Queue {
     bytes: VecDeque<u8>,
     /// No more will come on board.
     last: bool,
@@ -46,25 +46,25 @@ struct Deck {
 }
 
 impl Shared {
-    fn deck(&self) -> MutexGuard<'_, Deck> {
-        self.deck.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, deck: MutexGuard<'a, Deck>) -> MutexGuard<'a, Deck> {
-        self.moved.wait(deck).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        self.moved.wait(queue).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inward {
+impl ReaderThread {
     /// Starts the thread that reads what `open` opens, which may block too.
     pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        thread::Builder::new().name("ferry in".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("reader".into()).stack_size(STACK).spawn(move || {
             let mut file = match open() {
                 Ok(file) => file,
                 Err(error) => {
-                    shared.deck().error = Some(error);
+                    shared.queue().error = Some(error);
                     return waker.wake();
                 }
             };
@@ -80,25 +80,25 @@ impl Inward {
                 if would_block(&read) && sys::wait_readable(&file).is_ok() {
                     continue;
                 }
-                let mut deck = shared.deck();
+                let mut queue = shared.queue();
                 match read {
-                    Ok(0) => deck.last = true,
-                    Ok(n) => deck.bytes.extend(&buf[..n]),
+                    Ok(0) => queue.last = true,
+                    Ok(n) => queue.bytes.extend(&buf[..n]),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => deck.error = Some(error),
+                    Err(error) => queue.error = Some(error),
                 }
-                let over = deck.last || deck.error.is_some();
+                let over = queue.last || queue.error.is_some();
                 // What was read is taken off before more is read: memory stays bounded.
-                while !over && !deck.bytes.is_empty() {
-                    drop(deck);
+                while !over && !queue.bytes.is_empty() {
+                    drop(queue);
                     waker.wake();
-                    deck = shared.deck();
-                    if !deck.bytes.is_empty() {
-                        deck = shared.wait(deck);
+                    queue = shared.queue();
+                    if !queue.bytes.is_empty() {
+                        queue = shared.wait(queue);
                     }
                 }
                 if over {
-                    drop(deck);
+                    drop(queue);
                     return waker.wake();
                 }
             }
@@ -107,67 +107,67 @@ impl Inward {
     }
 }
 
-impl Read for Inward {
+impl Read for ReaderThread {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut deck = self.0.deck();
-        if !deck.bytes.is_empty() {
-            let n = deck.bytes.read(buf)?;
+        let mut queue = self.0.queue();
+        if !queue.bytes.is_empty() {
+            let n = queue.bytes.read(buf)?;
             self.0.moved.notify_one();
             return Ok(n);
         }
-        match deck.error.take() {
+        match queue.error.take() {
             Some(error) => Err(error),
-            None if deck.last => Ok(0),
+            None if queue.last => Ok(0),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
 
-impl Outward {
+impl WriterThread {
     /// Starts the thread that writes to `file`.
     pub fn new(file: File, waker: Waker) -> io::Result<Self> {
-        let lookout = Descriptor::hangup_watch(&file).ok();
-        Ok(Self { lookout, ..Self::start(|| Ok(file), waker)? })
+        let hangup_watch = Descriptor::hangup_watch(&file).ok();
+        Ok(Self { hangup_watch, ..Self::start(|| Ok(file), waker)? })
     }
 
     /// Starts the thread that writes to what `open` opens, which may block too.
     pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        thread::Builder::new().name("ferry out".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("writer".into()).stack_size(STACK).spawn(move || {
             let mut file = match open() {
                 Ok(file) => file,
                 Err(error) => {
-                    let mut deck = shared.deck();
-                    deck.error = Some(error);
-                    deck.stopped = true;
-                    drop(deck);
+                    let mut queue = shared.queue();
+                    queue.error = Some(error);
+                    queue.stopped = true;
+                    drop(queue);
                     return waker.wake();
                 }
             };
             let mut buf = Vec::with_capacity(ROOM);
             loop {
-                let mut deck = shared.deck();
-                while deck.bytes.is_empty() && !deck.last {
-                    deck = shared.wait(deck);
+                let mut queue = shared.queue();
+                while queue.bytes.is_empty() && !queue.last {
+                    queue = shared.wait(queue);
                 }
                 buf.clear();
-                buf.extend(deck.bytes.iter());
-                drop(deck);
+                buf.extend(queue.bytes.iter());
+                drop(queue);
                 let mut written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
                 if would_block(&written) {
                     written = sys::wait_writable(&file).map(|()| 0);
                 }
-                let mut deck = shared.deck();
+                let mut queue = shared.queue();
                 match written {
-                    Ok(n) => drop(deck.bytes.drain(..n)),
+                    Ok(n) => drop(queue.bytes.drain(..n)),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => deck.error = Some(error),
+                    Err(error) => queue.error = Some(error),
                 }
                 // Nothing was left to be written, so it was the end that woke us.
-                deck.stopped = buf.is_empty() || deck.error.is_some();
-                let stopped = deck.stopped;
-                drop(deck);
+                queue.stopped = buf.is_empty() || queue.error.is_some();
+                let stopped = queue.stopped;
+                drop(queue);
                 if stopped {
                     // Its reader is to see the end before we are told that it has.
                     drop(file);
@@ -176,49 +176,49 @@ impl Outward {
                 waker.wake();
             }
         })?;
-        Ok(Self { shared: ours, lookout: None })
+        Ok(Self { shared: ours, hangup_watch: None })
     }
 
     /// What tells of a hang-up, to be watched.
-    pub fn lookout_mut(&mut self) -> Option<&mut Descriptor> {
-        self.lookout.as_mut()
+    pub fn hangup_watch_mut(&mut self) -> Option<&mut Descriptor> {
+        self.hangup_watch.as_mut()
     }
 
     /// Bytes that are still on board.
     pub fn held(&self) -> usize {
-        self.shared.deck().bytes.len()
+        self.shared.queue().bytes.len()
     }
 
     /// Says that no more will come; done when everything was unloaded.
     pub fn finish(&mut self) -> io::Result<()> {
-        let mut deck = self.shared.deck();
-        deck.last = true;
+        let mut queue = self.shared.queue();
+        queue.last = true;
         self.shared.moved.notify_one();
-        match deck.error.take() {
+        match queue.error.take() {
             Some(error) => Err(error),
-            None if deck.stopped => Ok(()),
+            None if queue.stopped => Ok(()),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// The error that the thread has met, once; or that nobody reads what it writes.
     pub fn broken(&self) -> Option<io::Error> {
-        let met = self.shared.deck().error.take();
-        met.or_else(|| self.lookout.as_ref().and_then(Descriptor::broken))
+        let met = self.shared.queue().error.take();
+        met.or_else(|| self.hangup_watch.as_ref().and_then(Descriptor::broken))
     }
 }
 
-impl Write for Outward {
+impl Write for WriterThread {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut deck = self.shared.deck();
-        if let Some(error) = deck.error.take() {
+        let mut queue = self.shared.queue();
+        if let Some(error) = queue.error.take() {
             return Err(error);
         }
-        let n = buf.len().min(ROOM.saturating_sub(deck.bytes.len()));
+        let n = buf.len().min(ROOM.saturating_sub(queue.bytes.len()));
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        deck.bytes.extend(&buf[..n]);
+        queue.bytes.extend(&buf[..n]);
         self.shared.moved.notify_one();
         Ok(n)
     }
@@ -250,14 +250,14 @@ mod tests {
         (read.into(), write.into())
     }
 
-    /// Calls until it does not block, waiting for the ferry in between.
+    /// Calls until it does not block, waiting for the reader between.
     fn wait<T>(reactor: &mut Reactor, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match call() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     reactor.wake_at(Token(9), Some(std::time::Instant::now() + Duration::from_secs(10)));
                     let events = reactor.wait()?;
-                    assert!(!events.contains(&Event::Due(Token(9))), "the ferry did not wake us");
+                    assert!(!events.contains(&Event::Due(Token(9))), "the thread did not wake us");
                 }
                 result => return result,
             }
@@ -268,7 +268,7 @@ mod tests {
     fn bytes_come_in_order_and_then_the_end() {
         let mut reactor = Reactor::new().unwrap();
         let (read, mut write) = pipe();
-        let mut ferry = Inward::start(|| Ok(read), reactor.waker(Token(1))).unwrap();
+        let mut thread = ReaderThread::start(|| Ok(read), reactor.waker(Token(1))).unwrap();
         let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let writer = {
             let sent = sent.clone();
@@ -276,7 +276,7 @@ mod tests {
         };
         let (mut got, mut buf) = (Vec::new(), [0; 7000]);
         loop {
-            match wait(&mut reactor, || ferry.read(&mut buf)).unwrap() {
+            match wait(&mut reactor, || thread.read(&mut buf)).unwrap() {
                 0 => break,
                 n => got.extend_from_slice(&buf[..n]),
             }
@@ -289,7 +289,7 @@ mod tests {
     fn what_is_loaded_is_unloaded_before_the_end() {
         let mut reactor = Reactor::new().unwrap();
         let (mut read, write) = pipe();
-        let mut ferry = Outward::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
+        let mut thread = WriterThread::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
         let reader = thread::spawn(move || {
             let mut got = Vec::new();
             read.read_to_end(&mut got).unwrap();
@@ -298,10 +298,10 @@ mod tests {
         let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let mut rest = &sent[..];
         while !rest.is_empty() {
-            let n = wait(&mut reactor, || ferry.write(rest)).unwrap();
+            let n = wait(&mut reactor, || thread.write(rest)).unwrap();
             rest = &rest[n..];
         }
-        wait(&mut reactor, || ferry.finish()).unwrap();
+        wait(&mut reactor, || thread.finish()).unwrap();
         assert!(reader.join().unwrap() == sent);
     }
 
@@ -310,9 +310,9 @@ mod tests {
         let mut reactor = Reactor::new().unwrap();
         let (read, write) = pipe();
         drop(read);
-        let mut ferry = Outward::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
+        let mut thread = WriterThread::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
         let error = wait(&mut reactor, || {
-            let _: usize = ferry.write(b"x")?;
+            let _: usize = thread.write(b"x")?;
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         })
         .unwrap_err();

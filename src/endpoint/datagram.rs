@@ -8,7 +8,7 @@ use std::{
 
 use socket2::SockAddr;
 
-use super::Endpoint;
+use super::{Datagrams, Endpoint, Peer};
 use crate::sys::{self, Batch, Descriptor};
 
 /// The socket.
@@ -18,8 +18,8 @@ pub struct Datagram {
     /// What came before the socket was this peer's own.
     inbox: VecDeque<Vec<u8>>,
     filter: PeerFilter,
-    ends: Ends,
-    together: Together,
+    eof: EofDatagram,
+    offload: Offload,
     /// The way to the peer has refused datagrams that go together.
     segments_refused: bool,
     batch: Batch,
@@ -50,34 +50,34 @@ impl PeerFilter {
     }
 }
 
-/// What an empty datagram means in a transfer of a file: UDP has no end of file of its own.
+/// The meaning of an empty datagram in a transfer of a file: UDP has no end of file of its own.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ends {
-    /// Whether we send one after the last.
-    pub mark: bool,
-    /// Whether one that we receive is the end.
-    pub heed: bool,
+pub struct EofDatagram {
+    /// Send one after the last.
+    pub send: bool,
+    /// Take one that is received for the end.
+    pub honor: bool,
 }
 
-/// How datagrams go through the kernel together, where nobody has to see them one by one.
+/// How many datagrams cross into the kernel in one call, where nothing has to see them one by one (udp(7)).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Together {
-    /// What is written is cut into datagrams of so many bytes.
-    pub sent: Option<usize>,
-    /// A read brings as many as there is room for, one behind the other, from so many messages at most;
-    /// each takes 64 KiB of memory, but the first.
-    pub received: Option<usize>,
+pub struct Offload {
+    /// UDP_SEGMENT: a write is cut into datagrams of so many bytes.
+    pub gso: Option<usize>,
+    /// UDP_GRO: a read brings as many datagrams as there is room for, one behind the other, from so many messages at
+    /// most; each but the first takes 64 KiB of memory.
+    pub gro: Option<usize>,
 }
 
 impl Datagram {
     /// Takes a socket that is connected or bound.
-    pub fn new(socket: Descriptor, filter: PeerFilter, ends: Ends) -> Self {
+    pub fn new(socket: Descriptor, filter: PeerFilter, eof: EofDatagram) -> Self {
         Self {
             socket,
             inbox: VecDeque::new(),
             filter,
-            ends,
-            together: Together::default(),
+            eof,
+            offload: Offload::default(),
             segments_refused: false,
             batch: Batch::default(),
             received: 0,
@@ -85,10 +85,10 @@ impl Datagram {
         }
     }
 
-    /// Changes how datagrams go together: at first, each is a read or a write of its own.
-    pub fn put_together(&mut self, together: Together) {
-        self.together = together;
-        if together.sent.is_some() {
+    /// Sets how many datagrams cross in one call: at first, each is a read or a write of its own.
+    pub fn set_offload(&mut self, offload: Offload) {
+        self.offload = offload;
+        if offload.gso.is_some() {
             // The kernel keeps half as much beside the bytes of a bundle as beside those of single datagrams:
             // no more of them are to be under way before a slow line, which drops bundles whole.
             let room = self.socket.socket().send_buffer_size().unwrap_or_default();
@@ -97,8 +97,8 @@ impl Datagram {
         }
     }
 
-    /// Whether datagrams can go through the kernel together: for that, it has to know whom they are for.
-    pub fn joins(&self) -> bool {
+    /// Returns whether a write may be many datagrams: for that, the socket has to be connected.
+    pub fn can_offload(&self) -> bool {
         matches!(self.filter, PeerFilter::Connected | PeerFilter::Settling { .. })
     }
 
@@ -127,26 +127,6 @@ impl Datagram {
             rest.push((datagram.from.as_socket(), room[..datagram.size].to_vec()));
         }
         rest
-    }
-
-    /// Datagrams that were read; an end of file is none.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
-    /// Datagrams that came and found no room, here or in the kernel.
-    pub fn dropped(&self) -> u64 {
-        self.lost + sys::dropped(&self.socket)
-    }
-
-    /// The socket, for what the kernel knows of it.
-    pub fn socket(&self) -> &Descriptor {
-        &self.socket
-    }
-
-    /// The socket, to be watched.
-    pub fn socket_mut(&mut self) -> &mut Descriptor {
-        &mut self.socket
     }
 
     /// Whether a datagram from there counts.
@@ -235,14 +215,14 @@ impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MOST_SKIPPED {
             let alone = matches!(self.filter, PeerFilter::Connected);
-            let together = self.together.received.filter(|_| alone && self.inbox.is_empty());
+            let together = self.offload.gro.filter(|_| alone && self.inbox.is_empty());
             let read = match together {
                 Some(most) => self.read_batch(buf, most),
                 None => self.next(buf),
             };
             match read {
                 // An empty datagram is no end, unless a file is being transferred.
-                Ok(0) if !self.ends.heed => self.received += 1,
+                Ok(0) if !self.eof.honor => self.received += 1,
                 Ok(n) => {
                     self.received += u64::from(n > 0 && together.is_none());
                     return Ok(n);
@@ -257,7 +237,7 @@ impl Read for Datagram {
 impl Write for Datagram {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &self.filter {
-            PeerFilter::Connected | PeerFilter::Settling { .. } => match self.together.sent {
+            PeerFilter::Connected | PeerFilter::Settling { .. } => match self.offload.gso {
                 Some(segment) if buf.len() > segment => self.write_segments(buf, segment),
                 _ => self.socket.write(buf),
             },
@@ -273,10 +253,10 @@ impl Write for Datagram {
 
 impl Endpoint for Datagram {
     fn finish(&mut self) -> io::Result<()> {
-        if self.ends.mark {
+        if self.eof.send {
             // Empty is all of it.
             let _: usize = self.write(&[])?;
-            self.ends.mark = false;
+            self.eof.send = false;
         }
         Ok(())
     }
@@ -284,6 +264,28 @@ impl Endpoint for Datagram {
     /// An error of an earlier datagram says nothing about the next.
     fn broken(&mut self) -> Option<io::Error> {
         None
+    }
+}
+
+impl Peer for Datagram {
+    fn label(&self) -> &'static str {
+        "udp"
+    }
+
+    fn descriptor(&self) -> Option<&Descriptor> {
+        Some(&self.socket)
+    }
+
+    fn descriptor_mut(&mut self) -> Option<&mut Descriptor> {
+        Some(&mut self.socket)
+    }
+
+    fn datagrams(&self) -> Option<Datagrams> {
+        Some(Datagrams { received: self.received, dropped: self.lost + sys::dropped(&self.socket) })
+    }
+
+    fn as_datagram(&mut self) -> Option<&mut Datagram> {
+        Some(self)
     }
 }
 

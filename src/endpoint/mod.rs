@@ -1,7 +1,6 @@
-//! What the program can read from and write to: each side of a session is one of these.
+//! Everything that the program reads from and writes to: each side of a session is one of these.
 
 mod blocking;
-mod connection;
 mod datagram;
 mod file;
 pub mod layer;
@@ -10,174 +9,171 @@ mod stdio;
 mod stream;
 
 pub use self::{
-    connection::Connection,
-    datagram::{Datagram, Ends, PeerFilter, Together},
+    datagram::{Datagram, EofDatagram, Offload, PeerFilter},
     file::{Download, Name},
-    layer::Tls,
-    relay::{LONGEST_LINE, Mailbox, Post},
-    stdio::{Input, Output, Shared, Standard, Table},
+    layer::{Crlf, Crossed, Telnet, Tls, Wire, Zstd},
+    relay::{Addressing, MAX_LINE, RelayConnection},
+    stdio::{Input, Output, Shared, SharedStdio, Stdio},
     stream::Stream,
 };
 
 use std::{
+    fmt::Debug,
     io::{self, Read, Write},
     time::Instant,
 };
 
 use crate::sys::{Descriptor, Raw};
 
-/// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the
-/// end of what comes from there. `Interrupted` says that there is more, but others should have a turn.
+/// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the end of file.
+/// `Interrupted` says that there is more, but others should have a turn.
 pub trait Endpoint: Read + Write {
-    /// Tells the other end that nothing more will come. To be called again if it would block.
+    /// Ends what is written here: the end mark of each layer once, and the half-close. To be called again after
+    /// `WouldBlock`.
     fn finish(&mut self) -> io::Result<()>;
 
-    /// Why what is written here can no longer be read by anybody, if that is so.
+    /// Writes the end mark of each layer, but leaves the connection open (`--no-shutdown`). To be called again after
+    /// `WouldBlock`.
+    fn end(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+
+    /// Leaves out the layer's end mark from now on: the bytes that were written are not the whole.
+    fn leave_unended(&mut self) {}
+
+    /// Returns the error that keeps written bytes from being read by anyone, if there is one.
     fn broken(&mut self) -> Option<io::Error>;
 
-    /// Does what the clock asks for, before anything else in a turn; tells when to be called again.
+    /// Does what is due at this time, before anything else in a turn, and returns when to call again.
     fn tick(&mut self, _now: Instant) -> Option<Instant> {
         None
     }
 
-    /// Why nothing more came from here, if that was no end of file: an error that was learnt of another way.
+    /// Returns the error behind an end of file, if the end was none: a write may have met it.
     fn lost(&self) -> Option<io::Error> {
         None
     }
 
-    /// Bytes that were written here and are not on their way yet: after a failure, they never will be.
+    /// Returns how many bytes were written here and are not on their way yet: after a failure, they never will be.
     fn held(&self) -> usize {
         0
     }
 
-    /// What the kernel may read in our place, if nothing of ours stands before it.
+    /// Returns how many bytes have arrived here and were not read yet; a read brings them without asking the system.
+    fn unread(&self) -> usize {
+        0
+    }
+
+    /// Returns the descriptor that the kernel may read in our place, if no layer stands before it.
     fn source(&self) -> Option<Raw<'_>> {
         None
     }
 
-    /// What the kernel may write in our place, if nothing of ours stands before it.
+    /// Returns the descriptor that the kernel may write in our place, if no layer stands before it.
     fn sink(&self) -> Option<Raw<'_>> {
+        None
+    }
+
+    /// Returns the lower side of a layer that encodes, whose bytes are not those that are read and written here.
+    fn wire(&mut self) -> Option<&mut Wire> {
         None
     }
 }
 
-/// The far side of a session.
+/// The far side of a session. A layer answers with the peer below it.
+pub trait Peer: Endpoint + Debug {
+    /// Returns the peer that this one is a layer over.
+    fn below(&self) -> Option<&dyn Peer> {
+        None
+    }
+
+    /// Returns the same, to be changed.
+    fn below_mut(&mut self) -> Option<&mut dyn Peer> {
+        None
+    }
+
+    /// Returns the name of its transport in `--json`.
+    fn label(&self) -> &'static str {
+        self.below().map_or("", Peer::label)
+    }
+
+    /// Returns the socket that it has for itself.
+    fn descriptor(&self) -> Option<&Descriptor> {
+        self.below()?.descriptor()
+    }
+
+    /// Returns the socket, to be watched.
+    fn descriptor_mut(&mut self) -> Option<&mut Descriptor> {
+        self.below_mut()?.descriptor_mut()
+    }
+
+    /// Begins to probe a peer that has ended, so that one that is gone is noticed.
+    fn probe(&mut self) {
+        if let Some(below) = self.below_mut() {
+            below.probe();
+        }
+    }
+
+    /// Makes the peer see a reset when the socket is closed: what it has received is not the whole.
+    fn abort(&mut self) {
+        if let Some(below) = self.below_mut() {
+            below.abort();
+        }
+    }
+
+    /// Returns how many bytes of the session's the peer's system has not acknowledged.
+    fn unacknowledged(&self) -> u64 {
+        self.below().map_or(0, Peer::unacknowledged)
+    }
+
+    /// Returns how the peer's end of file came too early, where ends are announced.
+    fn truncated(&self) -> Option<Truncation> {
+        self.below()?.truncated()
+    }
+
+    /// Returns the counts of datagrams; `None` for a stream.
+    fn datagrams(&self) -> Option<Datagrams> {
+        self.below()?.datagrams()
+    }
+
+    /// Returns what TLS has negotiated.
+    fn tls(&self) -> Option<TlsInfo> {
+        self.below()?.tls()
+    }
+
+    /// Returns the datagram socket that it is.
+    fn as_datagram(&mut self) -> Option<&mut Datagram> {
+        None
+    }
+}
+
+/// Where a stream ended without its close_notify (RFC 8446, section 6.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Truncation {
+    /// Between two records: the bytes may be all.
+    BetweenRecords,
+    /// Inside a record: bytes are missing.
+    InRecord,
+}
+
+/// Datagrams of one peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagrams {
+    /// Those that were read; an end of file is none.
+    pub received: u64,
+    /// Those that found no room, here or in the kernel.
+    pub dropped: u64,
+}
+
+/// What TLS has negotiated with a peer.
 #[derive(Debug)]
-pub enum Peer {
-    Connection(Connection),
-    Datagram(Box<Datagram>),
-    /// The clients of a relay.
-    Mailbox(Box<Mailbox>),
-}
-
-impl Peer {
-    /// The socket, for what the kernel knows of it.
-    pub fn socket(&self) -> &Descriptor {
-        match self {
-            Self::Connection(connection) => connection.stream().socket(),
-            Self::Datagram(datagram) => datagram.socket(),
-            Self::Mailbox(mailbox) => mailbox.connection().stream().socket(),
-        }
-    }
-
-    /// The socket, to be watched.
-    pub fn socket_mut(&mut self) -> &mut Descriptor {
-        match self {
-            Self::Connection(connection) => connection.stream_mut().socket_mut(),
-            Self::Datagram(datagram) => datagram.socket_mut(),
-            Self::Mailbox(mailbox) => mailbox.connection_mut().stream_mut().socket_mut(),
-        }
-    }
-
-    /// Has the far side see a reset when it is closed: what it has is not the whole.
-    pub fn abort(&mut self) {
-        if let Self::Connection(connection) = self {
-            // If it is closed already, there is nobody to be told.
-            let _ = connection.stream_mut().abort();
-        }
-    }
-
-    /// Datagrams that were read.
-    pub fn received(&self) -> u64 {
-        match self {
-            Self::Datagram(datagram) => datagram.received(),
-            Self::Connection(_) | Self::Mailbox(_) => 0,
-        }
-    }
-
-    /// Datagrams that came and found no room.
-    pub fn dropped(&self) -> u64 {
-        match self {
-            Self::Datagram(datagram) => datagram.dropped(),
-            Self::Connection(_) | Self::Mailbox(_) => 0,
-        }
-    }
-
-    fn endpoint(&self) -> &dyn Endpoint {
-        match self {
-            Self::Connection(connection) => connection,
-            Self::Datagram(datagram) => &**datagram,
-            Self::Mailbox(mailbox) => &**mailbox,
-        }
-    }
-
-    fn endpoint_mut(&mut self) -> &mut dyn Endpoint {
-        match self {
-            Self::Connection(connection) => connection,
-            Self::Datagram(datagram) => &mut **datagram,
-            Self::Mailbox(mailbox) => &mut **mailbox,
-        }
-    }
-}
-
-impl From<Datagram> for Peer {
-    fn from(datagram: Datagram) -> Self {
-        Self::Datagram(Box::new(datagram))
-    }
-}
-
-impl Read for Peer {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.endpoint_mut().read(buf)
-    }
-}
-
-impl Write for Peer {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.endpoint_mut().write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.endpoint_mut().flush()
-    }
-}
-
-impl Endpoint for Peer {
-    fn finish(&mut self) -> io::Result<()> {
-        self.endpoint_mut().finish()
-    }
-
-    fn broken(&mut self) -> Option<io::Error> {
-        self.endpoint_mut().broken()
-    }
-
-    fn tick(&mut self, now: Instant) -> Option<Instant> {
-        self.endpoint_mut().tick(now)
-    }
-
-    fn lost(&self) -> Option<io::Error> {
-        self.endpoint().lost()
-    }
-
-    fn held(&self) -> usize {
-        self.endpoint().held()
-    }
-
-    fn source(&self) -> Option<Raw<'_>> {
-        self.endpoint().source()
-    }
-
-    fn sink(&self) -> Option<Raw<'_>> {
-        self.endpoint().sink()
-    }
+pub struct TlsInfo {
+    /// As `TLS 1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its name at IANA.
+    pub suite: String,
+    /// The protocol that ALPN has chosen (RFC 7301).
+    pub alpn: Option<String>,
+    /// The names of the peer's certificate, and the pin of its key; `None` for a client without one.
+    pub certificate: Option<(Vec<String>, String)>,
 }

@@ -1,124 +1,115 @@
-//! All clients of a relay that we write to, and all that they write to us.
+//! A registration with a relay, as an endpoint: a write is a message to other clients, and reads bring the messages of
+//! other clients, one behind the other.
 
 use std::{
     io::{self, Read, Write},
     time::Instant,
 };
 
-use super::{Connection, Endpoint};
+use super::{Endpoint, Peer, TlsInfo};
 use crate::{
     proto::relay::{ClientProtocol, MAX_NAME, MAX_STORED, Nonce, is_name},
-    sys::{self, MisalignedBuffer},
+    sys::{self, Descriptor, MisalignedBuffer},
 };
 
-/// A registration with a relay. A write is a message; what is read is what others have sent, one behind the other.
+/// A client's connection to a relay.
 #[derive(Debug)]
-pub struct Mailbox {
-    connection: Connection,
+pub struct RelayConnection {
+    connection: Box<dyn Peer>,
     client: ClientProtocol,
-    post: Post,
-    /// Read, and not yet taken.
-    inbox: Vec<u8>,
-    taken: usize,
-    room: MisalignedBuffer,
-    /// The end of what we send has been asked to be confirmed.
+    addressing: Addressing,
+    /// Payload that was received, and not read here yet from `read` on.
+    received: Vec<u8>,
+    read: usize,
+    buffer: MisalignedBuffer,
+    /// The relay was asked to confirm all that we have sent.
     confirming: bool,
-    /// Why the relay is no longer there.
-    gone: Option<String>,
-    /// That is not to end anything: there will be another one.
-    waits: bool,
-    /// What is wrong with what was typed.
-    complaints: Vec<String>,
+    /// The reason why the relay is no longer there.
+    lost: Option<String>,
+    /// There will be another connection: a lost one ends nothing.
+    reconnects: bool,
+    /// Errors in lines that were typed.
+    bad_lines: Vec<String>,
     /// Messages that a relay may have taken with it.
-    doubtful: u64,
+    possibly_lost: u64,
     now: Instant,
 }
 
 /// How messages are addressed.
 #[derive(Clone, Debug)]
-pub struct Post {
-    /// What registers us, without its `|`.
+pub struct Addressing {
+    /// The bytes that register us, without their `|`.
     pub registration: Vec<u8>,
     /// Our own name, as others write to it.
     pub name: Vec<u8>,
-    /// What stands before every name: the relay's token.
+    /// The bytes before every name: the relay's token.
     pub prefix: Vec<u8>,
-    /// To whom everything goes; `None` if each line says it.
+    /// The client that every message goes to; `None` if each line names one.
     pub to: Option<Vec<u8>>,
-    /// Each write is a line, whose end is not a part of it.
-    pub strips: bool,
-    /// A line that makes no sense is complained about, and no more.
-    pub forgives: bool,
-    /// The end of what we send is over when the relay has heard it all.
-    pub confirms: bool,
+    /// Each write is a line, whose end is not sent.
+    pub strip_line_ends: bool,
+    /// A line without a valid name is reported, and ends nothing.
+    pub skip_bad_lines: bool,
+    /// Our end of file has been sent when the relay has confirmed all that came before it.
+    pub confirm: bool,
 }
 
-impl Mailbox {
-    /// Takes a connection to a relay, and registers.
-    pub fn new(connection: Connection, post: Post, waits: bool, now: Instant) -> Self {
-        let client = ClientProtocol::new(&post.registration, &post.name, nonce(), now);
+impl RelayConnection {
+    /// Registers over a connection to a relay.
+    pub fn new(connection: Box<dyn Peer>, addressing: Addressing, reconnects: bool, now: Instant) -> Self {
+        let client = ClientProtocol::new(&addressing.registration, &addressing.name, nonce(), now);
         Self {
             connection,
             client,
-            post,
-            inbox: Vec::new(),
-            taken: 0,
-            room: MisalignedBuffer::new(MAX_STORED),
+            addressing,
+            received: Vec::new(),
+            read: 0,
+            buffer: MisalignedBuffer::new(MAX_STORED),
             confirming: false,
-            gone: None,
-            waits,
-            complaints: Vec::new(),
-            doubtful: 0,
+            lost: None,
+            reconnects,
+            bad_lines: Vec::new(),
+            possibly_lost: 0,
             now,
         }
     }
 
-    /// Goes on with another connection, `waits` saying whether there would be one more.
-    pub fn renew(&mut self, connection: Connection, now: Instant) {
+    /// Registers again, over another connection.
+    pub fn reconnect(&mut self, connection: Box<dyn Peer>, now: Instant) {
         self.connection = connection;
-        self.doubtful += self.client.unconfirmed();
-        self.client.reconnect(&self.post.registration, nonce(), now);
-        (self.gone, self.confirming, self.now) = (None, false, now);
+        self.possibly_lost += self.client.unconfirmed();
+        self.client.reconnect(&self.addressing.registration, nonce(), now);
+        (self.lost, self.confirming, self.now) = (None, false, now);
     }
 
-    /// Whether the loss of the relay is to be waited out.
-    pub fn set_waits(&mut self, waits: bool) {
-        self.waits = waits;
+    /// Sets whether there will be another connection if this one is lost.
+    pub fn set_reconnects(&mut self, reconnects: bool) {
+        self.reconnects = reconnects;
     }
 
-    /// The connection.
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// The connection, to be watched.
-    pub fn connection_mut(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-
-    /// Whether the relay is known to have our registration.
+    /// Returns whether the relay is known to have our registration.
     pub fn is_registered(&self) -> bool {
         self.client.is_registered()
     }
 
-    /// Why the relay is no longer there.
-    pub fn gone(&self) -> Option<&str> {
-        self.gone.as_deref()
+    /// Returns the reason why the relay is no longer there, once that is so.
+    pub fn lost_reason(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
-    /// What is wrong with what was typed, once.
-    pub fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
+    /// Takes the errors in lines that were typed since the last call.
+    pub fn take_bad_lines(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.bad_lines)
     }
 
-    /// Messages that nobody knows to have been heard.
-    pub fn unheard(&self) -> u64 {
+    /// Returns how many messages the relay has not confirmed.
+    pub fn unconfirmed(&self) -> u64 {
         self.client.unconfirmed()
     }
 
-    /// Writes what there is to write.
+    /// Sends what the protocol has to send.
     fn push(&mut self) -> io::Result<()> {
-        while !self.client.output().is_empty() && self.gone.is_none() {
+        while !self.client.output().is_empty() && self.lost.is_none() {
             match self.connection.write(self.client.output()) {
                 Ok(n) => self.client.written(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
@@ -136,38 +127,40 @@ impl Mailbox {
                  not welcome"
             ),
         };
-        self.gone.get_or_insert(why);
+        self.lost.get_or_insert(why);
     }
 
-    /// Whether the relay is there; if not, that is an error, or something to be waited out.
+    /// Fails if the relay is no longer there; with `WouldBlock` if there will be another connection.
     fn check(&self) -> io::Result<()> {
-        match &self.gone {
+        match &self.lost {
             None => Ok(()),
-            Some(_) if self.waits => Err(io::ErrorKind::WouldBlock.into()),
+            Some(_) if self.reconnects => Err(io::ErrorKind::WouldBlock.into()),
             Some(why) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, why.clone())),
         }
     }
 
-    /// Whom a write is for, and what.
+    /// Parts a write into the name that it is for and its text.
     fn address<'a>(&self, buf: &'a [u8]) -> Result<(Vec<u8>, &'a [u8]), String> {
         let mut text = buf;
-        let is_line = self.post.strips || self.post.to.is_none();
-        if is_line && buf.len() >= LONGEST_LINE && !buf.ends_with(b"\n") {
+        let is_line = self.addressing.strip_line_ends || self.addressing.to.is_none();
+        if is_line && buf.len() >= MAX_LINE && !buf.ends_with(b"\n") {
             return Err(TOO_LONG.into());
         }
-        if self.post.strips {
+
+        if self.addressing.strip_line_ends {
             text = text.strip_suffix(b"\n").unwrap_or(text);
             text = text.strip_suffix(b"\r").unwrap_or(text);
         }
-        if let Some(to) = &self.post.to {
+        if let Some(to) = &self.addressing.to {
             return if text.len() > MAX_STORED { Err(TOO_LONG.into()) } else { Ok((to.clone(), text)) };
         }
+
         let bar = text.iter().position(|byte| *byte == b'|');
         let (name, text) = match bar {
             Some(bar) => (&text[..bar], &text[bar + 1..]),
             None => return Err("a line has to be 'name|text'".into()),
         };
-        let to = [&self.post.prefix[..], name].concat();
+        let to = [&self.addressing.prefix[..], name].concat();
         if name.is_empty() || !is_name(&to) {
             return Err(format!("'{}' is not a name", name.escape_ascii()));
         }
@@ -178,20 +171,21 @@ impl Mailbox {
     }
 }
 
-impl Read for Mailbox {
+impl Read for RelayConnection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.taken < self.inbox.len() {
-                let n = (&self.inbox[self.taken..]).read(buf)?;
-                self.taken += n;
+            if self.read < self.received.len() {
+                let n = (&self.received[self.read..]).read(buf)?;
+                self.read += n;
                 return Ok(n);
             }
-            self.inbox.clear();
-            self.taken = 0;
+            self.received.clear();
+            self.read = 0;
+
             self.check()?;
-            match self.connection.read(&mut self.room) {
+            match self.connection.read(&mut self.buffer) {
                 Ok(0) => self.lose("the relay has closed the connection"),
-                Ok(n) => self.client.receive(&self.room[..n], &mut self.inbox),
+                Ok(n) => self.client.receive(&self.buffer[..n], &mut self.received),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(error) => self.lose(&sys::reason(&error)),
             }
@@ -199,13 +193,14 @@ impl Read for Mailbox {
     }
 }
 
-impl Write for Mailbox {
+impl Write for RelayConnection {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         // One message after the other: what is not sent is not taken from the source.
         self.push()?;
-        if self.post.to.is_none() && buf.trim_ascii().is_empty() {
+        if self.addressing.to.is_none() && buf.trim_ascii().is_empty() {
             return Ok(buf.len());
         }
+
         match self.address(buf) {
             Ok((to, text)) => {
                 self.client.send(&to, text, self.now);
@@ -214,7 +209,7 @@ impl Write for Mailbox {
                     _ => {}
                 }
             }
-            Err(why) if self.post.forgives => self.complaints.push(why),
+            Err(why) if self.addressing.skip_bad_lines => self.bad_lines.push(why),
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidInput, why)),
         }
         Ok(buf.len())
@@ -225,20 +220,22 @@ impl Write for Mailbox {
     }
 }
 
-impl Endpoint for Mailbox {
-    /// The relay is not told: an end of file would give our name away.
+impl Endpoint for RelayConnection {
+    /// Waits for the relay's confirmation. The relay is not told of our end of file, which would give our name away.
     fn finish(&mut self) -> io::Result<()> {
         self.push()?;
-        if !self.post.confirms {
+        if !self.addressing.confirm {
             return Ok(());
         }
+
         if !std::mem::replace(&mut self.confirming, true) {
             self.client.probe(nonce(), self.now);
             self.push()?;
         }
         match self.client.is_confirmed() {
-            true if self.doubtful > 0 => {
-                let why = format!("{} messages may have gone with the relay that was lost", self.doubtful);
+            true if self.possibly_lost > 0 => {
+                let n = self.possibly_lost;
+                let why = format!("{n} messages may have gone with the relay that was lost");
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
             }
             true => Ok(()),
@@ -257,14 +254,32 @@ impl Endpoint for Mailbox {
     fn tick(&mut self, now: Instant) -> Option<Instant> {
         self.now = now;
         self.client.tick(now);
-        // What goes wrong here is met again by whoever reads.
+        // An error shows again at the next read.
         let _ = self.push();
         Some(self.client.deadline())
     }
 }
 
-/// Bytes of a line at most: a name, the bar, what the relay keeps whole, and the end.
-pub const LONGEST_LINE: usize = MAX_NAME + 1 + MAX_STORED + 2;
+impl Peer for RelayConnection {
+    fn label(&self) -> &'static str {
+        "relay"
+    }
+
+    fn descriptor(&self) -> Option<&Descriptor> {
+        self.connection.descriptor()
+    }
+
+    fn descriptor_mut(&mut self) -> Option<&mut Descriptor> {
+        self.connection.descriptor_mut()
+    }
+
+    fn tls(&self) -> Option<TlsInfo> {
+        self.connection.tls()
+    }
+}
+
+/// Bytes of a line at most: a name, the bar, the text that a relay keeps whole, and the end of the line.
+pub const MAX_LINE: usize = MAX_NAME + 1 + MAX_STORED + 2;
 
 const TOO_LONG: &str = "a line is longer than a message may be, 64 KiB";
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::Endpoint;
+use super::{Endpoint, Peer};
 use crate::sys::{self, Descriptor, Raw};
 
 /// The socket.
@@ -22,31 +22,6 @@ impl Stream {
     /// Takes a socket that is connected.
     pub fn new(socket: Descriptor) -> Self {
         Self { socket, probing: false, lost: None }
-    }
-
-    /// The socket, for what the kernel knows of it.
-    pub fn socket(&self) -> &Descriptor {
-        &self.socket
-    }
-
-    /// The socket, to be watched.
-    pub fn socket_mut(&mut self) -> &mut Descriptor {
-        &mut self.socket
-    }
-
-    /// Has TCP ask whether the peer is still there: once it has ended, only probes can tell one that
-    /// listens from one that is gone.
-    pub fn probe(&mut self) {
-        if !self.probing {
-            self.probing = true;
-            // A socket that is no TCP refuses, and its peer cannot vanish unnoticed.
-            let _ = sys::set_keepalive(&self.socket.socket(), PROBE, PROBES);
-        }
-    }
-
-    /// Closes so that the peer sees a reset: what it has is not the whole.
-    pub fn abort(&self) -> io::Result<()> {
-        self.socket.socket().set_linger(Some(Duration::ZERO))
     }
 }
 
@@ -107,8 +82,40 @@ impl Endpoint for Stream {
     }
 }
 
-/// Silence before the first probe, and between probes, once the peer has ended.
-const PROBE: Duration = Duration::from_secs(5);
+impl Peer for Stream {
+    fn label(&self) -> &'static str {
+        "tcp"
+    }
 
-/// Probes without an answer: with `PROBE`, a dead peer is noticed within a minute.
-const PROBES: u32 = 10;
+    fn descriptor(&self) -> Option<&Descriptor> {
+        Some(&self.socket)
+    }
+
+    fn descriptor_mut(&mut self) -> Option<&mut Descriptor> {
+        Some(&mut self.socket)
+    }
+
+    /// Turns on TCP keepalive: once the peer has ended, only probes can tell one that listens from one that is gone.
+    fn probe(&mut self) {
+        if !self.probing {
+            self.probing = true;
+            // A socket that is no TCP refuses, and its peer cannot vanish unnoticed.
+            let _ = sys::set_keepalive(&self.socket.socket(), PROBE_INTERVAL, MAX_PROBES);
+        }
+    }
+
+    fn abort(&mut self) {
+        // On a socket that is closed already, there is no peer to see it.
+        let _ = self.socket.socket().set_linger(Some(Duration::ZERO));
+    }
+
+    fn unacknowledged(&self) -> u64 {
+        sys::unacknowledged(&self.socket)
+    }
+}
+
+/// Silence before the first probe, and between probes, once the peer has ended.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Probes without an answer: with `PROBE_INTERVAL`, a dead peer is noticed within a minute.
+const MAX_PROBES: u32 = 10;

@@ -46,6 +46,8 @@ pub struct Reactor {
     pending: Vec<Event>,
     /// Wakes the poll where its milliseconds are too coarse.
     timer: Option<sys::Timer>,
+    /// The token that was handed out last.
+    next_token: usize,
 }
 
 impl Reactor {
@@ -65,7 +67,14 @@ impl Reactor {
             queue: BinaryHeap::new(),
             pending: Vec::new(),
             timer: None,
+            next_token: FIRST_TOKEN,
         })
+    }
+
+    /// Returns a token that was never used, so that a late event for another owner finds nothing.
+    pub fn token(&mut self) -> Token {
+        self.next_token += 1;
+        Token(self.next_token)
     }
 
     /// Keeps deadlines to less than a millisecond from now on, if the system has a timer for that.
@@ -88,7 +97,7 @@ impl Reactor {
     }
 
     /// Reports only a hang-up or an error of a socket that another process reads and writes.
-    pub fn watch_end(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
+    pub fn watch_hangup(&self, token: Token, descriptor: &mut Descriptor) -> io::Result<()> {
         self.watch_for(token, descriptor, sys::HANGUP_ONLY)
     }
 
@@ -226,6 +235,9 @@ impl Wakes {
         std::mem::take(&mut self.tokens.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// Tokens below are for those that number theirs.
+const FIRST_TOKEN: usize = 1 << 16;
 
 const SIGNALS: Token = Token(usize::MAX - 1);
 const TIMER: Token = Token(usize::MAX - 2);

@@ -6,68 +6,115 @@ use anyhow::{Context, Result};
 
 use super::succeeded;
 use crate::{
-    endpoint::{Input, Peer},
-    event::{Reactor, Token},
+    endpoint::Peer,
+    event::{Event, Reactor},
     net::Address,
     plan::{Connect, Target},
-    pump::earlier,
     report::Report,
     session::{
-        self, Names,
-        dial::{keep_trying, peer},
-        open, program, sandbox,
-        tls::{Security, secure},
+        Conversation, Names, Outcome, Setting, Summary,
+        dial::{Dial, Progress},
+        handle_signal, open, sandbox,
+        tls::TlsContext,
     },
+    sys::Signal,
 };
 
+/// How far the mode is.
+enum Stage<'a> {
+    Dialing(Box<Dial<'a>>),
+    Talking(Box<Conversation<'a>>, Box<dyn Peer>),
+}
+
 /// Connects, and has the session.
-pub fn run(plan: &Connect, report: &Report) -> Result<bool> {
+pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
     open::check(&plan.session)?;
     let dump = open::open_dump(&plan.session)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
     if let Target::Host { port, random: true, .. } = &plan.to {
         report.note(format!("no port was given: port {port} was chosen at random"));
     }
-    let security = match &plan.tls {
-        Some(tls) => Some(Security::client(tls, &plan.to, report)?),
+    let tls = match &plan.tls {
+        Some(tls) => Some(TlsContext::client(tls, &plan.to, report)?),
         None => None,
     };
-    let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
-    let (socket, address) = keep_trying(plan, &mut reactor, report)?;
-    let local_address = Address::from(&socket.socket().local_addr()?);
-    let whom = match &plan.to {
+
+    let token = reactor.token();
+    let started = Instant::now();
+    let setting = Setting { plan: &plan.session, dump: dump.as_ref(), token, report };
+    let dial = Dial::start(plan, tls.as_ref(), &mut reactor, token, started)?;
+    let mut stage = Stage::Dialing(Box::new(dial));
+    loop {
+        let events = reactor.wait()?;
+        let now = Instant::now();
+        for event in events {
+            match (&mut stage, event) {
+                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
+                (Stage::Dialing(dial), Event::Signal(signal)) => {
+                    if signal == Signal::Stop {
+                        dial.release_terminal();
+                    }
+                    if let Some(outcome) = handle_signal(signal) {
+                        let transport = plan.session.transport.name();
+                        let to = Some(plan.to.address());
+                        Summary::of_unstarted(to, transport, signal, now - started).print(report, false);
+                        return Ok(outcome);
+                    }
+                }
+                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
+            }
+        }
+
+        if let Stage::Dialing(dial) = &mut stage
+            && let Some(conversation) = advance(dial, plan, setting, &mut reactor, now)?
+        {
+            stage = conversation;
+        }
+        if let Stage::Talking(conversation, peer) = &mut stage
+            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
+        {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Goes on dialing. Returns the conversation, once there is a peer.
+fn advance<'a>(
+    dial: &mut Dial<'_>,
+    plan: &Connect,
+    setting: Setting<'a>,
+    reactor: &mut Reactor,
+    now: Instant,
+) -> Result<Option<Stage<'a>>> {
+    let host = match &plan.to {
         Target::Host { host, port, .. } => (host.as_str(), Some(*port)),
         Target::Unix(path) => (path.to_str().unwrap_or("unix"), None),
     };
-    if report.verbose > 0 {
-        // Asking what the port is called opens files.
-        report.verbose(succeeded(whom.0, &address, plan.session.transport));
-    }
-    report.detail(format!("from {local_address}"));
-
-    sandbox::enter(&plan.session, &[], report);
-    let mut peer = match (security, peer(plan, socket, &address)?) {
-        (Some(security), Peer::Connection(mut connection)) => {
-            reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
-            let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
-            let secured = secure(&security, connection, &mut reactor, SESSION, limit, report);
-            Peer::Connection(secured.with_context(|| format!("connect to {}", plan.to))?)
+    loop {
+        match dial.advance(reactor, now, setting.report)? {
+            Progress::Pending => {
+                reactor.wake_at(dial.token(), dial.deadline());
+                return Ok(None);
+            }
+            Progress::Connected { address, local } => {
+                connected(host.0, &address, &local, plan, setting.report);
+                sandbox::enter(&plan.session, &[], setting.report);
+            }
+            Progress::Ready(dialed) => {
+                reactor.wake_at(dial.token(), None);
+                let (mut peer, address) = (dialed.peer, dialed.address);
+                let names = Names::new(&plan.session, address, dialed.local);
+                let conversation = Conversation::begin(setting, &mut *peer, names, host, reactor)?;
+                return Ok(Some(Stage::Talking(Box::new(conversation), peer)));
+            }
         }
-        (_, peer) => peer,
-    };
-    let names = Names::new(&plan.session, address, local_address);
-    if plan.session.program.is_some() {
-        return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
     }
-    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-    let opened = open::open(&plan.session, whom, &reactor.waker(SESSION));
-    // What the peer has is not the whole.
-    let mut local = opened.inspect_err(|_| peer.abort())?;
-    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
-    let source = open::source(&local.input);
-    let sends = !matches!(local.input, Input::Nothing);
-    let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
-    session::run(&mut reactor, SESSION, &mut session, &mut local, report)
 }
 
-const SESSION: Token = Token(0);
+fn connected(host: &str, address: &Address, local: &Address, plan: &Connect, report: &Report) {
+    if report.verbose > 0 {
+        // getservbyport(3) opens files.
+        report.verbose(succeeded(host, address, plan.session.transport));
+    }
+    report.detail(format!("from {local}"));
+}

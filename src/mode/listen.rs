@@ -1,115 +1,126 @@
-//! Listen, and have one session; `-k` is in `serve.rs`.
+//! Listen, and have one session, with the first client; `-k` is in `serve.rs`.
 
-use std::{io, time::Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
-use super::serve;
 use crate::{
-    endpoint::{Connection, Datagram, Ends, Input, Peer, PeerFilter},
-    event::{Event, Reactor, Slots, Token},
-    net::{
-        Accepted, Access, Address, Arrival, Family, Listener, Transport,
-        access::{Network, Rule},
-        listener::is_exhausted,
-    },
-    plan::{Bind, Listen},
+    endpoint::{Datagram, EofDatagram, Peer, PeerFilter},
+    event::{Event, Reactor, Slots},
+    net::{Address, Listener, Transport, address::SocketFile},
+    plan::Listen,
+    pump::earlier,
     report::{self, Report},
     session::{
-        self, Names,
-        accept::{Arriving, MOST_ARRIVING, announce, peer, refused, shown},
-        dial::look_up,
-        heed, open, program, sandbox,
-        tls::Security,
+        Conversation, Names, Outcome, Setting, Summary,
+        accept::{self, Accept, Acceptor, Arrived, MAX_HANDSHAKES, PendingHandshake, host_and_port},
+        handle_signal, layered, open,
+        prepare::{self, Preparation},
+        sandbox,
+        tls::TlsContext,
     },
-    sys,
 };
 
-/// Listens, and has the session, or the sessions: `max_clients` of them at once.
-pub fn run(plan: &Listen, max_clients: Option<usize>, report: &Report) -> Result<bool> {
+/// How far the mode is.
+enum Stage<'a> {
+    Preparing(Preparation<'a>),
+    Accepting(Box<Accepting<'a>>),
+    Talking(Box<Conversation<'a>>, Box<dyn Peer>),
+}
+
+/// Listens, and has the session.
+pub fn run(plan: &Listen, report: &Report) -> Result<Outcome> {
     open::check(&plan.session)?;
     let dump = open::open_dump(&plan.session)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
-    let addresses = match &plan.at {
-        Bind::Addresses(addresses) => addresses.clone(),
-        Bind::Name { host, port } => {
-            let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-            look_up(host, *port, &plan.socket_config, &mut reactor, limit)?
-        }
-    };
-    let access = access(plan, &mut reactor)?;
-    plan.check_exposure(&addresses)?;
-    let random = addresses.iter().any(|address| address.port() == Some(0));
-    let mut listener = Listener::bind(plan.socket_config.clone(), &addresses, max_clients.is_some())?;
-    listener.restrict(access);
-    announce(&listener.addresses(), random, report);
-    let security = match &plan.tls {
-        Some(tls) => {
-            let rest = if plan.session.zstd.is_some() { " --zstd" } else { "" };
-            Some(Security::server(tls, &listener.addresses(), ("remote", rest), report)?)
-        }
-        None => None,
-    };
-    sandbox::enter(&plan.session, &listener.addresses(), report);
-    if let Some(max_clients) = max_clients {
-        return serve::run(plan, max_clients, listener, security, reactor, dump.as_ref(), report);
-    }
-    let ends = Ends { mark: plan.session.send_eof_datagram, heed: plan.session.honor_eof_datagram };
-    let (mut peer, names, _file) = if let Some((filter, address)) = alone(plan, &addresses)? {
-        let own = listener.addresses().swap_remove(0);
-        let names = Names::new(&plan.session, address, own);
-        let (socket, file) = listener.into_socket();
-        (Datagram::new(socket, filter, ends).into(), names, file)
-    } else {
-        for socket in listener.sockets() {
-            reactor.watch(LISTENER, socket)?;
-        }
-        let (peer, names) = first(&mut listener, plan, security.as_ref(), &mut reactor, report)?;
-        // Nobody else is let in.
-        drop(listener);
-        (peer, names, None)
-    };
-    if plan.session.program.is_some() {
-        return program::run(&mut reactor, SESSION, peer, names, &plan.session, dump.as_ref(), report);
-    }
-    let own = (names.local.host(), names.local.port());
-    let opened = open::open(&plan.session, (&own.0, own.1), &reactor.waker(SESSION));
-    // What the peer has is not the whole.
-    let mut local = opened.inspect_err(|_| peer.abort())?;
-    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
-    reactor.watch(SESSION, peer.socket_mut()).context("watch the socket")?;
-    let source = open::source(&local.input);
-    let sends = !matches!(local.input, Input::Nothing);
-    let mut session = session::begin(&plan.session, peer, names, source, sends, dump.as_ref())?;
-    session::run(&mut reactor, SESSION, &mut session, &mut local, report)
-}
 
-/// Who is let in, names looked up.
-fn access(plan: &Listen, reactor: &mut Reactor) -> Result<Access> {
-    let mut networks = |rules: &[Rule]| -> Result<Vec<Network>> {
-        let mut networks = Vec::new();
-        for rule in rules {
-            match rule {
-                Rule::Any => networks.extend([Family::V4, Family::V6].map(Network::all)),
-                Rule::Network(network) => networks.push(*network),
-                Rule::Name(name) => {
-                    let limit = plan.session.idle.map(|idle| Instant::now() + idle);
-                    for address in look_up(name, 0, &plan.socket_config, reactor, limit)? {
-                        if let Address::Inet(inet) = address {
-                            networks.push(Network::of(inet));
-                        }
+    let token = reactor.token();
+    let started = Instant::now();
+    let setting = Setting { plan: &plan.session, dump: dump.as_ref(), token, report };
+    let mut stage = Stage::Preparing(Preparation::new(plan, token));
+    // The name of a UNIX socket, which goes when the session is over.
+    let mut _file = None;
+    reactor.again(token);
+    loop {
+        let events = reactor.wait()?;
+        let now = Instant::now();
+        for event in events {
+            match (&mut stage, event) {
+                (Stage::Talking(conversation, peer), event) => {
+                    conversation.hear(event, &mut **peer, now);
+                }
+                (Stage::Preparing(_) | Stage::Accepting(_), Event::Signal(signal)) => {
+                    if let Some(outcome) = handle_signal(signal) {
+                        let transport = plan.session.transport.name();
+                        Summary::of_unstarted(None, transport, signal, now - started).print(report, false);
+                        return Ok(outcome);
                     }
                 }
+                _ => {}
             }
         }
-        Ok(networks)
-    };
-    let allow = plan.access.allow.as_deref().map(&mut networks).transpose()?;
-    Ok(Access { allow, deny: networks(&plan.access.deny)? })
+
+        if let Stage::Preparing(preparation) = &mut stage {
+            match preparation.advance(&reactor, now)? {
+                Some((addresses, access)) => {
+                    let (listener, tls) = prepare::listen(plan, &addresses, access, false, report)?;
+                    sandbox::enter(&plan.session, &listener.addresses(), report);
+                    reactor.wake_at(token, None);
+                    if let Some((filter, address)) = unaccepted_peer(plan, &addresses)? {
+                        (stage, _file) = unaccepted(setting, listener, filter, address, &mut reactor)?;
+                    } else {
+                        let accepting = Accepting::new(setting, listener, tls, &reactor, now)?;
+                        stage = Stage::Accepting(Box::new(accepting));
+                    }
+                }
+                None => reactor.wake_at(token, preparation.deadline()),
+            }
+        }
+        if let Stage::Accepting(accepting) = &mut stage
+            && let Some((peer, names)) = accepting.advance(&mut reactor, now)?
+        {
+            // The listener is closed: other clients are refused.
+            reactor.wake_at(token, None);
+            stage = talking(setting, peer, names, &mut reactor)?;
+        }
+        if let Stage::Talking(conversation, peer) = &mut stage
+            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
+        {
+            return Ok(outcome);
+        }
+    }
 }
 
-/// Who is at the other end where nobody is accepted: a group, or, for UNIX datagrams, whoever is first.
-fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(PeerFilter, Address)>> {
+/// Begins the session of a socket on which no peer is accepted. Returns the name of a UNIX socket too.
+fn unaccepted<'a>(
+    setting: Setting<'a>,
+    listener: Listener,
+    filter: PeerFilter,
+    address: Address,
+    reactor: &mut Reactor,
+) -> Result<(Stage<'a>, Option<SocketFile>)> {
+    let plan = setting.plan;
+    let local = listener.addresses().swap_remove(0);
+    let names = Names::new(plan, address, local);
+    let (socket, file) = listener.into_socket();
+    let eof = EofDatagram { send: plan.send_eof_datagram, honor: plan.honor_eof_datagram };
+    let peer = Box::new(Datagram::new(socket, filter, eof));
+    Ok((talking(setting, peer, names, reactor)?, file))
+}
+
+fn talking<'a>(
+    setting: Setting<'a>,
+    mut peer: Box<dyn Peer>,
+    names: Names,
+    reactor: &mut Reactor,
+) -> Result<Stage<'a>> {
+    let (host, port) = (names.local.host(), names.local.port());
+    let conversation = Conversation::begin(setting, &mut *peer, names, (&host, port), reactor)?;
+    Ok(Stage::Talking(Box::new(conversation), peer))
+}
+
+/// Returns the peer of a socket on which none is accepted: a group, or, for UNIX datagrams, the first sender.
+fn unaccepted_peer(plan: &Listen, addresses: &[Address]) -> Result<Option<(PeerFilter, Address)>> {
     let address = addresses.first().cloned().context("there is no address to listen at")?;
     Ok(match (plan.session.transport, &address) {
         (Transport::Datagram, Address::Unix(_)) => Some((PeerFilter::First(None), Address::Unix("".into()))),
@@ -121,93 +132,108 @@ fn alone(plan: &Listen, addresses: &[Address]) -> Result<Option<(PeerFilter, Add
     })
 }
 
-/// Waits for the first client that is let in: who says nothing in a handshake holds up nobody.
-fn first(
-    listener: &mut Listener,
-    plan: &Listen,
-    security: Option<&Security>,
-    reactor: &mut Reactor,
-    report: &Report,
-) -> Result<(Peer, Names)> {
-    let plan = &plan.session;
-    let limit = plan.idle.map(|idle| Instant::now() + idle);
-    let mut arriving: Slots<Arriving> = Slots::new(FIRST_ARRIVAL);
-    loop {
-        while arriving.len() < MOST_ARRIVING {
-            let accepted = match accept(listener, report) {
-                Ok(Some(accepted)) => accepted,
-                // When one of those has gone, there is room again.
-                Err(error) if is_exhausted(&error) && !arriving.is_empty() => break,
-                Err(error) => return Err(error).context("accept a client"),
-                Ok(None) => break,
+/// The wait for the first client. A client that is silent in its handshake holds up no other.
+struct Accepting<'a> {
+    setting: Setting<'a>,
+    acceptor: Acceptor,
+    tls: Option<TlsContext>,
+    /// When no client will have connected for `-w`.
+    deadline: Option<Instant>,
+    handshakes: Slots<PendingHandshake>,
+}
+
+impl<'a> Accepting<'a> {
+    fn new(
+        setting: Setting<'a>,
+        listener: Listener,
+        tls: Option<TlsContext>,
+        reactor: &Reactor,
+        now: Instant,
+    ) -> Result<Self> {
+        let acceptor = Acceptor::new(listener, reactor, setting.token)?;
+        let deadline = setting.plan.idle.map(|idle| now + idle);
+        Ok(Self { setting, acceptor, tls, deadline, handshakes: Slots::default() })
+    }
+
+    /// Accepts clients, and goes on with their handshakes. Returns the first that is ready.
+    fn advance(&mut self, reactor: &mut Reactor, now: Instant) -> Result<Option<(Box<dyn Peer>, Names)>> {
+        if let Some(client) = self.accept(reactor, now) {
+            return Ok(Some(client));
+        }
+        if let Some(client) = self.continue_handshakes(reactor, now)? {
+            return Ok(Some(client));
+        }
+
+        if !self.handshakes.is_empty() {
+            reactor.wake_at(self.setting.token, self.acceptor.backoff());
+            return Ok(None);
+        }
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            bail!("nobody came within {} s", self.setting.plan.idle.unwrap_or_default().as_secs_f64())
+        }
+        reactor.wake_at(self.setting.token, earlier(self.deadline, self.acceptor.backoff()));
+        Ok(None)
+    }
+
+    fn accept(&mut self, reactor: &mut Reactor, now: Instant) -> Option<(Box<dyn Peer>, Names)> {
+        while self.handshakes.len() < MAX_HANDSHAKES {
+            let accepted = match self.acceptor.accept(&|_| false, reactor, now, self.setting.report)? {
+                Arrived::Client(accepted) => accepted,
+                // Datagrams of known peers: there is none.
+                Arrived::Datagram { .. } => continue,
             };
-            report.verbose(format!("Connection received on {}", shown(&accepted.peer)));
-            let names = Names::new(plan, accepted.peer.clone(), accepted.local.clone());
-            match (security, peer(plan, accepted)) {
-                (Some(security), Peer::Connection(Connection::Plain(mut stream))) => {
-                    let token = arriving.token();
-                    let watched = reactor.watch(token, stream.socket_mut()).context("watch the socket");
-                    match watched.and_then(|()| security.begin(stream, plan.idle)) {
-                        Ok(handshake) => arriving.insert(token, Arriving { handshake, names }),
-                        Err(error) => complain(&names, &error, report),
+            self.setting.report.verbose(format!("Connection received on {}", host_and_port(&accepted.peer)));
+
+            let names = Names::new(self.setting.plan, accepted.peer.clone(), accepted.local.clone());
+            match accept::peer(self.setting.plan, accepted, self.tls.as_ref(), now) {
+                Ok(Accept::Peer(peer)) => return Some((peer, names)),
+                Ok(Accept::Handshake(handshake)) => {
+                    let token = reactor.token();
+                    match handshake.watch(reactor, token) {
+                        Ok(handshake) => self.handshakes.insert(token, PendingHandshake { handshake, names }),
+                        Err(error) => complain(&names, &error, self.setting.report),
                     }
                 }
-                (_, peer) => return Ok((peer, names)),
+                Err(error) => complain(&names, &error, self.setting.report),
             }
         }
-        let before = arriving.len();
-        let now = Instant::now();
-        for token in arriving.tokens() {
-            let Some(Arriving { handshake, .. }) = arriving.get_mut(token) else { continue };
-            reactor.wake_at(token, Some(handshake.limit));
-            let agreed = match handshake.go_on(now) {
-                Ok(false) => continue,
-                agreed => agreed,
-            };
+        None
+    }
+
+    fn continue_handshakes(
+        &mut self,
+        reactor: &mut Reactor,
+        now: Instant,
+    ) -> Result<Option<(Box<dyn Peer>, Names)>> {
+        let before = self.handshakes.len();
+        for token in self.handshakes.tokens() {
+            let Some(PendingHandshake { handshake, .. }) = self.handshakes.get_mut(token) else { continue };
+            let advanced = handshake.advance(now);
+            if let Ok(false) = advanced {
+                reactor.wake_at(token, Some(handshake.deadline()));
+                continue;
+            }
+
             reactor.wake_at(token, None);
-            let Some(Arriving { handshake, names }) = arriving.remove(token) else { continue };
-            match agreed {
-                Ok(_) => return Ok((Peer::Connection(handshake.finish(report)), names)),
-                Err(error) => complain(&names, &error, report),
+            let Some(PendingHandshake { handshake, names }) = self.handshakes.remove(token) else { continue };
+            match advanced {
+                Ok(_) => {
+                    let peer = layered(handshake.finish(self.setting.report), self.setting.plan)?;
+                    return Ok(Some((peer, names)));
+                }
+                Err(error) => complain(&names, &error, self.setting.report),
             }
         }
-        if arriving.len() < before {
-            // Somebody may have waited for the place.
-            reactor.again(LISTENER);
+
+        // Another client may have waited for the place.
+        if self.handshakes.len() < before {
+            self.acceptor.resume(reactor);
         }
-        if arriving.is_empty() && limit.is_some_and(|limit| now >= limit) {
-            bail!("nobody came within {} s", plan.idle.unwrap_or_default().as_secs_f64())
-        }
-        reactor.wake_at(LISTENER, limit.filter(|_| arriving.is_empty()));
-        for event in reactor.wait()? {
-            if let Event::Signal(signal) = event {
-                heed(signal)?;
-            }
-        }
+        Ok(None)
     }
 }
 
-/// It was not the one that is waited for.
-fn complain(names: &Names, error: &anyhow::Error, report: &Report) {
-    report.error(format!("{}: {}", shown(&names.peer), report::sentence(error)));
+/// Reports a client that has failed: another one is waited for.
+fn complain(names: &Names, error: &Error, report: &Report) {
+    report.error(format!("{}: {}", host_and_port(&names.peer), report::sentence(error)));
 }
-
-/// The next client, if there is one.
-fn accept(listener: &mut Listener, report: &Report) -> io::Result<Option<Accepted>> {
-    loop {
-        match listener.accept(&|_| false)? {
-            Some(Arrival::Accepted(accepted)) => return Ok(Some(accepted)),
-            Some(Arrival::Denied(peer)) => report.verbose(refused(&peer)),
-            Some(Arrival::Unreachable { peer, error }) => {
-                report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
-            }
-            // Nobody is known yet.
-            Some(Arrival::Datagram { .. }) => {}
-            None => return Ok(None),
-        }
-    }
-}
-
-const SESSION: Token = Token(0);
-const LISTENER: Token = Token(3);
-const FIRST_ARRIVAL: Token = Token(16);

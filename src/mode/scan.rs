@@ -1,4 +1,4 @@
-//! `-z`: which ports are open? TCP is asked by connecting, and nothing is sent; UDP by an empty datagram.
+//! `-z`: scanning for open ports. A TCP port is probed by connecting to it, a UDP port by an empty datagram.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,27 +16,77 @@ use crate::{
     net::{Address, Transport},
     plan::Scan,
     report::Report,
-    session::{dial, heed},
+    session::{
+        Outcome,
+        dial::{RETRY_DELAY, Resolving},
+        handle_signal,
+    },
     sys::{self, Descriptor},
 };
 
+/// How far the mode is.
+enum Stage<'a> {
+    Resolving(Resolving),
+    Surveying(Survey<'a>),
+    /// No port was open; they are looked at again then.
+    Pausing(Instant),
+}
+
 /// Looks at all ports; a success if one is open.
-pub fn run(plan: &Scan, report: &Report) -> Result<bool> {
+pub fn run(plan: &Scan, report: &Report) -> Result<Outcome> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
-    let mut left = plan.retry;
+    let token = reactor.token();
+    let mut retries = plan.retry;
+    let mut stage = Stage::Resolving(resolve(plan, &reactor, token, Instant::now())?);
+    reactor.again(token);
     loop {
-        let limit = plan.timeout.map(|timeout| Instant::now() + timeout);
-        let addresses = dial::look_up(&plan.host, 0, &plan.socket_config, &mut reactor, limit)?;
-        let survey = Survey::new(plan, addresses);
-        let found = survey.run(&mut reactor, report)?;
-        let open = found.iter().any(|port| port.state == State::Open);
-        if open || left == 0 {
-            report.object(&Findings { host: &plan.host, ports: &found });
-            return Ok(open);
+        for event in reactor.wait()? {
+            match (&mut stage, event) {
+                (_, Event::Signal(signal)) => {
+                    if let Some(outcome) = handle_signal(signal) {
+                        return Ok(outcome);
+                    }
+                }
+                (Stage::Surveying(survey), Event::Due(token) | Event::Ready(token)) => {
+                    survey.look(token, &mut reactor)?;
+                }
+                _ => {}
+            }
         }
-        left -= 1;
-        dial::sleep(&mut reactor, Instant::now() + dial::RETRY)?;
+
+        let now = Instant::now();
+        match &mut stage {
+            Stage::Pausing(until) if now >= *until => {
+                stage = Stage::Resolving(resolve(plan, &reactor, token, now)?);
+                reactor.again(token);
+            }
+            Stage::Pausing(until) => reactor.wake_at(token, Some(*until)),
+            Stage::Resolving(resolving) => match resolving.advance(now)? {
+                Some(addresses) => {
+                    reactor.wake_at(token, None);
+                    reactor.again(token);
+                    stage = Stage::Surveying(Survey::new(plan, addresses));
+                }
+                None => reactor.wake_at(token, resolving.deadline()),
+            },
+            Stage::Surveying(survey) => {
+                let Some(found) = survey.advance(&mut reactor, report)? else { continue };
+                let is_open = found.iter().any(|port| port.state == State::Open);
+                if is_open || retries == 0 {
+                    report.object(&Findings { host: &plan.host, ports: &found });
+                    return Ok(Outcome::of(is_open));
+                }
+                retries -= 1;
+                stage = Stage::Pausing(now + RETRY_DELAY);
+                reactor.again(token);
+            }
+        }
     }
+}
+
+fn resolve(plan: &Scan, reactor: &Reactor, token: Token, now: Instant) -> Result<Resolving> {
+    let deadline = plan.timeout.map(|timeout| now + timeout);
+    Resolving::start(&plan.host, 0, &plan.socket_config, deadline, reactor, token)
 }
 
 /// The object of `--json`.
@@ -46,7 +96,7 @@ struct Findings<'a> {
     ports: &'a [Found],
 }
 
-/// What was found out of a port.
+/// The finding about one port.
 #[derive(Clone, Debug, Serialize)]
 struct Found {
     port: u16,
@@ -59,22 +109,23 @@ struct Found {
 #[serde(rename_all = "kebab-case")]
 enum State {
     Closed,
-    /// Nothing came back: over UDP that is all there is to know.
+    /// No answer was received: over UDP a port may be open for all that.
     NoAnswer,
     Open,
 }
 
-/// Some ports at a time, in order; they are reported in order too.
+/// The survey of all ports: some at a time, and reported in order.
 struct Survey<'a> {
     plan: &'a Scan,
     addresses: Vec<Address>,
     waiting: VecDeque<(usize, u16)>,
     running: Slots<Probe>,
     found: BTreeMap<usize, Found>,
-    told: usize,
+    /// Ports that were reported.
+    printed: usize,
 }
 
-/// One port at one address.
+/// A probe of one port at one address.
 struct Probe {
     rank: usize,
     port: u16,
@@ -82,7 +133,7 @@ struct Probe {
     address: Address,
     /// The other addresses to try, over TCP.
     others: VecDeque<Address>,
-    /// When to ask once more (UDP), and when to give up.
+    /// When to send once more (UDP), and when to give up.
     again: Option<Instant>,
     end: Option<Instant>,
 }
@@ -93,15 +144,16 @@ impl<'a> Survey<'a> {
             plan,
             addresses,
             waiting: plan.ports.iter().copied().enumerate().collect(),
-            running: Slots::new(FIRST_PROBE),
+            running: Slots::default(),
             found: BTreeMap::new(),
-            told: 0,
+            printed: 0,
         }
     }
 
-    fn run(mut self, reactor: &mut Reactor, report: &Report) -> Result<Vec<Found>> {
-        while self.told < self.plan.ports.len() {
-            while self.running.len() < AT_ONCE {
+    /// Starts probes, as many at a time as may be, and reports ports in their order. Returns all, once they are known.
+    fn advance(&mut self, reactor: &mut Reactor, report: &Report) -> Result<Option<Vec<Found>>> {
+        loop {
+            while self.running.len() < MAX_PROBES {
                 let Some((rank, port)) = self.waiting.pop_front() else { break };
                 let others = self.addresses.iter().cloned().collect();
                 if !self.start(rank, port, others, None, reactor)? {
@@ -109,23 +161,19 @@ impl<'a> Survey<'a> {
                     break;
                 }
             }
-            self.tell(report);
-            if self.running.is_empty() {
-                continue;
+            self.print(report);
+
+            if self.printed == self.plan.ports.len() {
+                return Ok(Some(std::mem::take(&mut self.found).into_values().collect()));
             }
-            for event in reactor.wait()? {
-                match event {
-                    Event::Signal(signal) => heed(signal)?,
-                    Event::Due(token) | Event::Ready(token) => self.look(token, reactor)?,
-                    Event::Hangup(_) => {}
-                }
+            if !self.running.is_empty() {
+                return Ok(None);
             }
         }
-        Ok(self.found.into_values().collect())
     }
 
-    /// Starts to ask a port at the first of `addresses` that can be asked. `Ok(false)` if there are no
-    /// descriptors left for it now.
+    /// Starts to probe a port at the first of `addresses` that can be probed. Returns `false` if no descriptors are left
+    /// for it now.
     fn start(
         &mut self,
         rank: usize,
@@ -141,16 +189,16 @@ impl<'a> Survey<'a> {
             let socket_config = self.plan.socket_config.routed(&address)?;
             match socket_config.connect(&address) {
                 Ok(mut socket) => {
-                    let token = self.running.token();
+                    let token = reactor.token();
                     reactor.watch(token, &mut socket)?;
                     let now = Instant::now();
                     let mut probe =
                         Probe { rank, port, socket, address, others: addresses, again: None, end: None };
                     probe.end = self.plan.timeout.map(|timeout| now + timeout);
                     if socket_config.transport == Transport::Datagram {
-                        let patience = self.plan.timeout.unwrap_or(ANSWER);
-                        probe.again = Some(now + patience / 2);
-                        probe.end = Some(now + patience);
+                        let timeout = self.plan.timeout.unwrap_or(ANSWER_TIMEOUT);
+                        probe.again = Some(now + timeout / 2);
+                        probe.end = Some(now + timeout);
                         // A refusal shows when the answer is read.
                         let _ = probe.socket.write(&[]);
                     }
@@ -170,7 +218,7 @@ impl<'a> Survey<'a> {
         Ok(true)
     }
 
-    /// Finds out what a probe has found out.
+    /// Looks for the outcome of a probe.
     fn look(&mut self, token: Token, reactor: &mut Reactor) -> Result<()> {
         let datagram = self.plan.socket_config.transport == Transport::Datagram;
         let Some(probe) = self.running.get_mut(token) else { return Ok(()) };
@@ -206,9 +254,9 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Says what is known of the ports whose turn it is.
-    fn tell(&mut self, report: &Report) {
-        while let Some(found) = self.found.get(&self.told) {
+    /// Reports the ports whose turn it is.
+    fn print(&mut self, report: &Report) {
+        while let Some(found) = self.found.get(&self.printed) {
             let (port, host) = (found.port, &self.plan.host);
             let transport = self.plan.socket_config.transport;
             let address = found.address.parse().map(|ip: IpAddr| Address::Inet((ip, port).into()));
@@ -228,12 +276,12 @@ impl<'a> Survey<'a> {
                     }
                 });
             }
-            self.told += 1;
+            self.printed += 1;
         }
     }
 }
 
-/// Whether a stream socket is connected by now.
+/// Returns whether a stream socket is connected by now.
 fn connection(socket: &Descriptor) -> io::Result<bool> {
     match socket.socket().take_error()? {
         Some(error) => Err(error),
@@ -241,7 +289,7 @@ fn connection(socket: &Descriptor) -> io::Result<bool> {
     }
 }
 
-/// Whether anything came back to a datagram socket.
+/// Returns whether a datagram socket has received an answer.
 fn answer(socket: &mut Descriptor) -> io::Result<bool> {
     match socket.read(&mut [0; 64]) {
         Ok(_) => Ok(true),
@@ -250,10 +298,8 @@ fn answer(socket: &mut Descriptor) -> io::Result<bool> {
     }
 }
 
-/// Ports that are asked at the same time.
-const AT_ONCE: usize = 32;
+/// Probes at the same time.
+const MAX_PROBES: usize = 32;
 
 /// How long a UDP port has to answer.
-const ANSWER: Duration = Duration::from_secs(1);
-
-const FIRST_PROBE: Token = Token(16);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);

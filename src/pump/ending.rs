@@ -33,23 +33,23 @@ pub struct Ending {
     /// Silence that ends a session of datagrams well, once something has come.
     pub silence: Option<Duration>,
     /// Datagrams are followed by one that marks their end (`-s`): what may come then is an answer.
-    pub marks_end: bool,
+    pub sends_eof_datagram: bool,
     /// The session began with something that came, though it may have been empty.
-    pub met: bool,
+    pub began_with_data: bool,
     /// Who may not have read all has his own end waited for, for a while: a connection that is closed with something
-    /// unread is reset, and a reset may overtake what was sent.
-    pub lingers: bool,
+    /// sink_blocked is reset, and a reset may overtake what was sent.
+    pub waits_for_fin: bool,
 }
 
 /// How far one direction is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Side {
+pub enum FlowState {
     /// It went wrong.
     Failed,
     /// It came to its end then.
     Finished(Instant),
     /// The reader of our output has left, then.
-    Left(Instant),
+    SinkClosed(Instant),
     /// It goes on.
     Open,
     /// The peer takes no more.
@@ -58,17 +58,17 @@ pub enum Side {
 
 /// What a session looks like.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene {
+pub struct SessionState {
     /// From us to the peer; `None` where the session has no such direction.
-    pub outbound: Option<Side>,
+    pub outbound: Option<FlowState>,
     /// From the peer to us.
-    pub inbound: Side,
+    pub inbound: FlowState,
     /// Whether the peer has ever sent something.
     pub heard: bool,
     /// Whether something that we have read, or must read, waits for the peer to take it.
     pub pending: bool,
     /// Whether the reader of our output takes no more for now.
-    pub unread: bool,
+    pub sink_blocked: bool,
     /// Whether we hold ourselves back (`--rate`, `-d`).
     pub paced: bool,
     /// When something last came from the peer.
@@ -90,12 +90,12 @@ pub struct Scene {
 pub enum Verdict {
     /// Go on, and ask again then at the latest.
     Continue(Option<Instant>),
-    Over(Why),
+    Over(EndReason),
 }
 
-/// Why a session is over.
+/// EndReason a session is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Why {
+pub enum EndReason {
     /// Both sides came to their end.
     Done,
     /// A direction failed.
@@ -109,95 +109,103 @@ pub enum Why {
     /// One side had ended, and the other one was silent.
     Quiet,
     /// The reader of our output left.
-    ReaderLeft,
+    SinkClosed,
     /// No datagram came for a while.
     Silence,
 }
 
 impl Ending {
     /// Is it over?
-    pub fn verdict(&self, scene: &Scene, now: Instant) -> Verdict {
-        let stage = self.stage(scene, now);
+    pub fn verdict(&self, state: &SessionState, now: Instant) -> Verdict {
+        let stage = self.stage(state, now);
         let Verdict::Continue(until) = stage else { return stage };
-        if scene.unacknowledged > 0
-            && !matches!(scene.inbound, Side::Open)
-            && scene.since_heard.is_some_and(|time| time >= GONE)
+        if state.unacknowledged > 0
+            && !matches!(state.inbound, FlowState::Open)
+            && state.since_heard.is_some_and(|time| time >= GONE)
         {
-            return Verdict::Over(Why::Gone);
+            return Verdict::Over(EndReason::Gone);
         }
-        let last = scene.last_in.max(scene.last_out);
-        match (self.silence.filter(|_| scene.heard || self.met), self.idle) {
+        let last = state.last_in.max(state.last_out);
+        match (self.silence.filter(|_| state.heard || self.began_with_data), self.idle) {
             // It is the reader of our output that is slow.
-            (Some(_), _) if scene.unread => stage,
-            (Some(silence), _) => after(last, silence, Why::Silence, until, now),
-            (None, Some(idle)) if !scene.paced => after(last, idle, Why::Idle, until, now),
+            (Some(_), _) if state.sink_blocked => stage,
+            (Some(silence), _) => after(last, silence, EndReason::Silence, until, now),
+            (None, Some(idle)) if !state.paced => after(last, idle, EndReason::Idle, until, now),
             (None, _) => stage,
         }
     }
 
-    fn stage(&self, scene: &Scene, now: Instant) -> Verdict {
-        use Side::{Failed, Finished, Left, Open, Refused};
-        match (scene.outbound, scene.inbound) {
+    fn stage(&self, state: &SessionState, now: Instant) -> Verdict {
+        use FlowState::{Failed, Finished, Open, Refused, SinkClosed};
+        match (state.outbound, state.inbound) {
             // Whatever else is under way, it cannot become a success.
-            (Some(Failed), _) | (_, Failed | Refused) => Verdict::Over(Why::Failed),
+            (Some(Failed), _) | (_, Failed | Refused) => Verdict::Over(EndReason::Failed),
             // The peer refuses us, but may have said why; a datagram's refusal says it all.
             (Some(Refused), Open) if !self.datagrams => Verdict::Continue(None),
             // It had ended, and now it has gone: nothing was lost by that.
-            (Some(Refused), Finished(_)) if !scene.pending && scene.unacknowledged == 0 => {
-                Verdict::Over(Why::Done)
+            (Some(Refused), Finished(_)) if !state.pending && state.unacknowledged == 0 => {
+                Verdict::Over(EndReason::Done)
             }
-            (Some(Refused), _) => Verdict::Over(Why::Failed),
-            (None, Finished(_)) => Verdict::Over(Why::Done),
-            (None, Left(_)) => Verdict::Over(Why::ReaderLeft),
-            (Some(Finished(_)), Finished(_)) => acknowledged(scene, Why::Done, now),
-            (Some(Finished(at)), Left(_)) if self.lingers && !scene.closed && scene.unacknowledged == 0 => {
-                after(at.max(scene.last_in), LINGER, Why::ReaderLeft, None, now)
+            (Some(Refused), _) => Verdict::Over(EndReason::Failed),
+            (None, Finished(_)) => Verdict::Over(EndReason::Done),
+            (None, SinkClosed(_)) => Verdict::Over(EndReason::SinkClosed),
+            (Some(Finished(_)), Finished(_)) => acknowledged(state, EndReason::Done, now),
+            (Some(Finished(at)), SinkClosed(_))
+                if self.waits_for_fin && !state.closed && state.unacknowledged == 0 =>
+            {
+                after(at.max(state.last_in), LINGER, EndReason::SinkClosed, None, now)
             }
-            (Some(Finished(_)), Left(_)) => acknowledged(scene, Why::ReaderLeft, now),
-            (Some(Open | Left(_)), Finished(at)) => self.after_peer(scene, at, Why::PeerClosed, now),
-            (Some(Open | Left(_)), Left(at)) => self.after_peer(scene, at, Why::ReaderLeft, now),
-            (Some(Finished(at)), Open) => self.after_us(scene, at, now),
-            (None | Some(Open | Left(_)), Open) => Verdict::Continue(None),
+            (Some(Finished(_)), SinkClosed(_)) => acknowledged(state, EndReason::SinkClosed, now),
+            (Some(Open | SinkClosed(_)), Finished(at)) => {
+                self.after_peer(state, at, EndReason::PeerClosed, now)
+            }
+            (Some(Open | SinkClosed(_)), SinkClosed(at)) => {
+                self.after_peer(state, at, EndReason::SinkClosed, now)
+            }
+            (Some(Finished(at)), Open) => self.after_us(state, at, now),
+            (None | Some(Open | SinkClosed(_)), Open) => Verdict::Continue(None),
         }
     }
 
     /// Our end of file was sent, the peer goes on.
-    fn after_us(&self, scene: &Scene, at: Instant, now: Instant) -> Verdict {
+    fn after_us(&self, state: &SessionState, at: Instant, now: Instant) -> Verdict {
         let quiet = match (self.datagrams, self.quiet) {
             // It is the reader of our output that is slow.
-            _ if scene.unread => return Verdict::Continue(None),
-            (true, _) if self.send_only => return Verdict::Over(Why::Done),
+            _ if state.sink_blocked => return Verdict::Continue(None),
+            (true, _) if self.send_only => return Verdict::Over(EndReason::Done),
             // What is under way is no silence.
-            (false, Some(quiet)) if scene.unacknowledged > 0 => {
-                let last = at.max(scene.last_in).max(scene.last_acknowledged);
-                let look = Some(now + patience(scene, now));
-                return after(last, quiet.max(UNDER_WAY), Why::Quiet, look, now);
+            (false, Some(quiet)) if state.unacknowledged > 0 => {
+                let last = at.max(state.last_in).max(state.last_acknowledged);
+                let look = Some(now + patience(state, now));
+                return after(last, quiet.max(UNDER_WAY), EndReason::Quiet, look, now);
             }
             (_, Some(quiet)) => quiet,
-            (true, None) if !self.listening || self.marks_end => ANSWER,
+            (true, None) if !self.listening || self.sends_eof_datagram => ANSWER,
             (_, None) => return Verdict::Continue(None),
         };
-        after(at.max(scene.last_in), quiet, Why::Quiet, None, now)
+        after(at.max(state.last_in), quiet, EndReason::Quiet, None, now)
     }
 
     /// Nothing more comes from the peer, or nobody wants it; we go on.
-    fn after_peer(&self, scene: &Scene, at: Instant, why: Why, now: Instant) -> Verdict {
+    fn after_peer(&self, state: &SessionState, at: Instant, why: EndReason, now: Instant) -> Verdict {
         match self.source {
             // Datagrams end because we have all that we wanted: a marked file, or `-W`.
-            Source::Pipe | Source::Terminal if self.datagrams && !scene.pending => Verdict::Over(Why::Done),
+            Source::Pipe | Source::Terminal if self.datagrams && !state.pending => {
+                Verdict::Over(EndReason::Done)
+            }
             _ if self.half_open => Verdict::Continue(Some(now + LOOK)),
             Source::Terminal => Verdict::Over(why),
             Source::File => Verdict::Continue(Some(now + LOOK)),
             // It is the peer that holds us up.
-            Source::Pipe if scene.pending => Verdict::Continue(Some(now + LOOK)),
-            Source::Pipe if scene.unacknowledged > 0 && !scene.closed => {
-                Verdict::Continue(Some(now + patience(scene, now)))
+            Source::Pipe if state.pending => Verdict::Continue(Some(now + LOOK)),
+            Source::Pipe if state.unacknowledged > 0 && !state.closed => {
+                Verdict::Continue(Some(now + patience(state, now)))
             }
             Source::Pipe => match self.quiet {
-                None if !scene.heard && why == Why::PeerClosed => Verdict::Continue(Some(now + LOOK)),
+                None if !state.heard && why == EndReason::PeerClosed => Verdict::Continue(Some(now + LOOK)),
                 quiet => {
                     let quiet = quiet.unwrap_or(SILENT_PIPE);
-                    after(at.max(scene.last_out), quiet, Why::Quiet, Some(now + LOOK), now)
+                    after(at.max(state.last_out), quiet, EndReason::Quiet, Some(now + LOOK), now)
                 }
             },
         }
@@ -205,9 +213,9 @@ impl Ending {
 }
 
 /// All was sent; it is over once all has arrived.
-fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
-    if scene.unacknowledged > 0 && !scene.closed {
-        Verdict::Continue(Some(now + patience(scene, now)))
+fn acknowledged(state: &SessionState, why: EndReason, now: Instant) -> Verdict {
+    if state.unacknowledged > 0 && !state.closed {
+        Verdict::Continue(Some(now + patience(state, now)))
     } else {
         Verdict::Over(why)
     }
@@ -217,12 +225,12 @@ fn acknowledged(scene: &Scene, why: Why, now: Instant) -> Verdict {
 const LINGER: Duration = Duration::from_secs(2);
 
 /// How soon to look again whether the last bytes were acknowledged: no event tells.
-fn patience(scene: &Scene, now: Instant) -> Duration {
-    let waited = now.saturating_duration_since(scene.last_out);
+fn patience(state: &SessionState, now: Instant) -> Duration {
+    let waited = now.saturating_duration_since(state.last_out);
     (waited / 4).clamp(ACKNOWLEDGE.0, ACKNOWLEDGE.1)
 }
 
-fn after(last: Instant, time: Duration, why: Why, until: Option<Instant>, now: Instant) -> Verdict {
+fn after(last: Instant, time: Duration, why: EndReason, until: Option<Instant>, now: Instant) -> Verdict {
     let end = last + time;
     if now >= end { Verdict::Over(why) } else { Verdict::Continue(earlier(until, Some(end))) }
 }
@@ -263,9 +271,9 @@ mod tests {
             quiet: None,
             idle: None,
             silence: None,
-            marks_end: false,
-            met: false,
-            lingers: false,
+            sends_eof_datagram: false,
+            began_with_data: false,
+            waits_for_fin: false,
         }
     }
 
@@ -279,13 +287,13 @@ mod tests {
             self.zero + SECOND * u32::try_from(second).unwrap()
         }
 
-        fn scene(&self, outbound: Option<Side>, inbound: Side) -> Scene {
-            Scene {
+        fn state(&self, outbound: Option<FlowState>, inbound: FlowState) -> SessionState {
+            SessionState {
                 outbound,
                 inbound,
                 heard: true,
                 pending: false,
-                unread: false,
+                sink_blocked: false,
                 paced: false,
                 last_in: self.at(10),
                 last_out: self.at(10),
@@ -297,14 +305,14 @@ mod tests {
         }
     }
 
-    /// One row a rule: the sentence, the rules, the scene, the second we ask, the verdict.
+    /// One row a rule: the sentence, the rules, the state, the second we ask, the verdict.
     #[test]
     fn endings() {
-        use Side::{Failed, Finished, Left, Open, Refused};
+        use FlowState::{Failed, Finished, Open, Refused, SinkClosed};
         let t = Table { zero: Instant::now() };
         let done = |second| Finished(t.at(second));
-        let left = |second| Left(t.at(second));
-        let scene = |outbound, inbound| t.scene(outbound, inbound);
+        let left = |second| SinkClosed(t.at(second));
+        let state = |outbound, inbound| t.state(outbound, inbound);
         let go_on = Verdict::Continue(None);
         let until = |second| Verdict::Continue(Some(t.at(second)));
         let over = Verdict::Over;
@@ -320,97 +328,97 @@ mod tests {
         let shout = Ending { datagrams: true, send_only: true, ..rules() };
         let receiver = Ending { silence: Some(SECOND * 2), ..server.clone() };
         let receiver_w = Ending { idle: Q, ..receiver.clone() };
-        let mute = Scene { heard: false, ..scene(Some(Open), done(20)) };
-        let nothing_yet = Scene { heard: false, ..scene(None, Open) };
-        let held_up_refused = Scene { pending: true, ..scene(Some(Refused), done(20)) };
-        let in_flight = Scene { unacknowledged: 5, ..scene(Some(Open), done(20)) };
-        let slow_reader = |outbound| Scene { unread: true, ..scene(outbound, Open) };
-        let under_way = |second| Scene {
+        let mute = SessionState { heard: false, ..state(Some(Open), done(20)) };
+        let nothing_yet = SessionState { heard: false, ..state(None, Open) };
+        let held_up_refused = SessionState { pending: true, ..state(Some(Refused), done(20)) };
+        let in_flight = SessionState { unacknowledged: 5, ..state(Some(Open), done(20)) };
+        let slow_reader = |outbound| SessionState { sink_blocked: true, ..state(outbound, Open) };
+        let under_way = |second| SessionState {
             unacknowledged: 5,
             last_acknowledged: t.at(second),
-            ..scene(Some(done(20)), Open)
+            ..state(Some(done(20)), Open)
         };
-        let held_up = Scene { pending: true, ..scene(Some(Open), done(20)) };
-        let on_its_way = Scene { unacknowledged: 5, ..scene(Some(done(20)), done(20)) };
-        let closed = Scene { closed: true, ..on_its_way };
-        let dead = Scene { since_heard: Some(GONE), ..on_its_way };
+        let held_up = SessionState { pending: true, ..state(Some(Open), done(20)) };
+        let on_its_way = SessionState { unacknowledged: 5, ..state(Some(done(20)), done(20)) };
+        let closed = SessionState { closed: true, ..on_its_way };
+        let dead = SessionState { since_heard: Some(GONE), ..on_its_way };
         let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1));
 
         #[rustfmt::skip]
-        let table: Vec<(&str, Ending, Scene, u64, Verdict)> = vec![
-            ("both go on", rules(), scene(Some(Open), Open), 30, go_on),
-            ("both have ended", rules(), scene(Some(done(20)), done(20)), 30, over(Why::Done)),
+        let table: Vec<(&str, Ending, SessionState, u64, Verdict)> = vec![
+            ("both go on", rules(), state(Some(Open), Open), 30, go_on),
+            ("both have ended", rules(), state(Some(done(20)), done(20)), 30, over(EndReason::Done)),
             ("both have ended, and the last bytes are on their way", rules(), on_its_way, 30, soon),
-            ("both have ended, and the last bytes will not arrive", rules(), closed, 30, over(Why::Done)),
-            ("they are on their way to a dead system", rules(), dead, 30, over(Why::Gone)),
+            ("both have ended, and the last bytes will not arrive", rules(), closed, 30, over(EndReason::Done)),
+            ("they are on their way to a dead system", rules(), dead, 30, over(EndReason::Gone)),
             // Rule 1: our end of file is passed on, and we go on receiving.
-            ("our source has ended", rules(), scene(Some(done(20)), Open), 999, go_on),
-            ("our source has ended, -q 7", quiet.clone(), scene(Some(done(20)), Open), 26, until(27)),
-            ("our source has ended 7 s ago, -q 7", quiet.clone(), scene(Some(done(20)), Open), 27, over(Why::Quiet)),
+            ("our source has ended", rules(), state(Some(done(20)), Open), 999, go_on),
+            ("our source has ended, -q 7", quiet.clone(), state(Some(done(20)), Open), 26, until(27)),
+            ("our source has ended 7 s ago, -q 7", quiet.clone(), state(Some(done(20)), Open), 27, over(EndReason::Quiet)),
             ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, go_on),
             ("our source has ended, -q 7, and it is on its way", quiet.clone(), under_way(10), 29, Verdict::Continue(Some(t.at(29) + ACKNOWLEDGE.1))),
-            ("our source has ended, -q 7, and nothing is acknowledged for 10 s", quiet.clone(), under_way(10), 30, over(Why::Quiet)),
+            ("our source has ended, -q 7, and nothing is acknowledged for 10 s", quiet.clone(), under_way(10), 30, over(EndReason::Quiet)),
             ("our source has ended, -q 7, and more was acknowledged", quiet.clone(), under_way(25), 30, Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1))),
             // Rule 2: the peer has ended.
-            ("the peer has ended, we are at a terminal", terminal.clone(), scene(Some(Open), done(20)), 20, over(Why::PeerClosed)),
-            ("the peer has ended, we send a file", file.clone(), scene(Some(Open), done(20)), 995, until(1000)),
-            ("the peer has ended, our pipe is silent", rules(), scene(Some(Open), done(20)), 21, until(22)),
-            ("the peer has ended, our pipe was silent for 2 s", rules(), scene(Some(Open), done(20)), 22, over(Why::Quiet)),
-            ("the peer has ended, our pipe speaks", rules(), Scene { last_out: t.at(29), ..scene(Some(Open), done(20)) }, 30, until(31)),
+            ("the peer has ended, we are at a terminal", terminal.clone(), state(Some(Open), done(20)), 20, over(EndReason::PeerClosed)),
+            ("the peer has ended, we send a file", file.clone(), state(Some(Open), done(20)), 995, until(1000)),
+            ("the peer has ended, our pipe is silent", rules(), state(Some(Open), done(20)), 21, until(22)),
+            ("the peer has ended, our pipe was silent for 2 s", rules(), state(Some(Open), done(20)), 22, over(EndReason::Quiet)),
+            ("the peer has ended, our pipe speaks", rules(), SessionState { last_out: t.at(29), ..state(Some(Open), done(20)) }, 30, until(31)),
             ("the peer has ended, and does not take what our pipe said", rules(), held_up, 30, until(35)),
             ("the peer has ended, and has not got what our pipe said", rules(), in_flight, 30, soon),
-            ("the peer has ended, our pipe is silent, -q 7", quiet.clone(), scene(Some(Open), done(20)), 26, until(27)),
-            ("the peer has ended, our pipe was silent for 7 s, -q 7", quiet.clone(), scene(Some(Open), done(20)), 27, over(Why::Quiet)),
+            ("the peer has ended, our pipe is silent, -q 7", quiet.clone(), state(Some(Open), done(20)), 26, until(27)),
+            ("the peer has ended, our pipe was silent for 7 s, -q 7", quiet.clone(), state(Some(Open), done(20)), 27, over(EndReason::Quiet)),
             ("the peer has ended and never sent a byte", rules(), mute, 995, until(1000)),
-            ("the peer has ended and never sent a byte, -q 7", quiet.clone(), mute, 27, over(Why::Quiet)),
-            ("the peer has ended, --half-open", half_open.clone(), scene(Some(Open), done(20)), 995, until(1000)),
-            ("the peer has ended, at a terminal, --half-open", Ending { source: Source::Terminal, ..half_open.clone() }, scene(Some(Open), done(20)), 995, until(1000)),
+            ("the peer has ended and never sent a byte, -q 7", quiet.clone(), mute, 27, over(EndReason::Quiet)),
+            ("the peer has ended, --half-open", half_open.clone(), state(Some(Open), done(20)), 995, until(1000)),
+            ("the peer has ended, at a terminal, --half-open", Ending { source: Source::Terminal, ..half_open.clone() }, state(Some(Open), done(20)), 995, until(1000)),
             // Rule 3: there is only one direction.
-            ("we only receive, and the peer goes on", rules(), scene(None, Open), 999, go_on),
-            ("we only receive, and the peer has ended", rules(), scene(None, done(20)), 20, over(Why::Done)),
-            ("we only send, and the peer has not closed yet", Ending { send_only: true, ..rules() }, scene(Some(done(20)), Open), 999, go_on),
-            ("we only send, and the peer has not closed for -q 7", Ending { send_only: true, ..quiet.clone() }, scene(Some(done(20)), Open), 27, over(Why::Quiet)),
+            ("we only receive, and the peer goes on", rules(), state(None, Open), 999, go_on),
+            ("we only receive, and the peer has ended", rules(), state(None, done(20)), 20, over(EndReason::Done)),
+            ("we only send, and the peer has not closed yet", Ending { send_only: true, ..rules() }, state(Some(done(20)), Open), 999, go_on),
+            ("we only send, and the peer has not closed for -q 7", Ending { send_only: true, ..quiet.clone() }, state(Some(done(20)), Open), 27, over(EndReason::Quiet)),
             // Rule 4: the reader of our output has left.
-            ("nobody reads our output, and nothing is to be sent", rules(), scene(None, left(20)), 20, over(Why::ReaderLeft)),
-            ("nobody reads our output, all is sent", rules(), scene(Some(done(20)), left(20)), 20, over(Why::ReaderLeft)),
-            ("nobody reads our output, all is sent and on its way", rules(), Scene { unacknowledged: 5, ..scene(Some(done(20)), left(20)) }, 30, soon),
-            ("nobody reads our output, we send a file", file.clone(), scene(Some(Open), left(20)), 995, until(1000)),
-            ("nobody reads our output, we are at a terminal", terminal.clone(), scene(Some(Open), left(20)), 20, over(Why::ReaderLeft)),
-            ("nobody reads our output, our pipe was silent for 2 s", rules(), scene(Some(Open), left(20)), 22, over(Why::Quiet)),
-            ("nobody reads our output, our pipe speaks", rules(), Scene { last_out: t.at(29), ..scene(Some(Open), left(20)) }, 30, until(31)),
+            ("nobody reads our output, and nothing is to be sent", rules(), state(None, left(20)), 20, over(EndReason::SinkClosed)),
+            ("nobody reads our output, all is sent", rules(), state(Some(done(20)), left(20)), 20, over(EndReason::SinkClosed)),
+            ("nobody reads our output, all is sent and on its way", rules(), SessionState { unacknowledged: 5, ..state(Some(done(20)), left(20)) }, 30, soon),
+            ("nobody reads our output, we send a file", file.clone(), state(Some(Open), left(20)), 995, until(1000)),
+            ("nobody reads our output, we are at a terminal", terminal.clone(), state(Some(Open), left(20)), 20, over(EndReason::SinkClosed)),
+            ("nobody reads our output, our pipe was silent for 2 s", rules(), state(Some(Open), left(20)), 22, over(EndReason::Quiet)),
+            ("nobody reads our output, our pipe speaks", rules(), SessionState { last_out: t.at(29), ..state(Some(Open), left(20)) }, 30, until(31)),
             // Rule 5: failures.
-            ("the peer has reset", rules(), scene(Some(Open), Failed), 20, over(Why::Failed)),
-            ("the peer refuses what we send, and may say why", rules(), scene(Some(Refused), Open), 999, go_on),
-            ("the peer refuses what we send, and has ended", rules(), held_up_refused, 20, over(Why::Failed)),
-            ("the peer had ended, and has gone", rules(), scene(Some(Refused), done(20)), 20, over(Why::Done)),
-            ("our source cannot be read", rules(), scene(Some(Failed), Open), 20, over(Why::Failed)),
-            ("nothing moved for less than -w 7", idle.clone(), scene(Some(Open), Open), 16, until(17)),
-            ("nothing moved for -w 7", idle.clone(), scene(Some(Open), Open), 17, over(Why::Idle)),
-            ("nothing moved for -w 7, our source having ended", idle.clone(), scene(Some(done(10)), Open), 17, over(Why::Idle)),
-            ("nothing moved for -w 7, because of our own pace", idle.clone(), Scene { paced: true, ..scene(Some(Open), Open) }, 99, go_on),
+            ("the peer has reset", rules(), state(Some(Open), Failed), 20, over(EndReason::Failed)),
+            ("the peer refuses what we send, and may say why", rules(), state(Some(Refused), Open), 999, go_on),
+            ("the peer refuses what we send, and has ended", rules(), held_up_refused, 20, over(EndReason::Failed)),
+            ("the peer had ended, and has gone", rules(), state(Some(Refused), done(20)), 20, over(EndReason::Done)),
+            ("our source cannot be read", rules(), state(Some(Failed), Open), 20, over(EndReason::Failed)),
+            ("nothing moved for less than -w 7", idle.clone(), state(Some(Open), Open), 16, until(17)),
+            ("nothing moved for -w 7", idle.clone(), state(Some(Open), Open), 17, over(EndReason::Idle)),
+            ("nothing moved for -w 7, our source having ended", idle.clone(), state(Some(done(10)), Open), 17, over(EndReason::Idle)),
+            ("nothing moved for -w 7, because of our own pace", idle.clone(), SessionState { paced: true, ..state(Some(Open), Open) }, 99, go_on),
             // Rule 6: datagrams.
-            ("a query waits for an answer", query.clone(), scene(Some(done(20)), Open), 20, until(21)),
-            ("a query waits 1 s after the last answer", query.clone(), Scene { last_in: t.at(25), ..scene(Some(done(20)), Open) }, 25, until(26)),
-            ("a query had no answer for 1 s", query.clone(), scene(Some(done(20)), Open), 21, over(Why::Quiet)),
-            ("a query waits as long as -q says", query_q.clone(), scene(Some(done(20)), Open), 26, until(27)),
-            ("a query goes on while somebody types", Ending { source: Source::Terminal, ..query.clone() }, scene(Some(Open), Open), 999, go_on),
+            ("a query waits for an answer", query.clone(), state(Some(done(20)), Open), 20, until(21)),
+            ("a query waits 1 s after the last answer", query.clone(), SessionState { last_in: t.at(25), ..state(Some(done(20)), Open) }, 25, until(26)),
+            ("a query had no answer for 1 s", query.clone(), state(Some(done(20)), Open), 21, over(EndReason::Quiet)),
+            ("a query waits as long as -q says", query_q.clone(), state(Some(done(20)), Open), 26, until(27)),
+            ("a query goes on while somebody types", Ending { source: Source::Terminal, ..query.clone() }, state(Some(Open), Open), 999, go_on),
             ("a query had answers, and our reader is slow", query.clone(), slow_reader(Some(done(20))), 99, go_on),
-            ("a query is refused", query.clone(), scene(Some(Refused), Open), 20, over(Why::Failed)),
-            ("a listener goes on when its source has ended", server.clone(), scene(Some(done(20)), Open), 999, go_on),
-            ("a listener has sent a marked file, and had no answer for 1 s", Ending { marks_end: true, ..server.clone() }, scene(Some(done(20)), Open), 21, over(Why::Quiet)),
-            ("only sent, all is said", shout.clone(), scene(Some(done(20)), Open), 20, over(Why::Done)),
+            ("a query is refused", query.clone(), state(Some(Refused), Open), 20, over(EndReason::Failed)),
+            ("a listener goes on when its source has ended", server.clone(), state(Some(done(20)), Open), 999, go_on),
+            ("a listener has sent a marked file, and had no answer for 1 s", Ending { sends_eof_datagram: true, ..server.clone() }, state(Some(done(20)), Open), 21, over(EndReason::Quiet)),
+            ("only sent, all is said", shout.clone(), state(Some(done(20)), Open), 20, over(EndReason::Done)),
             ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, go_on),
-            ("a file is received: nothing has come yet, -w 7", receiver_w.clone(), nothing_yet, 17, over(Why::Idle)),
-            ("a file is received: the last piece came just now", receiver.clone(), scene(None, Open), 11, until(12)),
+            ("a file is received: nothing has come yet, -w 7", receiver_w.clone(), nothing_yet, 17, over(EndReason::Idle)),
+            ("a file is received: the last piece came just now", receiver.clone(), state(None, Open), 11, until(12)),
             ("a file is received: 2 s of silence, and our disk is slow", receiver.clone(), slow_reader(None), 99, go_on),
-            ("a peer came with nothing and left", Ending { met: true, ..receiver.clone() }, nothing_yet, 12, over(Why::Silence)),
-            ("a file is received: 2 s of silence", receiver.clone(), scene(None, Open), 12, over(Why::Silence)),
-            ("we had all the datagrams that we wanted", query.clone(), scene(Some(Open), done(20)), 20, over(Why::Done)),
-            ("we had all the datagrams that we wanted, and send a file", Ending { source: Source::File, ..query.clone() }, scene(Some(Open), done(20)), 20, until(25)),
-            ("a file is received: its end was marked", receiver.clone(), scene(None, done(11)), 11, over(Why::Done)),
+            ("a peer came with nothing and left", Ending { began_with_data: true, ..receiver.clone() }, nothing_yet, 12, over(EndReason::Silence)),
+            ("a file is received: 2 s of silence", receiver.clone(), state(None, Open), 12, over(EndReason::Silence)),
+            ("we had all the datagrams that we wanted", query.clone(), state(Some(Open), done(20)), 20, over(EndReason::Done)),
+            ("we had all the datagrams that we wanted, and send a file", Ending { source: Source::File, ..query.clone() }, state(Some(Open), done(20)), 20, until(25)),
+            ("a file is received: its end was marked", receiver.clone(), state(None, done(11)), 11, over(EndReason::Done)),
         ];
-        for (sentence, rules, scene, second, verdict) in table {
-            assert_eq!(rules.verdict(&scene, t.at(second)), verdict, "{sentence}");
+        for (sentence, rules, state, second, verdict) in table {
+            assert_eq!(rules.verdict(&state, t.at(second)), verdict, "{sentence}");
         }
     }
 }

@@ -1,34 +1,38 @@
 //! How bytes move between two endpoints: a flow each way, and the rules for the end.
 
 mod buffer;
-mod cut;
+mod config;
 mod ending;
 mod flow;
+mod framing;
 mod pace;
 mod route;
-mod shape;
 
 pub use self::{
-    cut::Cut,
-    ending::{Ending, Scene, Side, Source, Verdict, Why},
-    flow::{Fault, Flow, State},
+    config::FlowConfig,
+    ending::{EndReason, Ending, FlowState, SessionState, Source, Verdict},
+    flow::{Fault, Flow, Phase},
+    framing::Framing,
     pace::Pace,
-    shape::Shape,
 };
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use self::flow::Step;
-use crate::endpoint::Endpoint;
+use crate::{
+    endpoint::{Crossed, Endpoint},
+    tap::{Taps, Traffic},
+};
 
 /// Both directions of a session. `None` is a direction that the session does not have.
 #[derive(Debug)]
 pub struct Pump {
     pub inbound: Flow,
     pub outbound: Option<Flow>,
+    pub taps: Taps,
 }
 
-/// What became of a turn.
+/// The result of a turn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Turn {
     /// Nothing can move before something changes, or before then.
@@ -38,35 +42,40 @@ pub enum Turn {
 }
 
 impl Pump {
-    /// Moves what can be moved, inbound first: what the peer says may be what unblocks what we say. The
-    /// endpoints are lent: a tunnel lends a view into its own.
+    /// Moves all that can be moved, inbound first: what arrives may be what unblocks the other direction. The endpoints
+    /// are lent: a tunnel lends a view into its own.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
-        // A peer that does not read our answers is not read: there would be ever more of them.
-        let unheard = self.is_unheard();
-        let inbound = match unheard {
-            true => Step::Blocked(None),
-            false => self.inbound.run(peer, local, now, SHARE),
+        let inbound = self.inbound.run(peer, local, &mut self.taps, now, MAX_SHARE);
+        let outbound = match &mut self.outbound {
+            Some(flow) => flow.run(local, peer, &mut self.taps, now, MAX_SHARE),
+            None => Step::Finished,
         };
-        if let Some(answers) = self.inbound.answers() {
-            if let Some(outbound) = &mut self.outbound {
-                outbound.answer(answers);
-            }
-            answers.clear();
+
+        if self.taps.listen_below()
+            && let Err(error) = self.hear_wire(peer, now)
+        {
+            self.inbound.fail(Fault::Tap(error));
         }
-        let outbound =
-            self.outbound.as_mut().map_or(Step::Finished, |flow| flow.run(local, peer, now, SHARE));
+
         match (inbound, outbound) {
             (Step::Moved(_), _) | (_, Step::Moved(_)) => Turn::Yielded,
-            _ if unheard && !self.is_unheard() => Turn::Yielded,
             (one, other) => Turn::Blocked(earlier(one.until(), other.until())),
         }
     }
 
-    fn is_unheard(&self) -> bool {
-        self.outbound.as_ref().is_some_and(Flow::is_busy_answering)
+    /// Lets the taps hear what has crossed the wire below a layer.
+    fn hear_wire(&mut self, peer: &mut dyn Endpoint, now: Instant) -> io::Result<()> {
+        let Some(wire) = peer.wire() else { return Ok(()) };
+        for crossed in wire.take_record() {
+            match crossed {
+                Crossed::Received(bytes) => self.taps.hear_wire(Traffic::Received, Some(&bytes), now)?,
+                Crossed::Sent(bytes) => self.taps.hear_wire(Traffic::Sent, Some(&bytes), now)?,
+            }
+        }
+        Ok(())
     }
 
-    /// What the kernel says with a hang-up: looks whether anybody still reads what the flows write.
+    /// Looks for errors that the kernel reports with a hang-up, and that no write has met.
     pub fn check(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint) {
         self.inbound.check(local);
         if let Some(outbound) = &mut self.outbound {
@@ -75,7 +84,7 @@ impl Pump {
     }
 }
 
-/// The earlier of two deadlines.
+/// Returns the earlier of two deadlines.
 pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
@@ -83,8 +92,8 @@ pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> 
     }
 }
 
-/// Bytes that one direction of a session moves before the others have their turn.
-const SHARE: usize = 2 << 20;
+/// Bytes that one direction of a session moves before others have their turn.
+const MAX_SHARE: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests;

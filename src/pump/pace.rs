@@ -1,4 +1,4 @@
-//! How much may be sent now, and when more: a rate, and a delay between pieces. It never sees a byte.
+//! How much may be sent now, and when more: a rate, and a delay between pieces. It sees no bytes.
 
 use std::time::{Duration, Instant};
 
@@ -19,26 +19,31 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `rate` in bytes per second, `delay` between pieces.
+    /// Takes a rate in bytes per second, and a delay between pieces.
     pub fn new(rate: Option<u64>, delay: Option<Duration>) -> Self {
-        let burst = rate.map_or(0.0, |rate| (rate as f64 * SAVED).max(1.0));
+        let burst = rate.map_or(0.0, |rate| (rate as f64 * MAX_SAVED_SECONDS).max(1.0));
         Self { rate, burst, delay, tokens: 0.0, since: None, next: None }
     }
 
-    /// As many datagrams of `size` bytes in a millisecond as half a receiver's buffer holds: nothing else
-    /// holds a sender back, and a receiver that has to wait for its turn can still catch up.
+    /// Allows as many datagrams of `size` bytes in a millisecond as half a receiver's buffer holds: nothing else holds a
+    /// sender back, and a receiver that has to wait for its turn can still catch up.
     pub fn for_datagrams(size: usize, delay: Option<Duration>) -> Self {
         let burst = RECEIVE_BUFFER / 2 / (size + DATAGRAM_COST) * size;
         let (rate, burst) = (burst as u64 * 1000, burst as f64);
         Self { rate: Some(rate), burst, delay, tokens: burst, since: None, next: None }
     }
 
-    /// Whether pieces are kept apart in time.
+    /// Returns whether bytes are limited in time.
+    pub fn has_rate(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// Returns whether pieces are kept apart in time.
     pub fn has_delay(&self) -> bool {
         self.delay.is_some()
     }
 
-    /// Whether a new piece may start; else when.
+    /// Returns whether a new piece may start; else when.
     pub fn start(&mut self, now: Instant) -> Result<(), Instant> {
         match self.next {
             Some(next) if now < next => Err(next),
@@ -46,7 +51,7 @@ impl Pace {
         }
     }
 
-    /// How many bytes may go now; else when.
+    /// Returns how many bytes may be sent now; else when.
     pub fn allow(&mut self, now: Instant) -> Result<usize, Instant> {
         let Some(rate) = self.rate else { return Ok(usize::MAX) };
         let rate = rate as f64;
@@ -56,27 +61,29 @@ impl Pace {
             self.tokens = (self.tokens + gained).min(self.burst);
             self.since = Some(now);
         }
-        let wanted = (self.burst * WORTH).min(MOST_AT_ONCE).min(rate * STEP).max(1.0);
+        let wanted = (self.burst * WAKE_BURST_PART).min(MAX_WAKE_BYTES).min(rate * WAKE_SECONDS).max(1.0);
         if self.tokens >= wanted {
             return Ok(self.tokens as usize);
         }
         let wait = Duration::from_secs_f64((wanted - self.tokens) / rate);
-        Err(now + wait.max(TICK))
+        Err(now + wait.max(MIN_WAIT))
     }
 
-    /// So many bytes went; `whole` when they finished a piece.
-    pub fn spend(&mut self, bytes: usize, whole: bool, now: Instant) {
+    /// Counts bytes that were sent.
+    pub fn spend(&mut self, bytes: usize) {
         if self.rate.is_some() {
             self.tokens -= bytes as f64;
         }
-        if whole {
-            self.next = self.delay.map(|delay| now + delay);
-        }
+    }
+
+    /// Counts a piece that was sent whole.
+    pub fn finish_piece(&mut self, now: Instant) {
+        self.next = self.delay.map(|delay| now + delay);
     }
 }
 
 /// Seconds of the rate that may be saved up while the source is silent.
-const SAVED: f64 = 0.1;
+const MAX_SAVED_SECONDS: f64 = 0.1;
 
 /// Bytes of the receive buffer that a Linux program has when it asks for nothing (socket(7), rmem_default).
 const RECEIVE_BUFFER: usize = 212_992;
@@ -85,16 +92,16 @@ const RECEIVE_BUFFER: usize = 212_992;
 const DATAGRAM_COST: usize = 1024;
 
 /// The part of a burst that is worth waking up for.
-const WORTH: f64 = 0.25;
+const WAKE_BURST_PART: f64 = 0.25;
 
 /// Seconds of the rate that are worth waking up for.
-const STEP: f64 = 0.01;
+const WAKE_SECONDS: f64 = 0.01;
 
 /// The shortest wait: the clock of a poll ticks no faster.
-const TICK: Duration = Duration::from_millis(1);
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
 /// Bytes that are worth waking up for, whatever the rate.
-const MOST_AT_ONCE: f64 = 65_536.0;
+const MAX_WAKE_BYTES: f64 = 65_536.0;
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +115,8 @@ mod tests {
             match pace.start(now).and_then(|()| pace.allow(now)) {
                 Ok(most) => {
                     let n = size.min(most);
-                    pace.spend(n, true, now);
+                    pace.spend(n);
+                    pace.finish_piece(now);
                     sent += n;
                 }
                 Err(when) => {
@@ -137,9 +145,10 @@ mod tests {
         let mut pace = Pace::new(None, Some(Duration::from_secs(2)));
         let now = Instant::now();
         assert_eq!(pace.start(now), Ok(()));
-        pace.spend(3, false, now);
+        pace.spend(3);
         assert_eq!(pace.start(now), Ok(()));
-        pace.spend(3, true, now);
+        pace.spend(3);
+        pace.finish_piece(now);
         let next = now + Duration::from_secs(2);
         assert_eq!(pace.start(now), Err(next));
         assert_eq!(pace.start(next), Ok(()));
@@ -154,7 +163,8 @@ mod tests {
             while time < now + Duration::from_millis(30) {
                 match pace.allow(time) {
                     Ok(_) => {
-                        pace.spend(size, true, time);
+                        pace.spend(size);
+                        pace.finish_piece(time);
                         datagrams.push(time);
                     }
                     Err(when) => time = when,

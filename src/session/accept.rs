@@ -1,58 +1,190 @@
-//! From a listener to clients.
+//! From a listener to peers: accepting, pausing where descriptors run out, and handshakes that hold up no other client.
 
-use super::{Names, tls::Handshake};
-use crate::{
-    endpoint::{Connection, Datagram, Ends, Peer, PeerFilter},
-    net::{Accepted, Address, Isolation, Transport},
-    plan,
-    report::Report,
+use std::{
+    io,
+    time::{Duration, Instant},
 };
 
-/// Who may become a client, once TLS is agreed on.
+use anyhow::Result;
+
+use super::{
+    Names,
+    tls::{TlsContext, TlsHandshake},
+};
+use crate::{
+    endpoint::{Datagram, EofDatagram, Peer, PeerFilter, Stream},
+    event::{Reactor, Token},
+    net::{Accepted, Address, Arrival, Isolation, Listener, Transport, listener::is_exhausted},
+    plan,
+    report::Report,
+    session::layered,
+    sys,
+};
+
+/// A listener, and the pauses in accepting.
 #[derive(Debug)]
-pub struct Arriving {
-    pub handshake: Handshake,
-    pub names: Names,
+pub struct Acceptor {
+    listener: Listener,
+    token: Token,
+    /// There were no descriptors left: the next attempt is made then, or when a client has left.
+    backoff: Option<Instant>,
 }
 
-/// What is said of a client that is not let in.
-pub fn refused(peer: &Address) -> String {
-    format!("Connection from {} refused: it is not allowed", shown(peer))
+/// The result of accepting.
+#[derive(Debug)]
+pub enum Arrived {
+    Client(Accepted),
+    /// A datagram of a peer that was accepted before.
+    Datagram {
+        peer: Address,
+        bytes: Vec<u8>,
+    },
 }
 
-/// The far side of an accepted client.
-pub fn peer(plan: &plan::Session, accepted: Accepted) -> Peer {
-    match plan.transport {
-        Transport::Stream => Peer::Connection(Connection::plain(accepted.socket)),
-        Transport::Datagram => {
-            let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-            let filter = match accepted.isolation {
-                Isolation::None(peer) => PeerFilter::First(Some(peer)),
-                Isolation::Full => PeerFilter::Connected,
-                Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
-            };
-            let datagram = Datagram::new(accepted.socket, filter, ends);
-            datagram.with_inbox(accepted.queued).into()
+impl Acceptor {
+    /// Watches a listener under `token`.
+    pub fn new(mut listener: Listener, reactor: &Reactor, token: Token) -> io::Result<Self> {
+        for socket in listener.sockets() {
+            reactor.watch(token, socket)?;
         }
+        Ok(Self { listener, token, backoff: None })
+    }
+
+    /// Accepts the next client; `None` if none is waiting, or accepting pauses. Clients that are not admitted are
+    /// reported with `-v`. `known` tells whether a peer of datagrams is still served.
+    pub fn accept(
+        &mut self,
+        known: &dyn Fn(&Address) -> bool,
+        reactor: &mut Reactor,
+        now: Instant,
+        report: &Report,
+    ) -> Option<Arrived> {
+        loop {
+            if self.backoff.is_some_and(|until| now < until) {
+                return None;
+            }
+            self.backoff = None;
+
+            match self.listener.accept(known) {
+                Ok(Some(Arrival::Accepted(accepted))) => return Some(Arrived::Client(accepted)),
+                Ok(Some(Arrival::Datagram { peer, bytes })) => {
+                    return Some(Arrived::Datagram { peer, bytes });
+                }
+                Ok(Some(Arrival::Denied(peer))) => report.verbose(denied(&peer)),
+                Ok(Some(Arrival::Unreachable { peer, error })) => {
+                    report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
+                }
+                Ok(None) => return None,
+                Err(error) => self.back_off(&error, reactor, now, report),
+            }
+        }
+    }
+
+    /// Reports, with `-v`, why no client can be served now, and pauses accepting.
+    pub fn back_off(&mut self, error: &io::Error, reactor: &mut Reactor, now: Instant, report: &Report) {
+        report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(error)));
+        self.pause(reactor, now);
+    }
+
+    /// Pauses accepting.
+    pub fn pause(&mut self, reactor: &mut Reactor, now: Instant) {
+        let until = now + ACCEPT_BACKOFF;
+        self.backoff = Some(until);
+        reactor.wake_at(self.token, Some(until));
+    }
+
+    /// Ends a pause: a client has left, and with it its descriptors.
+    pub fn resume(&mut self, reactor: &mut Reactor) {
+        self.backoff = None;
+        reactor.again(self.token);
+    }
+
+    /// Returns when a pause ends; `None` without one.
+    pub fn backoff(&self) -> Option<Instant> {
+        self.backoff
+    }
+
+    /// Returns the token of the listener.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Returns the listener.
+    pub fn listener(&mut self) -> &mut Listener {
+        &mut self.listener
     }
 }
 
-/// The address and port as OpenBSD's nc prints them.
-pub fn shown(address: &Address) -> String {
+/// A client whose TLS handshake is under way.
+#[derive(Debug)]
+pub struct PendingHandshake {
+    pub handshake: TlsHandshake,
+    pub names: Names,
+}
+
+/// A client that was accepted.
+#[derive(Debug)]
+pub enum Accept {
+    /// It is ready for its session.
+    Peer(Box<dyn Peer>),
+    /// Its handshake comes first.
+    Handshake(TlsHandshake),
+}
+
+/// Makes a peer of an accepted client, or begins its handshake.
+pub fn peer(
+    plan: &plan::Session,
+    accepted: Accepted,
+    tls: Option<&TlsContext>,
+    now: Instant,
+) -> Result<Accept> {
+    Ok(match (plan.transport, tls) {
+        (Transport::Datagram, _) => Accept::Peer(Box::new(datagram(plan, accepted))),
+        (Transport::Stream, None) => Accept::Peer(layered(Box::new(Stream::new(accepted.socket)), plan)?),
+        (Transport::Stream, Some(tls)) => {
+            Accept::Handshake(tls.begin(Stream::new(accepted.socket), plan.idle, now)?)
+        }
+    })
+}
+
+fn datagram(plan: &plan::Session, accepted: Accepted) -> Datagram {
+    let eof = EofDatagram { send: plan.send_eof_datagram, honor: plan.honor_eof_datagram };
+    let filter = match accepted.isolation {
+        Isolation::Full => PeerFilter::Connected,
+        Isolation::None(only) => PeerFilter::First(Some(only)),
+        Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
+    };
+    Datagram::new(accepted.socket, filter, eof).with_inbox(accepted.queued)
+}
+
+/// Returns the message about a client that is not admitted.
+pub fn denied(peer: &Address) -> String {
+    format!("Connection from {} refused: it is not allowed", host_and_port(peer))
+}
+
+/// Returns the address and port as OpenBSD's nc prints them.
+pub fn host_and_port(address: &Address) -> String {
     match address.port() {
         Some(port) => format!("{} {port}", address.host()),
         None => address.host(),
     }
 }
 
-/// Says where we listen: always where a random port has to be told, else with `-v`.
+/// Prints the addresses of a listener: with `-v`, and always where a random port has to be known.
 pub fn announce(addresses: &[Address], random: bool, report: &Report) {
     for address in addresses {
-        let line = format!("Listening on {}", shown(address));
-        // A port that nobody chose has to be told, or nobody can connect.
+        let line = format!("Listening on {}", host_and_port(address));
         if random { report.result(line) } else { report.verbose(line) }
     }
 }
 
-/// Who may agree on TLS at once.
-pub const MOST_ARRIVING: usize = 256;
+/// Returns whether an error says that descriptors or memory have run out.
+pub fn is_out_of_descriptors(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(is_exhausted)
+}
+
+/// How long accepting pauses when there are no descriptors left.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
+
+/// Handshakes at once: clients beyond them wait in the backlog.
+pub const MAX_HANDSHAKES: usize = 256;

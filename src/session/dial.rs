@@ -1,281 +1,320 @@
-//! From a target to a connected socket.
+//! Dialing: from a plan to a peer, through a proxy and TLS, and again after failures. A value that a mode's loop advances.
 
-use std::{
-    io,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, bail};
+
+pub use super::attempts::{ConnectAttempts, Resolving};
+
+use super::{
+    flows::layered,
+    proxy::{Password, PasswordPrompt, ProxyConnect},
+    tls::{TlsContext, TlsHandshake},
 };
-
-use anyhow::{Context, Error, Result, anyhow};
-
-use super::{Interrupted, heed, proxy::Errand};
 use crate::{
-    endpoint::{Connection, Datagram, Ends, Peer, PeerFilter},
-    event::{Event, Reactor, Slots, Token},
-    net::{Address, Race, SocketConfig, Transport, race::Next, resolve::Lookup},
-    plan::{Connect, Target},
+    endpoint::{Datagram, EofDatagram, Peer, PeerFilter, Stream},
+    event::{Reactor, Token},
+    net::{Address, Transport},
+    plan::{Connect, usage},
+    proto::proxy::ProxyHandshake,
     pump::earlier,
     report::{self, Report},
-    sys::{self, Descriptor},
+    sys::Descriptor,
 };
 
-/// Connects, through the proxy if there is one, and tries again as often as the plan says.
-pub fn keep_trying(plan: &Connect, reactor: &mut Reactor, report: &Report) -> Result<(Descriptor, Address)> {
-    let errand = match &plan.proxy {
-        Some(proxy) => Some(Errand::prepare(&plan.to, proxy, reactor)?),
-        None => None,
-    };
-    let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
-    let mut left = plan.retry;
-    loop {
-        let limit = earlier(deadline, plan.session.idle.map(|idle| Instant::now() + idle));
-        let reached = match &errand {
-            Some(errand) => errand.run(&plan.socket_config, reactor, limit, report),
-            None => reach(&plan.to, &plan.socket_config, reactor, limit, report),
-        };
-        let error = match reached {
-            Ok(reached) => return Ok(reached),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => error,
-        };
-        let again = Instant::now() + RETRY;
-        if left == 0 || deadline.is_some_and(|deadline| again >= deadline) {
-            return Err(error);
-        }
-        left -= 1;
-        report.verbose(format!("remote: {}; trying again", report::sentence(&error)));
-        sleep(reactor, again)?;
-    }
-}
-
-/// Connects to the first address that answers.
-pub fn reach(
-    to: &Target,
-    socket_config: &SocketConfig,
-    reactor: &mut Reactor,
+/// A connection that is being made.
+pub struct Dial<'a> {
+    plan: &'a Connect,
+    tls: Option<&'a TlsContext>,
+    token: Token,
+    /// `-T`: over all attempts together.
+    deadline: Option<Instant>,
+    /// Of the attempt that is under way.
     limit: Option<Instant>,
-    report: &Report,
-) -> Result<(Descriptor, Address)> {
-    let addresses = match to {
-        Target::Unix(path) => vec![Address::Unix(path.clone())],
-        Target::Host { host, port, .. } => look_up(host, *port, socket_config, reactor, limit)?,
-    };
-    let race = Race::new(addresses, Instant::now());
-    let name = Name(to);
-    Contest { socket_config, race, running: Slots::new(FIRST_ATTEMPT) }.run(reactor, limit, &name, report)
+    retries: u64,
+    /// The handshake with the proxy, before it has begun.
+    proxy: Option<ProxyHandshake>,
+    state: State,
 }
 
-/// The addresses of a host. The resolver cannot be interrupted, but we can.
-pub fn look_up(
-    host: &str,
-    port: u16,
-    socket_config: &SocketConfig,
-    reactor: &mut Reactor,
-    limit: Option<Instant>,
-) -> Result<Vec<Address>> {
-    let context = || format!("look up {host}");
-    let waker = reactor.waker(LOOKUP);
-    let lookup = Lookup::start(host, port, socket_config.only, socket_config.transport, move || waker.wake())
-        .with_context(context)?;
-    loop {
-        if let Some(answer) = lookup.take() {
-            return answer
-                .map_err(|error| anyhow!("look up {host}: {}", crate::net::resolve::reason(&error)));
-        }
-        reactor.wake_at(LOOKUP, limit);
-        for event in reactor.wait()? {
-            match event {
-                Event::Signal(signal) => heed(signal)?,
-                Event::Due(LOOKUP) => return Err(anyhow!("timed out")).with_context(context),
-                Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
-            }
-        }
-    }
+enum State {
+    Password(PasswordPrompt),
+    /// The name is looked up, and the addresses are tried.
+    Connecting(Box<ConnectAttempts>),
+    Proxy(ProxyConnect),
+    /// The caller was told that there is a connection.
+    Connected(Descriptor, Ends),
+    Tls(TlsHandshake, Ends),
+    /// The next attempt is made then.
+    Pausing(Instant),
+    Over,
 }
 
-/// The attempts that are under way.
-struct Contest<'a> {
-    socket_config: &'a SocketConfig,
-    race: Race,
-    running: Slots<(Address, Descriptor)>,
+/// The addresses of a connection.
+#[derive(Clone, Debug)]
+struct Ends {
+    address: Address,
+    local: Address,
 }
 
-impl Contest<'_> {
-    fn run(
-        mut self,
+/// The result of a step.
+#[derive(Debug)]
+pub enum Progress {
+    Pending,
+    /// There is a connection; TLS, if it was asked for, is still to come. Told once.
+    Connected {
+        address: Address,
+        local: Address,
+    },
+    Ready(Dialed),
+}
+
+/// A connection that was made.
+#[derive(Debug)]
+pub struct Dialed {
+    pub peer: Box<dyn Peer>,
+    /// As it was asked for, where a proxy has connected to it.
+    pub address: Address,
+    pub local: Address,
+}
+
+impl<'a> Dial<'a> {
+    /// Starts to dial. All descriptors are watched under `token`.
+    pub fn start(
+        plan: &'a Connect,
+        tls: Option<&'a TlsContext>,
         reactor: &mut Reactor,
-        limit: Option<Instant>,
-        name: &Name<'_>,
-        report: &Report,
-    ) -> Result<(Descriptor, Address)> {
-        loop {
-            let now = Instant::now();
-            let until = match self.race.next(now) {
-                Next::Failed => return Err(name.lost(&self.race.failures())),
-                Next::Try(address) => {
-                    let started = self
-                        .socket_config
-                        .routed(&address)
-                        .and_then(|socket_config| Ok(socket_config.connect(&address)?));
-                    match started {
-                        Ok(mut socket) => {
-                            let token = self.running.token();
-                            reactor.watch(token, &mut socket)?;
-                            self.running.insert(token, (address, socket));
-                            if let Some(won) = self.look(token, now, name, report) {
-                                return Ok(won);
-                            }
-                        }
-                        Err(error) => match to_io(error) {
-                            // unix(7): a listener whose backlog is full says so at once.
-                            error if error.kind() == io::ErrorKind::WouldBlock => {
-                                self.race.postpone(address);
-                                if limit.is_some_and(|limit| now >= limit) {
-                                    return Err(name.late(&self));
-                                }
-                                sleep(reactor, now + FULL_BACKLOG)?;
-                            }
-                            error => self.fail(address, error, now, name, report),
-                        },
-                    }
-                    continue;
-                }
-                Next::Wait(until) => until,
-            };
-            if limit.is_some_and(|limit| now >= limit) {
-                return Err(name.late(&self));
-            }
-            reactor.wake_at(RACE, earlier(until, limit));
-            for event in reactor.wait()? {
-                match event {
-                    Event::Signal(signal) => heed(signal)?,
-                    Event::Ready(token) => {
-                        if let Some(won) = self.look(token, Instant::now(), name, report) {
-                            return Ok(won);
-                        }
-                    }
-                    Event::Due(_) | Event::Hangup(_) => {}
-                }
-            }
-        }
-    }
-
-    /// Finds out what became of an attempt: `Some` if it is connected.
-    fn look(
-        &mut self,
         token: Token,
         now: Instant,
-        name: &Name<'_>,
+    ) -> Result<Self> {
+        let deadline = plan.timeout.map(|timeout| now + timeout);
+        let mut dial = Self {
+            plan,
+            tls,
+            token,
+            deadline,
+            limit: None,
+            retries: plan.retry,
+            proxy: None,
+            state: State::Over,
+        };
+
+        if let Some(proxy) = &plan.proxy {
+            match Password::find(proxy, reactor, token)? {
+                Password::Known(password) => dial.set_password(&password)?,
+                Password::Prompt(prompt) => {
+                    dial.state = State::Password(prompt);
+                    reactor.again(token);
+                    return Ok(dial);
+                }
+            }
+        }
+        dial.attempt(reactor, now)?;
+        Ok(dial)
+    }
+
+    fn set_password(&mut self, password: &[u8]) -> Result<()> {
+        let Some(proxy) = &self.plan.proxy else { return Ok(()) };
+        match proxy.request.begin(password) {
+            Ok(handshake) => self.proxy = Some(handshake),
+            Err(invalid) => return usage(invalid.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Starts an attempt.
+    fn attempt(&mut self, reactor: &mut Reactor, now: Instant) -> Result<()> {
+        self.limit = earlier(self.deadline, self.plan.session.idle.map(|idle| now + idle));
+        let to = self.plan.proxy.as_ref().map_or(&self.plan.to, |proxy| &proxy.at);
+        let config = &self.plan.socket_config;
+        let attempts = ConnectAttempts::start(to, config, self.limit, reactor, self.token, now)?;
+        self.state = State::Connecting(Box::new(attempts));
+        reactor.again(self.token);
+        Ok(())
+    }
+
+    /// Does all that can be done now.
+    pub fn advance(&mut self, reactor: &mut Reactor, now: Instant, report: &Report) -> Result<Progress> {
+        loop {
+            let stepped = match std::mem::replace(&mut self.state, State::Over) {
+                State::Password(prompt) => {
+                    self.ask(prompt, reactor, now)?;
+                    None
+                }
+                State::Pausing(until) if now >= until => {
+                    self.attempt(reactor, now).or_else(|error| self.retry(error, now, report))?;
+                    None
+                }
+                State::Pausing(until) => {
+                    self.state = State::Pausing(until);
+                    Some(Progress::Pending)
+                }
+                State::Connected(socket, ends) => self.begin_session(socket, ends, now)?,
+                State::Tls(handshake, ends) => Some(self.shake_hands(handshake, ends, now, report)?),
+                state => match self.connect(state, reactor, now, report) {
+                    Ok(progress) => progress,
+                    Err(error) => {
+                        self.retry(error, now, report)?;
+                        None
+                    }
+                },
+            };
+
+            if let Some(progress) = stepped {
+                return Ok(progress);
+            }
+            if matches!(self.state, State::Password(_)) {
+                return Ok(Progress::Pending);
+            }
+        }
+    }
+
+    /// Goes on with an attempt: the race, and then the proxy.
+    fn connect(
+        &mut self,
+        state: State,
+        reactor: &mut Reactor,
+        now: Instant,
         report: &Report,
-    ) -> Option<(Descriptor, Address)> {
-        let (address, socket) = self.running.get_mut(token)?;
-        let outcome = match socket.socket().take_error() {
-            Ok(Some(error)) | Err(error) => Err(error),
-            // A group has no other end that could be connected to.
-            Ok(None) if self.socket_config.reaches_many(address) => Ok(true),
-            // A socket that is still connecting has no peer.
-            Ok(None) => Ok(socket.socket().peer_addr().is_ok()),
-        };
-        if let Ok(false) = outcome {
-            return None;
-        }
-        let (address, socket) = self.running.remove(token)?;
-        match outcome {
-            Ok(_) => Some((socket, address)),
-            Err(error) => {
-                self.fail(address, error, now, name, report);
-                None
+    ) -> Result<Option<Progress>> {
+        match state {
+            State::Connecting(mut attempts) => {
+                let through_proxy = self.proxy.is_some();
+                let reached = attempts.advance(reactor, now, report);
+                let reached = if through_proxy { reached.context("reach the proxy") } else { reached }?;
+                let Some((socket, address)) = reached else {
+                    self.state = State::Connecting(attempts);
+                    return Ok(Some(Progress::Pending));
+                };
+
+                match &self.proxy {
+                    Some(handshake) => {
+                        report.detail(format!("through the proxy {address}"));
+                        self.state = State::Proxy(ProxyConnect::new(socket, handshake.clone()));
+                        Ok(None)
+                    }
+                    None => self.connected(socket, address).map(Some),
+                }
             }
-        }
-    }
-
-    fn fail(&mut self, address: Address, error: io::Error, now: Instant, name: &Name<'_>, report: &Report) {
-        if let (Some(port), true) = (address.port(), name.0.is_name()) {
-            let ip = address.host();
-            report.verbose(format!("remote: connect to {ip} port {port} failed: {}", sys::reason(&error)));
-        }
-        self.race.failed(address, error, now);
-    }
-}
-
-/// The target, as it is called in errors.
-struct Name<'a>(&'a Target);
-
-impl Name<'_> {
-    fn lost(&self, lost: &[(Address, io::Error)]) -> Error {
-        let mut reasons: Vec<String> = lost.iter().map(|(_, error)| sys::reason(error)).collect();
-        let last = reasons.last().cloned().unwrap_or_else(|| "it has no address".to_owned());
-        reasons.dedup();
-        let tried = match (lost, &reasons[..]) {
-            ([], _) => String::new(),
-            ([_], _) if !self.0.is_name() => String::new(),
-            (all, [_]) => tried(all.iter().map(|(address, _)| address.host())),
-            (all, _) => tried(
-                all.iter().map(|(address, error)| format!("{}: {}", address.host(), sys::reason(error))),
-            ),
-        };
-        anyhow!("connect to {}: {last}{tried}", self.0)
-    }
-
-    fn late(&self, contest: &Contest<'_>) -> Error {
-        let tried = if self.0.is_name() {
-            tried(
-                contest
-                    .race
-                    .addresses(contest.running.items().map(|(address, _)| address))
-                    .iter()
-                    .map(|address| address.host()),
-            )
-        } else {
-            String::new()
-        };
-        anyhow!("connect to {}: timed out{tried}", self.0)
-    }
-}
-
-fn tried(addresses: impl Iterator<Item = String>) -> String {
-    let addresses: Vec<_> = addresses.collect();
-    let noun = if addresses.len() == 1 { "address" } else { "addresses" };
-    format!(" ({} {noun} tried: {})", addresses.len(), addresses.join(", "))
-}
-
-/// The far side of a connected socket.
-pub fn peer(plan: &Connect, socket: Descriptor, address: &Address) -> Result<Peer> {
-    if plan.socket_config.transport == Transport::Stream {
-        return Ok(Peer::Connection(Connection::plain(socket)));
-    }
-    // The answers to what a group was asked come from its members.
-    let filter = match plan.socket_config.reaches_many(address) {
-        true => PeerFilter::Group(address.to_sockaddr()?),
-        false => PeerFilter::Connected,
-    };
-    let plan = &plan.session;
-    let ends = Ends { mark: plan.send_eof_datagram, heed: plan.honor_eof_datagram };
-    Ok(Datagram::new(socket, filter, ends).into())
-}
-
-/// Waits, but not deaf to signals.
-pub fn sleep(reactor: &mut Reactor, until: Instant) -> Result<()> {
-    reactor.wake_at(RACE, Some(until));
-    while Instant::now() < until {
-        for event in reactor.wait()? {
-            if let Event::Signal(signal) = event {
-                heed(signal)?;
+            State::Proxy(mut proxy) => {
+                if proxy.advance().with_context(|| self.through_proxy())? {
+                    return self.connected(proxy.into_socket(), self.plan.to.address()).map(Some);
+                }
+                if self.limit.is_some_and(|limit| now >= limit) {
+                    bail!("{}: timed out", self.through_proxy());
+                }
+                self.state = State::Proxy(proxy);
+                Ok(Some(Progress::Pending))
             }
+            _ => Ok(Some(Progress::Pending)),
         }
     }
-    Ok(())
+
+    /// Plans another attempt, if there may be one.
+    fn retry(&mut self, error: Error, now: Instant, report: &Report) -> Result<()> {
+        let again = now + RETRY_DELAY;
+        if self.retries == 0 || self.deadline.is_some_and(|deadline| again >= deadline) {
+            return Err(error);
+        }
+        self.retries -= 1;
+        report.verbose(format!("remote: {}; trying again", report::sentence(&error)));
+        self.state = State::Pausing(again);
+        Ok(())
+    }
+
+    fn ask(&mut self, mut prompt: PasswordPrompt, reactor: &mut Reactor, now: Instant) -> Result<()> {
+        let Some(password) = prompt.advance()? else {
+            self.state = State::Password(prompt);
+            return Ok(());
+        };
+        // The terminal is given back before anything is waited for.
+        drop(prompt);
+        self.set_password(&password)?;
+        self.attempt(reactor, now)
+    }
+
+    fn connected(&mut self, socket: Descriptor, address: Address) -> Result<Progress> {
+        let local = Address::from(&socket.socket().local_addr()?);
+        let ends = Ends { address: address.clone(), local: local.clone() };
+        self.state = State::Connected(socket, ends);
+        Ok(Progress::Connected { address, local })
+    }
+
+    /// Begins TLS, or is ready where there is none.
+    fn begin_session(&mut self, socket: Descriptor, ends: Ends, now: Instant) -> Result<Option<Progress>> {
+        let session = &self.plan.session;
+        if self.plan.socket_config.transport == Transport::Datagram {
+            // Answers to what a group was asked come from its members.
+            let filter = match self.plan.socket_config.reaches_many(&ends.address) {
+                true => PeerFilter::Group(ends.address.to_sockaddr()?),
+                false => PeerFilter::Connected,
+            };
+            let eof = EofDatagram { send: session.send_eof_datagram, honor: session.honor_eof_datagram };
+            return Ok(Some(ready(Box::new(Datagram::new(socket, filter, eof)), ends)));
+        }
+
+        let stream = Stream::new(socket);
+        match self.tls {
+            Some(tls) => {
+                // The handshake has the time that an attempt would have.
+                self.limit = earlier(self.deadline, session.idle.map(|idle| now + idle));
+                self.state = State::Tls(tls.begin(stream, None, now)?, ends);
+                Ok(None)
+            }
+            None => Ok(Some(ready(layered(Box::new(stream), session)?, ends))),
+        }
+    }
+
+    fn shake_hands(
+        &mut self,
+        mut handshake: TlsHandshake,
+        ends: Ends,
+        now: Instant,
+        report: &Report,
+    ) -> Result<Progress> {
+        let context = || format!("connect to {}", self.plan.to);
+        if handshake.advance(now).with_context(context)? {
+            return Ok(ready(layered(handshake.finish(report), &self.plan.session)?, ends));
+        }
+        if self.limit.is_some_and(|limit| now >= limit) {
+            bail!("connect to {}: TLS: timed out", self.plan.to);
+        }
+        self.state = State::Tls(handshake, ends);
+        Ok(Progress::Pending)
+    }
+
+    /// Gives the terminal back, if a password is being asked for there; the next [`advance`](Self::advance) asks again.
+    pub fn release_terminal(&mut self) {
+        if let State::Password(prompt) = &mut self.state {
+            prompt.release_terminal();
+        }
+    }
+
+    /// Returns when to advance even if nothing has happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Connecting(attempts) => attempts.deadline(),
+            State::Proxy(_) => self.limit,
+            State::Tls(handshake, _) => earlier(Some(handshake.deadline()), self.limit),
+            State::Pausing(until) => Some(*until),
+            State::Connected(..) | State::Over | State::Password(_) => None,
+        }
+    }
+
+    /// Returns the token of its descriptors.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    fn through_proxy(&self) -> String {
+        let proxy = self.plan.proxy.as_ref().map_or_else(String::new, |proxy| proxy.at.to_string());
+        format!("connect to {} through the proxy {proxy}", self.plan.to)
+    }
 }
 
-fn to_io(error: Error) -> io::Error {
-    error.downcast::<io::Error>().unwrap_or_else(|error| io::Error::other(format!("{error:#}")))
+fn ready(peer: Box<dyn Peer>, Ends { address, local }: Ends) -> Progress {
+    Progress::Ready(Dialed { peer, address, local })
 }
 
-/// Between one try and the next (`--retry`).
-pub const RETRY: Duration = Duration::from_secs(1);
-
-/// How long a UNIX socket with a full backlog is left alone.
-const FULL_BACKLOG: Duration = Duration::from_millis(20);
-
-const LOOKUP: Token = Token(1);
-const RACE: Token = Token(2);
-const FIRST_ATTEMPT: Token = Token(16);
+/// The time between one attempt and the next (`--retry`).
+pub const RETRY_DELAY: Duration = Duration::from_secs(1);

@@ -1,43 +1,34 @@
-//! How the program ends.
-
-use std::fmt;
-
-use anyhow::Result;
+//! How a mode ends, and what a signal means where no session hears it.
 
 use crate::sys::{self, Signal};
 
-/// A signal has ended the program.
-#[derive(Debug)]
-pub struct Interrupted(pub Signal);
+/// How a mode has ended: the exit status of the program follows from it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    Done,
+    /// A program that ran on our connection has ended with this status, which is ours too.
+    Exited(u8),
+    /// It failed, and that was reported.
+    Failed,
+    /// A signal has ended it.
+    Signalled(Signal),
+}
 
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
+impl Outcome {
+    /// Returns the outcome of something that was reported where it failed.
+    pub fn of(success: bool) -> Self {
+        if success { Self::Done } else { Self::Failed }
     }
 }
 
-impl std::error::Error for Interrupted {}
-
-/// A program that we had on a connection has ended with this status.
-#[derive(Debug)]
-pub struct Exited(pub u8);
-
-impl fmt::Display for Exited {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the program has ended with status {}", self.0)
-    }
-}
-
-impl std::error::Error for Exited {}
-
-/// What a signal means while there is no session: ctrl-C ends the program, ctrl-Z stops it.
-pub fn heed(signal: Signal) -> Result<()> {
+/// Obeys a signal outside of a session: ctrl-C ends the program, ctrl-Z stops it. Returns the outcome if it is over.
+pub fn handle_signal(signal: Signal) -> Option<Outcome> {
     match signal {
-        Signal::Hangup | Signal::Interrupt | Signal::Terminate => Err(Interrupted(signal).into()),
+        Signal::Hangup | Signal::Interrupt | Signal::Terminate => Some(Outcome::Signalled(signal)),
         Signal::Stop => {
             sys::stop_self();
-            Ok(())
+            None
         }
-        Signal::Child | Signal::Continue | Signal::Info => Ok(()),
+        Signal::Child | Signal::Continue | Signal::Info => None,
     }
 }

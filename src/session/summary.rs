@@ -1,94 +1,104 @@
-//! What a session was: what is said of it, and what becomes of the file it received.
+//! The facts of a session that has ended: its file gets its name, then the facts are printed.
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::tls::Told;
+use super::Outcome;
 use crate::{
-    endpoint::Standard,
+    endpoint::{Download, TlsInfo},
     net::Address,
-    pump::Why,
+    pump::EndReason,
     report::{self, Report},
     sys::{self, Signal},
 };
 
-/// Why a session has ended.
+/// How a session has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
+    /// The client was too far behind the others.
     Behind,
     Interrupted(Signal),
-    Over(Why),
+    Over(EndReason),
 }
 
 impl End {
-    /// Its name in `--json`.
+    /// Returns its name in `--json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Behind => "behind",
             Self::Interrupted(_) => "interrupted",
-            Self::Over(Why::Done) => "done",
-            Self::Over(Why::Failed) => "failed",
-            Self::Over(Why::Gone) => "gone",
-            Self::Over(Why::Idle) => "idle",
-            Self::Over(Why::PeerClosed) => "peer-closed",
-            Self::Over(Why::Quiet) => "quiet",
-            Self::Over(Why::ReaderLeft) => "reader-left",
-            Self::Over(Why::Silence) => "silence",
+            Self::Over(EndReason::Done) => "done",
+            Self::Over(EndReason::Failed) => "failed",
+            Self::Over(EndReason::Gone) => "gone",
+            Self::Over(EndReason::Idle) => "idle",
+            Self::Over(EndReason::PeerClosed) => "peer-closed",
+            Self::Over(EndReason::Quiet) => "quiet",
+            Self::Over(EndReason::SinkClosed) => "reader-left",
+            Self::Over(EndReason::Silence) => "silence",
+        }
+    }
+
+    /// Returns the signal that has ended it.
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Interrupted(signal) => Some(signal),
+            Self::Behind | Self::Over(_) => None,
         }
     }
 }
 
-/// What a session was: the object of `--json`.
+/// The facts: the object of `--json`.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     pub transport: &'static str,
-    pub peer: Place,
-    pub local: Place,
-    pub sent: Way,
-    pub received: Way,
+    pub peer: JsonAddress,
+    pub local: JsonAddress,
+    pub sent: DirectionStats,
+    pub received: DirectionStats,
     pub seconds: f64,
-    /// How it ended: a [`Why`], in lower case.
+    /// How it ended: [`End::name`].
     pub end: &'static str,
-    /// What went wrong; `null` for a success.
+    /// The failure; `null` for a success.
     pub error: Option<String>,
     /// Bytes that we read and that did not reach the peer.
     pub undelivered: u64,
-    /// Bytes that came and could not be written.
+    /// Bytes that were received and could not be written.
     pub unwritten: u64,
-    /// Datagrams that came and found no room.
+    /// Datagrams that found no room.
     pub dropped: u64,
     /// The file that was received.
     pub file: Option<String>,
     pub tcp: Option<Tcp>,
-    /// Of an encrypted session.
-    pub tls: Option<Told>,
+    pub tls: Option<JsonTls>,
     #[serde(skip)]
-    pub names: Shown,
+    pub labels: Labels,
     /// The signal that ended it.
     #[serde(skip)]
-    pub interrupted: Option<Signal>,
+    pub signal: Option<Signal>,
+    #[serde(skip)]
+    pub file_note: Option<FileNote>,
 }
 
-/// An address, for machines.
-#[derive(Debug)]
-pub struct Place(pub Address);
+/// An address in `--json`; `None` is one that is not known.
+#[derive(Debug, Default)]
+pub struct JsonAddress(pub Option<Address>);
 
-impl Serialize for Place {
+impl Serialize for JsonAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Place", 2)?;
-        fields.serialize_field("address", &self.0.host())?;
-        fields.serialize_field("port", &self.0.port())?;
+        let mut fields = serializer.serialize_struct("Address", 2)?;
+        fields.serialize_field("address", &self.0.as_ref().map(Address::host))?;
+        fields.serialize_field("port", &self.0.as_ref().and_then(Address::port))?;
         fields.end()
     }
 }
 
-/// What went one way.
-#[derive(Debug, Serialize)]
-pub struct Way {
-    /// Over the wire.
+/// The counts of one direction.
+#[derive(Debug, Default, Serialize)]
+pub struct DirectionStats {
+    /// On the wire.
     pub bytes: u64,
-    /// Of ours: as our source brought them, or as our sink took them.
+    /// Of the payload: as our source brought it, or as our sink took it.
     pub content: u64,
     pub datagrams: Option<u64>,
     pub digest: Option<String>,
@@ -97,33 +107,86 @@ pub struct Way {
     pub digested: u64,
 }
 
-/// What TCP knows of the line.
+/// The line, as TCP has measured it.
 #[derive(Debug, Serialize)]
 pub struct Tcp {
     pub rtt_us: u32,
     pub retransmits: u32,
 }
 
-/// What messages need, and `--json` does not have.
-#[derive(Debug)]
-pub struct Shown {
+/// TLS in `--json`.
+#[derive(Debug, Serialize)]
+pub struct JsonTls {
+    pub version: &'static str,
+    pub suite: String,
+    pub alpn: Option<String>,
+    /// The pin of the peer's key.
+    pub peer: Option<String>,
+}
+
+impl From<TlsInfo> for JsonTls {
+    fn from(TlsInfo { version, suite, alpn, certificate }: TlsInfo) -> Self {
+        Self { version, suite, alpn, peer: certificate.map(|(_, pin)| pin) }
+    }
+}
+
+/// Facts for messages, which `--json` does not have.
+#[derive(Debug, Default)]
+pub struct Labels {
     pub source: String,
-    pub outbound: bool,
+    pub has_outbound: bool,
     pub closed_by_peer: bool,
 }
 
+/// A message about the file that was received.
+#[derive(Debug)]
+pub enum FileNote {
+    /// It is whole; told where a person reads along.
+    Named(String),
+    /// It is not whole; always told.
+    Partial(String),
+}
+
 impl Summary {
-    /// Gives a file that was received its name if it is whole, or says where the part is.
-    pub fn keep_file(&mut self, local: &mut Standard, report: &Report) {
-        let Some(download) = local.take_download() else { return };
+    /// The facts of a session that a signal ended before it began.
+    pub fn of_unstarted(
+        peer: Option<Address>,
+        transport: &'static str,
+        signal: Signal,
+        time: Duration,
+    ) -> Self {
+        Self {
+            transport: if matches!(peer, Some(Address::Unix(_))) { "unix" } else { transport },
+            peer: JsonAddress(peer),
+            local: JsonAddress::default(),
+            sent: DirectionStats::default(),
+            received: DirectionStats::default(),
+            seconds: time.as_secs_f64(),
+            end: End::Interrupted(signal).name(),
+            error: None,
+            undelivered: 0,
+            unwritten: 0,
+            dropped: 0,
+            file: None,
+            tcp: None,
+            tls: None,
+            labels: Labels::default(),
+            signal: Some(signal),
+            file_note: None,
+        }
+    }
+
+    /// Gives a received file its name if it is whole, or keeps the part. A failure to do so is one of the session.
+    pub fn settle_file(&mut self, download: Option<Download>) {
+        let Some(download) = download else { return };
         let part = download.part().display().to_string();
-        if self.error.is_none() && self.interrupted.is_none() {
+
+        if self.error.is_none() && self.signal.is_none() {
             match download.keep() {
                 Ok(path) => {
                     let path = path.display().to_string();
-                    if report.verbose > 0 || report.is_interactive() {
-                        report.note(format!("received {} bytes into {path}", self.received.content));
-                    }
+                    let note = format!("received {} bytes into {path}", self.received.content);
+                    self.file_note = Some(FileNote::Named(note));
                     self.file = Some(path);
                 }
                 Err(error) => {
@@ -135,6 +198,7 @@ impl Summary {
             }
             return;
         }
+
         let kept = match download.leave() {
             Ok(Some(part)) => {
                 self.file = Some(part.display().to_string());
@@ -145,46 +209,57 @@ impl Summary {
         };
         match &mut self.error {
             Some(error) => *error += &format!("; {kept}"),
-            None => report.note(kept),
+            None => self.file_note = Some(FileNote::Partial(kept)),
         }
     }
 
-    /// Says what is to be said. Tells whether the session was a success.
-    pub fn tell(&self, report: &Report, interactive: bool) -> bool {
+    /// Returns the outcome that a single session is for the program.
+    pub fn outcome(&self) -> Outcome {
+        match (self.signal, &self.error) {
+            (Some(signal), _) => Outcome::Signalled(signal),
+            (None, error) => Outcome::of(error.is_none()),
+        }
+    }
+
+    /// Prints the facts. `interactive` says that a person sits at our terminal.
+    pub fn print(&self, report: &Report, interactive: bool) {
+        match &self.file_note {
+            Some(FileNote::Named(note)) if report.verbose > 0 || report.is_interactive() => report.note(note),
+            Some(FileNote::Partial(note)) => report.note(note),
+            Some(FileNote::Named(_)) | None => {}
+        }
+
         if let Some(error) = &self.error {
             report.error(error);
-        } else if interactive && self.names.closed_by_peer {
-            report.note(format!("{} closed the connection", self.peer.0));
+        } else if let (true, true, Some(peer)) = (interactive, self.labels.closed_by_peer, &self.peer.0) {
+            report.note(format!("{peer} closed the connection"));
         }
-        let time = Duration::from_secs_f64(self.seconds);
         if report.verbose > 0 {
-            report.verbose(self.figures(time));
+            report.verbose(self.totals());
         }
-        let file = self.file.as_deref().unwrap_or("-");
-        let ways = [
-            (
-                "sent",
-                &self.sent,
-                self.names.outbound,
-                if self.names.source == "stdin" { "-" } else { &self.names.source },
-            ),
-            ("received", &self.received, true, file),
-        ];
-        for (what, way, exists, name) in ways {
-            if let (Some(digest), true) = (&way.digest, exists) {
-                report.result(format!("{digest}  {name}"));
-                report.result(format!("{what} {} bytes", way.digested));
-            }
+
+        let sent_name = if self.labels.source == "stdin" { "-" } else { &self.labels.source };
+        if self.labels.has_outbound {
+            print_digest("sent", &self.sent, sent_name, report);
         }
+        print_digest("received", &self.received, self.file.as_deref().unwrap_or("-"), report);
         report.object(self);
-        self.error.is_none()
     }
 
-    fn figures(&self, time: Duration) -> String {
+    fn totals(&self) -> String {
+        let time = Duration::from_secs_f64(self.seconds);
         let mut text = report::byte_totals(self.sent.bytes, self.received.bytes, time);
         if let (Some(sent), Some(received)) = (self.sent.datagrams, self.received.datagrams) {
             text += &format!(" ({sent} datagrams sent, {received} received)");
         }
         text
+    }
+}
+
+/// Prints a digest in the format of b3sum(1), and the number of bytes that it is of.
+fn print_digest(what: &str, stats: &DirectionStats, name: &str, report: &Report) {
+    if let Some(digest) = &stats.digest {
+        report.result(format!("{digest}  {name}"));
+        report.result(format!("{what} {} bytes", stats.digested));
     }
 }

@@ -1,4 +1,4 @@
-//! TLS as the plan has it: set up before anything goes over the network, and agreed on before a session.
+//! TLS of the plan: set up before anything goes over the network, and negotiated before a session.
 
 use std::{
     io,
@@ -6,38 +6,32 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
 
-use super::heed;
 use crate::{
-    endpoint::{Connection, Peer, Stream, Tls, layer},
-    event::{Event, Reactor, Token},
+    endpoint::{Endpoint, Peer, Stream, Tls},
+    event::{Reactor, Token},
     net::{Address, interface},
-    plan::{
-        Target,
-        tls::{Tls as Plan, Trust as Whom},
-    },
-    pump::earlier,
+    plan::{Target, tls as plan},
     report::Report,
     tls::{self, Identity, Pin, Roots, Trust},
 };
 
-/// Our side of TLS, ready for connections.
+/// The local side of TLS, ready for connections.
 #[derive(Debug)]
-pub enum Security {
+pub enum TlsContext {
     Client(tls::Client),
     Server(tls::Server),
 }
 
-impl Security {
-    /// For connecting to `to`.
-    pub fn client(plan: &Plan, to: &Target, report: &Report) -> Result<Self> {
-        if plan.trust == Whom::Unverified {
+impl TlsContext {
+    /// Sets up a client that connects to `to`.
+    pub fn client(plan: &plan::Tls, to: &Target, report: &Report) -> Result<Self> {
+        if plan.trust == plan::Trust::Unverified {
             report.note("the other side is not verified (--tls-insecure)");
         }
         let host = match (&plan.name, to) {
             (Some(name), _) => name,
-            // The scope of an address is a matter of this machine.
+            // The scope of a link-local address has no meaning on another machine.
             (None, Target::Host { host, .. }) => host.split('%').next().unwrap_or(host),
             (None, Target::Unix(_)) => "localhost",
         };
@@ -47,13 +41,13 @@ impl Security {
     /// For a listener. One without a certificate makes one, and says the command for the other side: the program, the
     /// options of TLS, where to, and what else it takes.
     pub fn server(
-        plan: &Plan,
+        plan: &plan::Tls,
         addresses: &[Address],
         command: (&str, &str),
         report: &Report,
     ) -> Result<Self> {
         let clients = trust(plan);
-        let clients = (plan.trust != Whom::Unverified).then_some(&clients);
+        let clients = (plan.trust != plan::Trust::Unverified).then_some(&clients);
         let (identity, invitation) = match own(plan)? {
             Some(identity) => (identity, None),
             None => make(addresses, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
@@ -67,76 +61,52 @@ impl Security {
         Ok(Self::Server(server))
     }
 
-    /// Begins TLS on a connection; it may take no longer than `limit`, or than is usual.
-    pub fn begin(&self, stream: Stream, limit: Option<Duration>) -> Result<Handshake> {
-        let patience = limit.map_or(PATIENCE, |limit| limit.min(PATIENCE));
+    /// Begins a handshake; it may take as long as `limit`, but not longer than usual.
+    pub fn begin(&self, stream: Stream, limit: Option<Duration>, now: Instant) -> Result<TlsHandshake> {
+        let timeout = limit.map_or(HANDSHAKE_TIMEOUT, |limit| limit.min(HANDSHAKE_TIMEOUT));
+        let tls = Box::new(self.layer(stream)?);
+        Ok(TlsHandshake { tls, timeout, deadline: now + timeout })
+    }
+
+    /// Puts TLS over a connection, and leaves the handshake to the first reads and writes.
+    pub fn layer(&self, stream: Stream) -> Result<Tls<Stream>> {
         let tls = match self {
             Self::Client(client) => Tls::client(stream, client),
             Self::Server(server) => Tls::server(stream, server),
         };
-        Ok(Handshake { tls: Box::new(tls.context("TLS")?), patience, limit: Instant::now() + patience })
-    }
-
-    /// Begins TLS on a connection, and leaves it to reading and writing to agree on it.
-    pub fn begin_at_once(&self, connection: Connection) -> Result<Connection> {
-        match connection {
-            Connection::Plain(stream) => Ok(Connection::Secure(self.begin(stream, None)?.tls)),
-            Connection::Secure(_) => Ok(connection),
-        }
+        tls.context("TLS")
     }
 }
 
-/// Has TLS agreed on over a connection, before `limit`.
-pub fn secure(
-    security: &Security,
-    connection: Connection,
-    reactor: &mut Reactor,
-    token: Token,
-    limit: Option<Instant>,
-    report: &Report,
-) -> Result<Connection> {
-    let Connection::Plain(stream) = connection else { return Ok(connection) };
-    let mut handshake = security.begin(stream, None)?;
-    loop {
-        let now = Instant::now();
-        if handshake.go_on(now)? {
-            reactor.wake_at(token, None);
-            return Ok(handshake.finish(report));
-        }
-        if limit.is_some_and(|limit| now >= limit) {
-            bail!("TLS: timed out");
-        }
-        reactor.wake_at(token, earlier(Some(handshake.limit), limit));
-        for event in reactor.wait()? {
-            if let Event::Signal(signal) = event {
-                heed(signal)?;
-            }
-        }
-    }
-}
-
-/// TLS that is not agreed on yet.
+/// A handshake that is under way.
 #[derive(Debug)]
-pub struct Handshake {
+pub struct TlsHandshake {
     tls: Box<Tls<Stream>>,
-    patience: Duration,
-    /// It is given up then.
-    pub limit: Instant,
+    timeout: Duration,
+    deadline: Instant,
 }
 
-impl Handshake {
-    /// The stream, to be watched.
-    pub fn stream_mut(&mut self) -> &mut Stream {
-        self.tls.below_mut()
+impl TlsHandshake {
+    /// Watches the connection under `token`.
+    pub fn watch(mut self, reactor: &Reactor, token: Token) -> Result<Self> {
+        if let Some(descriptor) = self.tls.descriptor_mut() {
+            reactor.watch(token, descriptor).context("watch the socket")?;
+        }
+        Ok(self)
     }
 
-    /// Goes on; `Ok(false)` says that the other side has to say something first.
-    pub fn go_on(&mut self, now: Instant) -> Result<bool> {
-        match self.tls.shake_hands() {
+    /// Returns whether the connection has been reset, or given up by the peer.
+    pub fn is_broken(&mut self) -> bool {
+        self.tls.broken().is_some()
+    }
+
+    /// Goes on as long as nothing blocks. Returns whether the handshake is over; fails if it took too long.
+    pub fn advance(&mut self, now: Instant) -> Result<bool> {
+        match self.tls.handshake() {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if now >= self.limit {
-                    bail!("TLS: no handshake within {} s", self.patience.as_secs_f64());
+                if now >= self.deadline {
+                    bail!("TLS: no handshake within {} s", self.timeout.as_secs_f64());
                 }
                 Ok(false)
             }
@@ -144,62 +114,42 @@ impl Handshake {
         }
     }
 
-    /// What was agreed on, told with `-v`; and the connection, ready for a session.
-    pub fn finish(self, report: &Report) -> Connection {
-        if report.verbose > 0 {
-            let agreement = self.tls.agreement();
-            let mut text = format!("{}, {}", agreement.version, agreement.suite);
-            if let Some(alpn) = &agreement.alpn {
+    /// Returns when it has taken too long.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Returns the peer, ready for a session, and prints with `-v` what was negotiated.
+    pub fn finish(self, report: &Report) -> Box<Tls<Stream>> {
+        if let Some(info) = self.tls.tls().filter(|_| report.verbose > 0) {
+            let mut text = format!("{}, {}", info.version, info.suite);
+            if let Some(alpn) = &info.alpn {
                 text += &format!(", {alpn}");
             }
-            if let Some((names, pin)) = &agreement.peer {
+            if let Some((names, pin)) = &info.certificate {
                 let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
                 text += &format!("; the peer's certificate is for {names}, its key is {pin}");
             }
             report.verbose(text);
         }
-        Connection::Secure(self.tls)
+        self.tls
     }
 }
 
-/// What TLS was, for `--json`.
-#[derive(Debug, Serialize)]
-pub struct Told {
-    pub version: &'static str,
-    pub suite: String,
-    pub alpn: Option<String>,
-    /// The pin of the peer's key.
-    pub peer: Option<String>,
-}
-
-impl Told {
-    /// Of a peer; `None` without TLS.
-    pub fn of(peer: &Peer) -> Option<Self> {
-        let connection = match peer {
-            Peer::Connection(connection) => connection,
-            Peer::Mailbox(mailbox) => mailbox.connection(),
-            Peer::Datagram(_) => return None,
-        };
-        let Connection::Secure(tls) = connection else { return None };
-        let layer::tls::Agreement { version, suite, alpn, peer } = tls.agreement();
-        Some(Self { version, suite, alpn, peer: peer.map(|(_, pin)| pin.to_string()) })
-    }
-}
-
-fn trust(plan: &Plan) -> Trust {
+fn trust(plan: &plan::Tls) -> Trust {
     let roots = match &plan.trust {
-        Whom::Pins | Whom::Unverified => Roots::Anybody,
-        Whom::CaFile(path) => Roots::File(path.clone()),
-        Whom::System => Roots::System,
+        plan::Trust::Pins | plan::Trust::Unverified => Roots::Anybody,
+        plan::Trust::CaFile(path) => Roots::File(path.clone()),
+        plan::Trust::System => Roots::System,
     };
     Trust { roots, pins: plan.pins.iter().copied().map(Pin).collect() }
 }
 
-fn own(plan: &Plan) -> Result<Option<Identity>> {
+fn own(plan: &plan::Tls) -> Result<Option<Identity>> {
     plan.identity.as_ref().map(|(certificate, key)| Identity::load(certificate, key)).transpose()
 }
 
-/// Makes a certificate, and the command for the other side.
+/// Makes a certificate, and the command to run on the other side.
 fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identity, String)> {
     let address = addresses.first().context("there is no address to listen at")?;
     let (mut names, place) = match address {
@@ -213,7 +163,7 @@ fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identit
         }
         Address::Name { .. } | Address::Unix(_) => {
             let place = format!("unix:{}", address.host());
-            // A path can hold anything but what no path holds.
+            // Quoting fails only for NUL, which no path holds.
             (Vec::new(), shlex::try_quote(&place).map(Into::into).unwrap_or_default())
         }
     };
@@ -224,4 +174,4 @@ fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identit
 }
 
 /// How long a handshake may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

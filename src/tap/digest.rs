@@ -1,4 +1,4 @@
-//! `--digest`: BLAKE3 of what went one way.
+//! `--digest`: BLAKE3 of the bytes of one direction.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use std::fmt;
 pub struct Digest(Box<blake3::Hasher>);
 
 impl Digest {
-    /// Takes in more.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// Bytes that were taken in.
+    /// Returns how many bytes were added.
     pub fn size(&self) -> u64 {
         self.0.count()
     }
 }
 
-/// As `b3sum` prints it.
+/// Formats the digest as b3sum(1) does.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.finalize().fmt(f)

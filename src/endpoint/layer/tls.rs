@@ -10,10 +10,10 @@ use std::{
 use rustls::{ClientConnection, Connection, ServerConnection};
 
 use crate::{
-    endpoint::Endpoint,
-    sys::{MisalignedBuffer, Raw},
+    endpoint::{Endpoint, Peer, TlsInfo, Truncation},
+    sys::MisalignedBuffer,
     tls::{
-        self, Client, Pin, Server,
+        self, Client, Server,
         words::{refusal, suite, version},
     },
 };
@@ -33,11 +33,11 @@ pub struct Tls<E> {
     /// The end of what we send was encrypted.
     closing: bool,
     /// Bytes below that only say so.
-    farewell: u64,
+    close_notify_bytes: u64,
     /// The end of what comes was announced.
     ended: bool,
     /// What came has ended below, and not here.
-    cut: bool,
+    truncated: bool,
     records: Records,
 }
 
@@ -75,19 +75,6 @@ impl Records {
     }
 }
 
-/// What was agreed on.
-#[derive(Debug)]
-pub struct Agreement {
-    /// As `TLS 1.3`.
-    pub version: &'static str,
-    /// The cipher suite, as IANA calls it.
-    pub suite: String,
-    /// The protocol that ALPN has chosen (RFC 7301).
-    pub alpn: Option<String>,
-    /// The names that the peer's certificate is for, and the pin of its key; `None` for a client without one.
-    pub peer: Option<(Vec<String>, Pin)>,
-}
-
 impl<E: Endpoint> Tls<E> {
     /// The side that has connected.
     pub fn client(below: E, client: &Client) -> io::Result<Self> {
@@ -114,16 +101,16 @@ impl<E: Endpoint> Tls<E> {
             held: 0,
             failure: None,
             closing: false,
-            farewell: 0,
+            close_notify_bytes: 0,
             ended: false,
-            cut: false,
+            truncated: false,
             records: Records::default(),
         }
     }
 
     /// Goes on with the handshake. To be called again if it would block; before it is done, nothing is read or
     /// written.
-    pub fn shake_hands(&mut self) -> io::Result<()> {
+    pub fn handshake(&mut self) -> io::Result<()> {
         while self.connection.is_handshaking() {
             self.flush()?;
             if !self.connection.is_handshaking() {
@@ -138,44 +125,6 @@ impl<E: Endpoint> Tls<E> {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// What the handshake has led to.
-    pub fn agreement(&self) -> Agreement {
-        let alpn = self.connection.alpn_protocol().map(|name| name.escape_ascii().to_string());
-        let certificate = self.connection.peer_certificates().and_then(|chain| chain.first());
-        Agreement {
-            version: version(self.connection.protocol_version()),
-            suite: suite(self.connection.negotiated_cipher_suite()),
-            alpn,
-            peer: certificate.and_then(|certificate| tls::describe(certificate).ok()),
-        }
-    }
-
-    /// Whether the peer has ended without saying so (RFC 8446, section 6.1): what came may not be all, and only whoever
-    /// knows what it was can tell. Not every program announces its end.
-    pub fn was_cut(&self) -> bool {
-        self.cut
-    }
-
-    /// Whether its end came in the middle of something.
-    pub fn was_cut_short(&self) -> bool {
-        self.cut && self.records.is_within()
-    }
-
-    /// Bytes that went below only to say that nothing more will come.
-    pub fn farewell(&self) -> u64 {
-        self.farewell
-    }
-
-    /// What carries it.
-    pub fn below(&self) -> &E {
-        &self.below
-    }
-
-    /// What carries it, to be watched.
-    pub fn below_mut(&mut self) -> &mut E {
-        &mut self.below
     }
 
     /// Has rustls look at what came from below, and reads more if there is nothing; `Ok(false)` is the end of it.
@@ -209,7 +158,7 @@ impl<E: Endpoint> Read for Tls<E> {
             match self.connection.reader().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.cut = true;
+                    self.truncated = true;
                     return Ok(0);
                 }
                 Ok(0) if !buf.is_empty() => {
@@ -245,7 +194,7 @@ impl<E: Endpoint> Write for Tls<E> {
     fn flush(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             let n = self.connection.write_tls(&mut self.below)?;
-            self.farewell += if self.closing { n as u64 } else { 0 };
+            self.close_notify_bytes += if self.closing { n as u64 } else { 0 };
         }
         self.held = 0;
         Ok(())
@@ -279,14 +228,41 @@ impl<E: Endpoint> Endpoint for Tls<E> {
     fn held(&self) -> usize {
         self.held
     }
+}
 
-    /// The kernel has no key.
-    fn source(&self) -> Option<Raw<'_>> {
-        None
+impl<E: Peer + 'static> Peer for Tls<E> {
+    fn below(&self) -> Option<&dyn Peer> {
+        Some(&self.below)
     }
 
-    fn sink(&self) -> Option<Raw<'_>> {
-        None
+    fn below_mut(&mut self) -> Option<&mut dyn Peer> {
+        Some(&mut self.below)
+    }
+
+    /// Whether a close_notify has arrived matters to the peer alone.
+    fn unacknowledged(&self) -> u64 {
+        self.below.unacknowledged().saturating_sub(self.close_notify_bytes)
+    }
+
+    fn truncated(&self) -> Option<Truncation> {
+        match (self.truncated, self.records.is_within()) {
+            (false, _) => None,
+            (true, true) => Some(Truncation::InRecord),
+            (true, false) => Some(Truncation::BetweenRecords),
+        }
+    }
+
+    fn tls(&self) -> Option<TlsInfo> {
+        let alpn = self.connection.alpn_protocol().map(|name| name.escape_ascii().to_string());
+        let certificate = self.connection.peer_certificates().and_then(|chain| chain.first());
+        Some(TlsInfo {
+            version: version(self.connection.protocol_version()),
+            suite: suite(self.connection.negotiated_cipher_suite()),
+            alpn,
+            certificate: certificate
+                .and_then(|certificate| tls::describe(certificate).ok())
+                .map(|(names, pin)| (names, pin.to_string())),
+        })
     }
 }
 

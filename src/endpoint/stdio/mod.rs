@@ -1,10 +1,10 @@
-//! Our side of a session: stdin and stdout, files, or one of each.
+//! The local side of a session: stdin and stdout, files, or one of each.
 
 mod line_editor;
 mod shared;
 mod terminal;
 
-pub use self::shared::{Shared, Table};
+pub use self::shared::{Shared, SharedStdio};
 
 use std::{
     fs::File,
@@ -15,60 +15,62 @@ use std::{
 use self::terminal::Terminal;
 use super::{
     Download, Endpoint,
-    blocking::{Inward, Outward},
+    blocking::{ReaderThread, WriterThread},
 };
 use crate::{
     event::{Reactor, Token, Waker},
     sys::{self, Descriptor, Inherited, Kind, Raw},
 };
 
-/// What we read from and write to.
+/// The source of what is sent, and the destination of what is received.
 #[derive(Debug)]
-pub struct Standard {
+pub struct Stdio {
     pub input: Input,
     pub output: Output,
+    /// The error of the output, once it is known: the kernel reports that of a socket only once.
+    broken: Option<io::Error>,
 }
 
-/// Where what we send comes from.
+/// The source of the bytes that are sent.
 #[derive(Debug)]
 pub enum Input {
     Descriptor(Descriptor),
-    Ferry(Inward),
-    /// Never makes us wait.
+    Thread(ReaderThread),
+    /// Reading it never blocks.
     File(File),
     /// The session sends nothing.
     Nothing,
     Terminal(Box<Terminal>),
-    /// A terminal where nothing but a thread can wait for it: it edits its lines itself.
-    TerminalFerry(Inward),
+    /// A terminal that only a thread can wait for; the system edits its lines.
+    TerminalThread(ReaderThread),
 }
 
-/// Where what we receive goes.
+/// The destination of the bytes that are received.
 #[derive(Debug)]
 pub enum Output {
-    /// Its reader was told that nothing more comes.
+    /// It was closed: its reader sees the end of file.
     Closed,
     Descriptor(Descriptor),
     Download(Download),
-    Ferry(Outward),
-    /// Never makes us wait.
+    Thread(WriterThread),
+    /// Writing it never blocks.
     File(File),
-    /// Nobody wants it.
+    /// Received bytes are dropped.
     Nowhere,
 }
 
 impl Input {
-    /// Our stdin.
+    /// Opens stdin.
     pub fn stdin(waker: Waker) -> io::Result<Self> {
         Self::adopt(sys::standard_stream(sys::StandardStream::Input)?, waker)
     }
 
-    /// A file, a FIFO, a device.
+    /// Opens a file, a FIFO or a device.
     pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
         if is_fifo(path) {
-            // Opening waits for the writer: not here.
+            // fifo(7): opening waits for the writer, which a thread can do.
             let path = path.to_owned();
-            return Ok(Self::Ferry(Inward::start(|| File::open(path), waker)?));
+            return Ok(Self::Thread(ReaderThread::start(|| File::open(path), waker)?));
         }
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
@@ -80,9 +82,9 @@ impl Input {
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
             Inherited::Blocking(file) if sys::is_terminal(&file) => {
-                Self::TerminalFerry(Inward::start(|| Ok(file), waker)?)
+                Self::TerminalThread(ReaderThread::start(|| Ok(file), waker)?)
             }
-            Inherited::Blocking(file) => Self::Ferry(Inward::start(|| Ok(file), waker)?),
+            Inherited::Blocking(file) => Self::Thread(ReaderThread::start(|| Ok(file), waker)?),
             Inherited::Own(descriptor) if descriptor.kind() == Kind::Terminal => {
                 Self::Terminal(Box::new(Terminal::new(descriptor)))
             }
@@ -91,7 +93,7 @@ impl Input {
         })
     }
 
-    /// Bytes that are still to be read, where that is known.
+    /// Returns how many bytes are still to be read, where that is known.
     pub fn length(&self) -> Option<u64> {
         match self {
             Self::File(file) => {
@@ -100,66 +102,71 @@ impl Input {
                 Some(size.saturating_sub(at))
             }
             Self::Descriptor(_)
-            | Self::Ferry(_)
+            | Self::Thread(_)
             | Self::Nothing
             | Self::Terminal(_)
-            | Self::TerminalFerry(_) => None,
+            | Self::TerminalThread(_) => None,
         }
     }
 
-    /// Whether it is a terminal that is no longer there.
+    /// Returns whether it is a terminal that has hung up.
     pub fn has_hung_up(&self) -> bool {
         matches!(self, Self::Terminal(terminal) if terminal.descriptor().broken().is_some())
     }
 }
 
 impl Output {
-    /// Our stdout.
+    /// Opens stdout.
     pub fn stdout(waker: Waker) -> io::Result<Self> {
         Self::adopt(sys::standard_stream(sys::StandardStream::Output)?, waker)
     }
 
-    /// A FIFO or a device, which are written as they are.
+    /// Opens a FIFO or a device, which have no other name until they are whole.
     pub fn open(path: &Path, waker: Waker) -> io::Result<Self> {
         let (at, mut how) = (path.to_owned(), File::options());
         how.write(true);
         if is_fifo(path) {
-            // Opening waits for the reader: not here.
-            return Ok(Self::Ferry(Outward::start(move || how.open(at), waker)?));
+            // fifo(7): opening waits for the reader, which a thread can do.
+            return Ok(Self::Thread(WriterThread::start(move || how.open(at), waker)?));
         }
         Self::adopt(sys::classify(how.open(path)?)?, waker)
     }
 
     fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
-            Inherited::Blocking(file) => Self::Ferry(Outward::new(file, waker)?),
+            Inherited::Blocking(file) => Self::Thread(WriterThread::new(file, waker)?),
             Inherited::Own(descriptor) => Self::Descriptor(descriptor),
             Inherited::Ready(file) => Self::File(file),
         })
     }
 }
 
-impl Standard {
-    /// Watches what can be watched.
+impl Stdio {
+    /// Takes both sides.
+    pub fn new(input: Input, output: Output) -> Self {
+        Self { input, output, broken: None }
+    }
+
+    /// Watches the descriptors that can be watched.
     pub fn watch(&mut self, reactor: &Reactor, token: Token) -> io::Result<()> {
         match &mut self.input {
             Input::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
             Input::Terminal(terminal) => reactor.watch(token, terminal.descriptor_mut())?,
-            Input::Ferry(_) | Input::File(_) | Input::Nothing | Input::TerminalFerry(_) => {}
+            Input::Thread(_) | Input::File(_) | Input::Nothing | Input::TerminalThread(_) => {}
         }
         match &mut self.output {
             Output::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
-            Output::Ferry(ferry) => {
-                // Where nothing tells of it, the next write will.
-                let _ = ferry.lookout_mut().map(|lookout| reactor.watch(token, lookout));
+            Output::Thread(thread) => {
+                // Without it, the next write meets the error.
+                let _ = thread.hangup_watch_mut().map(|hangup_watch| reactor.watch(token, hangup_watch));
             }
             Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => {}
         }
         Ok(())
     }
 
-    /// Puts a prompt before each line that is typed, where both streams are a terminal: what comes is then shown
-    /// above it.
+    /// Sets a prompt before each line that is typed, if both streams are a terminal: received text then appears above
+    /// it.
     pub fn set_prompt(&mut self, prompt: String) {
         if let (Input::Terminal(terminal), Output::Descriptor(output)) = (&mut self.input, &self.output)
             && output.kind() == Kind::Terminal
@@ -168,14 +175,14 @@ impl Standard {
         }
     }
 
-    /// Gives a terminal back as it was, until the next read.
+    /// Restores a terminal's mode, until the next read.
     pub fn release_terminal(&mut self) {
         if let Input::Terminal(terminal) = &mut self.input {
             terminal.release();
         }
     }
 
-    /// Takes the file that was received, if there is one.
+    /// Takes the file that is being received, if there is one.
     pub fn take_download(&mut self) -> Option<Download> {
         match std::mem::replace(&mut self.output, Output::Closed) {
             Output::Download(download) => Some(download),
@@ -187,11 +194,11 @@ impl Standard {
     }
 }
 
-impl Read for Standard {
+impl Read for Stdio {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &mut self.input {
             Input::Descriptor(descriptor) => descriptor.read(buf),
-            Input::Ferry(ferry) | Input::TerminalFerry(ferry) => ferry.read(buf),
+            Input::Thread(thread) | Input::TerminalThread(thread) => thread.read(buf),
             Input::File(file) => loop {
                 match file.read(buf) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -204,10 +211,10 @@ impl Read for Standard {
     }
 }
 
-impl Write for Standard {
+impl Write for Stdio {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if let (Input::Terminal(terminal), Output::Descriptor(_)) = (&mut self.input, &self.output)
-            && terminal.shows()
+            && terminal.has_prompt()
         {
             return terminal.write(buf);
         }
@@ -215,7 +222,7 @@ impl Write for Standard {
             Output::Closed => return Err(io::ErrorKind::BrokenPipe.into()),
             Output::Descriptor(descriptor) => return descriptor.write(buf),
             Output::Download(download) => download,
-            Output::Ferry(ferry) => return ferry.write(buf),
+            Output::Thread(thread) => return thread.write(buf),
             Output::File(file) => file,
             Output::Nowhere => return Ok(buf.len()),
         };
@@ -232,15 +239,15 @@ impl Write for Standard {
     }
 }
 
-impl Endpoint for Standard {
+impl Endpoint for Stdio {
     fn finish(&mut self) -> io::Result<()> {
         match &mut self.output {
-            // Whether it is whole, only the session knows.
+            // Only the session knows whether a file is whole.
             Output::Closed | Output::Download(_) | Output::Nowhere => return Ok(()),
-            Output::Ferry(ferry) => ferry.finish()?,
-            // Whoever gave us one socket for both streams sees the end of ours only so.
+            Output::Thread(thread) => thread.finish()?,
+            // A parent that gave us one socket for both streams sees our end of file only by a half-close.
             Output::Descriptor(descriptor) if descriptor.kind() == Kind::Socket => {
-                // A reader that has left needs no telling.
+                // It fails when the reader has closed already.
                 let _ = descriptor.socket().shutdown(std::net::Shutdown::Write);
             }
             Output::Descriptor(_) | Output::File(_) => {}
@@ -250,16 +257,19 @@ impl Endpoint for Standard {
     }
 
     fn broken(&mut self) -> Option<io::Error> {
-        match &self.output {
-            Output::Descriptor(descriptor) => descriptor.broken(),
-            Output::Ferry(ferry) => ferry.broken(),
-            Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
+        if self.broken.is_none() {
+            self.broken = match &self.output {
+                Output::Descriptor(descriptor) => descriptor.broken(),
+                Output::Thread(thread) => thread.broken(),
+                Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => None,
+            };
         }
+        self.broken.as_ref().map(sys::clone_error)
     }
 
     fn held(&self) -> usize {
         match &self.output {
-            Output::Ferry(ferry) => ferry.held(),
+            Output::Thread(thread) => thread.held(),
             Output::Closed
             | Output::Descriptor(_)
             | Output::Download(_)
@@ -272,7 +282,7 @@ impl Endpoint for Standard {
         match &self.input {
             Input::Descriptor(descriptor) => descriptor.raw(),
             Input::File(file) => Some(Raw::file(file)),
-            Input::Ferry(_) | Input::Nothing | Input::Terminal(_) | Input::TerminalFerry(_) => None,
+            Input::Thread(_) | Input::Nothing | Input::Terminal(_) | Input::TerminalThread(_) => None,
         }
     }
 
@@ -281,7 +291,7 @@ impl Endpoint for Standard {
             Output::Descriptor(descriptor) => descriptor.raw(),
             Output::Download(download) => Some(download.raw()),
             Output::File(file) => Some(Raw::file(file)),
-            Output::Closed | Output::Ferry(_) | Output::Nowhere => None,
+            Output::Closed | Output::Thread(_) | Output::Nowhere => None,
         }
     }
 }

@@ -1,186 +1,194 @@
-//! One stdin and one stdout for many clients: what comes from stdin goes to every seat, what the seats
-//! say goes to stdout, in turn.
+//! One stdin and one stdout for many clients: bytes from stdin go to every client, and what the clients send goes to
+//! stdout in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, Read, Write},
 };
 
-use super::{Input, Standard};
+use super::{Input, Stdio};
 use crate::{
     endpoint::Endpoint,
     event::Token,
     sys::{MisalignedBuffer, Raw},
 };
 
-/// The table: it has stdin and stdout, and knows how far each seat has read.
+/// Stdin and stdout, and how far each client has read.
 #[derive(Debug)]
-pub struct Table {
-    standard: Standard,
-    /// What was read from stdin and not yet by every seat.
+pub struct SharedStdio {
+    stdio: Stdio,
+    /// Bytes of stdin that some client has not read yet.
     log: VecDeque<u8>,
-    /// How much was forgotten before the first byte of `log`.
+    /// Bytes of stdin before the first one of `log`.
     forgotten: u64,
-    seats: HashMap<Token, Place>,
-    source: Source,
-    /// What a seat said and stdout has not taken yet.
-    saying: Vec<u8>,
-    said: usize,
-    /// Stdout's reader has left, or stdout has failed.
-    mute: Option<io::ErrorKind>,
-    /// That is news for the seats.
-    muted: bool,
-    buf: MisalignedBuffer,
+    clients: HashMap<Token, Position>,
+    input: InputState,
+    /// Bytes of one client that stdout has not taken yet, from `written` on.
+    output: Vec<u8>,
+    written: usize,
+    /// The error that stdout has met: its reader has closed it, or a write has failed.
+    stdout_error: Option<io::ErrorKind>,
+    /// The clients were not told of that error yet.
+    error_is_news: bool,
+    buffer: MisalignedBuffer,
 }
 
 /// How far stdin is.
 #[derive(Debug)]
-enum Source {
+enum InputState {
     Ended,
     Failed(io::ErrorKind),
     Open,
 }
 
+/// How far a client is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
-    /// Has read so many bytes of all that ever came.
+enum Position {
+    /// It has read so many bytes of all that stdin ever brought.
     At(u64),
-    /// Has fallen too far behind to be served.
+    /// It is too far behind to be served.
     Behind,
 }
 
-impl Table {
-    /// Sets the table; nobody sits at it.
-    pub fn new(standard: Standard) -> Self {
+impl SharedStdio {
+    /// Takes stdin and stdout; no client is attached.
+    pub fn new(stdio: Stdio) -> Self {
         Self {
-            standard,
+            stdio,
             log: VecDeque::new(),
             forgotten: 0,
-            seats: HashMap::new(),
-            source: Source::Open,
-            saying: Vec::new(),
-            said: 0,
-            mute: None,
-            muted: false,
-            buf: MisalignedBuffer::new(CHUNK),
+            clients: HashMap::new(),
+            input: InputState::Open,
+            output: Vec::new(),
+            written: 0,
+            stdout_error: None,
+            error_is_news: false,
+            buffer: MisalignedBuffer::new(READ_SIZE),
         }
     }
 
-    /// Seats a client: it hears what stdin brings from now on.
-    pub fn sit(&mut self, token: Token) {
-        self.seats.insert(token, Place::At(self.end()));
+    /// Attaches a client: it gets what stdin brings from now on.
+    pub fn attach(&mut self, token: Token) {
+        self.clients.insert(token, Position::At(self.end()));
     }
 
-    /// Reads no more of stdin.
-    pub fn stop(&mut self) {
-        self.source = Source::Ended;
-    }
-
-    /// Whether stdin has ended, or there is none.
-    pub fn has_ended(&self) -> bool {
-        !matches!(self.source, Source::Open) || matches!(self.standard.input, Input::Nothing)
-    }
-
-    /// A client has left.
-    pub fn rise(&mut self, token: Token) {
-        self.seats.remove(&token);
+    /// Detaches a client.
+    pub fn detach(&mut self, token: Token) {
+        self.clients.remove(&token);
         self.forget();
     }
 
-    /// The seat of a client, as one side of its session; what is not `shared` is its `own`.
-    pub fn seat<'a>(&'a mut self, token: Token, own: &'a mut Standard, shared: Shared) -> Seat<'a> {
-        Seat { table: self, token, own, shared }
+    /// Stops reading stdin.
+    pub fn stop(&mut self) {
+        self.input = InputState::Ended;
     }
 
-    /// Stdin and stdout themselves.
-    pub fn standard(&mut self) -> &mut Standard {
-        &mut self.standard
+    /// Returns whether stdin has ended, or there is none.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.input, InputState::Open) || matches!(self.stdio.input, Input::Nothing)
     }
 
-    /// Sends on what was said, and reads stdin while a client is there that has heard all so far: the
-    /// quickest sets the pace. Tells whether something changed for the seats.
+    /// Lends a client's side of its session; a direction that is not `shared` is its `own`.
+    pub fn handle<'a>(&'a mut self, token: Token, own: &'a mut Stdio, shared: Shared) -> StdioHandle<'a> {
+        StdioHandle { stdio: self, token, own, shared }
+    }
+
+    /// Returns stdin and stdout themselves.
+    pub fn stdio(&mut self) -> &mut Stdio {
+        &mut self.stdio
+    }
+
+    /// Writes what clients have sent, and reads stdin while some client has read all that it brought so far: the
+    /// fastest client sets the pace. Returns whether something changed for the clients.
     pub fn advance(&mut self) -> bool {
-        let spoke = !self.saying.is_empty();
-        self.speak();
-        let mut changed = (spoke && self.saying.is_empty()) || std::mem::take(&mut self.muted);
-        while matches!(self.source, Source::Open)
-            && self.seats.values().any(|place| *place == Place::At(self.end()))
-        {
-            match self.standard.read(&mut self.buf) {
-                Ok(0) => self.source = Source::Ended,
-                Ok(n) => self.log.extend(&self.buf[..n]),
+        let waited = !self.output.is_empty();
+        self.write_output();
+        let mut changed = (waited && self.output.is_empty()) || std::mem::take(&mut self.error_is_news);
+
+        while matches!(self.input, InputState::Open) && self.has_reader_at_end() {
+            match self.stdio.read(&mut self.buffer) {
+                Ok(0) => self.input = InputState::Ended,
+                Ok(n) => self.log.extend(&self.buffer[..n]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => self.source = Source::Failed(error.kind()),
+                Err(error) => self.input = InputState::Failed(error.kind()),
             }
             changed = true;
         }
+
         self.drop_stragglers();
         changed
     }
 
-    /// Stdout's reader has left.
+    /// Looks for an error of stdout that no write has met: its reader may have closed it.
     pub fn check(&mut self) {
-        if let Some(error) = self.standard.broken() {
-            self.mute = Some(error.kind());
-            self.muted = true;
-            self.saying.clear();
-            self.said = 0;
+        if let Some(error) = self.stdio.broken() {
+            self.fail_output(error.kind());
         }
     }
 
-    /// Whether stdout takes nothing more, and why.
-    pub fn mute(&self) -> Option<io::ErrorKind> {
-        self.mute
+    /// Returns the error after which stdout takes nothing more.
+    pub fn stdout_error(&self) -> Option<io::ErrorKind> {
+        self.stdout_error
     }
 
-    /// Whether a client has fallen too far behind.
+    /// Returns whether a client is too far behind to be served.
     pub fn is_behind(&self, token: Token) -> bool {
-        self.seats.get(&token) == Some(&Place::Behind)
+        self.clients.get(&token) == Some(&Position::Behind)
     }
 
+    /// The number of bytes that stdin has brought.
     fn end(&self) -> u64 {
         self.forgotten + self.log.len() as u64
     }
 
+    fn has_reader_at_end(&self) -> bool {
+        let end = Position::At(self.end());
+        self.clients.values().any(|position| *position == end)
+    }
+
     fn drop_stragglers(&mut self) {
         let end = self.end();
-        for place in self.seats.values_mut() {
-            if matches!(place, Place::At(at) if end - *at > BEHIND) {
-                *place = Place::Behind;
+        for position in self.clients.values_mut() {
+            if matches!(position, Position::At(at) if end - *at > MAX_BEHIND) {
+                *position = Position::Behind;
             }
         }
         self.forget();
     }
 
+    /// Forgets the bytes that every client has read.
     fn forget(&mut self) {
-        let places = self.seats.values().filter_map(|place| match place {
-            Place::At(at) => Some(*at),
-            Place::Behind => None,
+        let positions = self.clients.values().filter_map(|position| match position {
+            Position::At(at) => Some(*at),
+            Position::Behind => None,
         });
-        let keep = places.min().unwrap_or(self.end());
+        let keep = positions.min().unwrap_or(self.end());
         let old = usize::try_from(keep - self.forgotten).unwrap_or(usize::MAX);
         self.log.drain(..old);
         self.forgotten = keep;
     }
 
-    fn speak(&mut self) {
-        while self.said < self.saying.len() {
-            match self.standard.write(&self.saying[self.said..]) {
-                Ok(n) => self.said += n,
+    fn write_output(&mut self) {
+        while self.written < self.output.len() {
+            match self.stdio.write(&self.output[self.written..]) {
+                Ok(n) => self.written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    self.mute = Some(error.kind());
-                    self.muted = true;
-                    break;
-                }
+                Err(error) => return self.fail_output(error.kind()),
             }
         }
-        self.saying.clear();
-        self.said = 0;
+        self.output.clear();
+        self.written = 0;
+    }
+
+    fn fail_output(&mut self, kind: io::ErrorKind) {
+        self.stdout_error = Some(kind);
+        self.error_is_news = true;
+        self.output.clear();
+        self.written = 0;
     }
 }
 
-/// What the clients have in common.
+/// The streams that clients share.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared {
     /// Stdin.
@@ -189,57 +197,61 @@ pub struct Shared {
     pub output: bool,
 }
 
-/// One client's view of the table.
+/// The local side of one client's session.
 #[derive(Debug)]
-pub struct Seat<'a> {
-    table: &'a mut Table,
+pub struct StdioHandle<'a> {
+    stdio: &'a mut SharedStdio,
     token: Token,
-    own: &'a mut Standard,
+    own: &'a mut Stdio,
     shared: Shared,
 }
 
-impl Read for Seat<'_> {
+impl Read for StdioHandle<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if !self.shared.input {
             return self.own.read(buf);
         }
-        let table = &mut *self.table;
-        let at = match table.seats.get(&self.token) {
-            Some(Place::At(at)) => *at,
-            Some(Place::Behind) | None => return Err(io::ErrorKind::WouldBlock.into()),
+
+        let stdio = &mut *self.stdio;
+        let at = match stdio.clients.get(&self.token) {
+            Some(Position::At(at)) => *at,
+            Some(Position::Behind) | None => return Err(io::ErrorKind::WouldBlock.into()),
         };
-        let skip = usize::try_from(at - table.forgotten).unwrap_or(usize::MAX);
-        let (front, back) = table.log.as_slices();
+        let skip = usize::try_from(at - stdio.forgotten).unwrap_or(usize::MAX);
+        let (front, back) = stdio.log.as_slices();
         let mut rest = if skip < front.len() { &front[skip..] } else { &back[skip - front.len()..] };
         let n = rest.read(buf)?;
         if n == 0 {
-            return match table.source {
-                Source::Open => Err(io::ErrorKind::WouldBlock.into()),
-                Source::Ended => Ok(0),
-                Source::Failed(kind) => Err(kind.into()),
+            return match stdio.input {
+                InputState::Open => Err(io::ErrorKind::WouldBlock.into()),
+                InputState::Ended => Ok(0),
+                InputState::Failed(kind) => Err(kind.into()),
             };
         }
-        table.seats.insert(self.token, Place::At(at + n as u64));
-        table.forget();
+
+        stdio.clients.insert(self.token, Position::At(at + n as u64));
+        stdio.forget();
         Ok(n)
     }
 }
 
-impl Write for Seat<'_> {
-    /// Takes all of it or nothing: what one client sent is not mixed with what another did.
+impl Write for StdioHandle<'_> {
+    /// Takes all of it or nothing, so that the bytes of two clients are not mixed.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if !self.shared.output {
             return self.own.write(buf);
         }
-        let table = &mut *self.table;
-        if let Some(kind) = table.mute {
+
+        let stdio = &mut *self.stdio;
+        if let Some(kind) = stdio.stdout_error {
             return Err(kind.into());
         }
-        if !table.saying.is_empty() {
+        if !stdio.output.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        table.saying.extend_from_slice(buf);
-        table.speak();
+
+        stdio.output.extend_from_slice(buf);
+        stdio.write_output();
         Ok(buf.len())
     }
 
@@ -248,14 +260,17 @@ impl Write for Seat<'_> {
     }
 }
 
-impl Endpoint for Seat<'_> {
-    /// At the table the others go on.
+impl Endpoint for StdioHandle<'_> {
+    /// Leaves a shared stdout open: the other clients go on.
     fn finish(&mut self) -> io::Result<()> {
         if self.shared.output { Ok(()) } else { self.own.finish() }
     }
 
     fn broken(&mut self) -> Option<io::Error> {
-        if self.shared.output { self.table.mute.map(io::Error::from) } else { self.own.broken() }
+        match self.shared.output {
+            true => self.stdio.stdout_error.map(io::Error::from),
+            false => self.own.broken(),
+        }
     }
 
     fn source(&self) -> Option<Raw<'_>> {
@@ -267,11 +282,11 @@ impl Endpoint for Seat<'_> {
     }
 }
 
-/// Bytes that a client may be behind the quickest before it is given up.
-const BEHIND: u64 = 1 << 20;
+/// Bytes that a client may be behind the fastest one before it is disconnected.
+const MAX_BEHIND: u64 = 1 << 20;
 
-/// Bytes read from stdin at once.
-const CHUNK: usize = 64 << 10;
+/// Bytes that are read from stdin at once.
+const READ_SIZE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -282,68 +297,68 @@ mod tests {
 
     const BOTH: Shared = Shared { input: true, output: true };
 
-    fn nothing() -> Standard {
-        Standard { input: Input::Nothing, output: Output::Nowhere }
+    fn nothing() -> Stdio {
+        Stdio::new(Input::Nothing, Output::Nowhere)
     }
 
-    fn table(input: &[u8]) -> (Table, tempfile::TempDir) {
+    fn shared_stdio(input: &[u8]) -> (SharedStdio, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("in"), dir.path().join("out"));
         std::fs::write(&from, input).unwrap();
         let input = Input::File(File::open(from).unwrap());
         let output = Output::File(File::create(to).unwrap());
-        (Table::new(Standard { input, output }), dir)
+        (SharedStdio::new(Stdio::new(input, output)), dir)
     }
 
-    fn read(table: &mut Table, token: Token) -> Vec<u8> {
+    fn read(stdio: &mut SharedStdio, token: Token) -> Vec<u8> {
         let (mut got, mut buf) = (Vec::new(), [0; 1000]);
-        while let Ok(n @ 1..) = table.seat(token, &mut nothing(), BOTH).read(&mut buf) {
+        while let Ok(n @ 1..) = stdio.handle(token, &mut nothing(), BOTH).read(&mut buf) {
             got.extend_from_slice(&buf[..n]);
         }
         got
     }
 
     #[test]
-    fn every_client_hears_stdin_from_when_it_came() {
+    fn every_client_gets_stdin_from_its_start_on() {
         let input: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
-        let (mut table, _dir) = table(&input);
-        assert!(!table.advance(), "stdin was read though nobody was there");
-        table.sit(Token(1));
-        assert!(table.advance());
-        table.sit(Token(2));
+        let (mut stdio, _dir) = shared_stdio(&input);
+        assert!(!stdio.advance(), "stdin was read although no client was attached");
+        stdio.attach(Token(1));
+        assert!(stdio.advance());
+        stdio.attach(Token(2));
         let (mut one, mut two) = (Vec::new(), Vec::new());
         for _ in 0..10 {
-            one.extend(read(&mut table, Token(1)));
-            two.extend(read(&mut table, Token(2)));
-            table.advance();
+            one.extend(read(&mut stdio, Token(1)));
+            two.extend(read(&mut stdio, Token(2)));
+            stdio.advance();
         }
-        assert!(one == input && two == input[CHUNK..]);
-        assert_eq!(table.seat(Token(1), &mut nothing(), BOTH).read(&mut [0]).unwrap(), 0);
+        assert!(one == input && two == input[READ_SIZE..]);
+        assert_eq!(stdio.handle(Token(1), &mut nothing(), BOTH).read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
-    fn the_quickest_sets_the_pace_and_who_falls_behind_is_given_up() {
-        let (mut table, _dir) = table(&vec![7; 3 << 20]);
-        table.sit(Token(1));
-        table.sit(Token(2));
+    fn the_fastest_sets_the_pace_and_a_client_too_far_behind_is_given_up() {
+        let (mut stdio, _dir) = shared_stdio(&vec![7; 3 << 20]);
+        stdio.attach(Token(1));
+        stdio.attach(Token(2));
         for _ in 0..100 {
-            table.advance();
-            assert!(table.log.len() as u64 <= BEHIND + CHUNK as u64);
-            if table.is_behind(Token(2)) {
+            stdio.advance();
+            assert!(stdio.log.len() as u64 <= MAX_BEHIND + READ_SIZE as u64);
+            if stdio.is_behind(Token(2)) {
                 break;
             }
-            read(&mut table, Token(1));
+            read(&mut stdio, Token(1));
         }
-        assert!(table.is_behind(Token(2)) && !table.is_behind(Token(1)));
+        assert!(stdio.is_behind(Token(2)) && !stdio.is_behind(Token(1)));
     }
 
     #[test]
-    fn what_clients_say_is_not_mixed() {
-        let (mut table, dir) = table(b"");
-        table.sit(Token(1));
-        table.seat(Token(1), &mut nothing(), BOTH).write_all(b"one").unwrap();
-        table.seat(Token(2), &mut nothing(), BOTH).write_all(b"two").unwrap();
-        table.advance();
+    fn output_of_clients_is_not_mixed() {
+        let (mut stdio, dir) = shared_stdio(b"");
+        stdio.attach(Token(1));
+        stdio.handle(Token(1), &mut nothing(), BOTH).write_all(b"one").unwrap();
+        stdio.handle(Token(2), &mut nothing(), BOTH).write_all(b"two").unwrap();
+        stdio.advance();
         assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"onetwo");
     }
 }

@@ -1,17 +1,17 @@
-//! A terminal that somebody types at.
+//! An interactive terminal.
 
 use std::io::{self, Read, Write};
 
 use super::line_editor::Line;
 use crate::sys::{self, Descriptor, RawModeGuard};
 
-/// The terminal. While we are in the foreground its lines are edited here, because its own editing cuts
-/// them at 4,095 bytes; a terminal that was set to raw is left as it is.
+/// The terminal. While we are in the foreground its lines are edited here, because the kernel cuts them at 4,095 bytes
+/// (termios(3), MAX_CANON); a terminal that was set to raw is left as it is.
 #[derive(Debug)]
 pub struct Terminal {
     descriptor: Descriptor,
     mode: Option<RawModeGuard>,
-    /// It was given back: others may have written to it.
+    /// It was released: other programs may have written to it.
     released: bool,
     line: Line,
 }
@@ -22,38 +22,38 @@ impl Terminal {
         Self { descriptor, mode: None, released: false, line: Line::default() }
     }
 
-    /// The descriptor, for what the kernel knows of it.
+    /// Returns the descriptor.
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
 
-    /// The descriptor, to be watched.
+    /// Returns the descriptor, to be watched.
     pub fn descriptor_mut(&mut self) -> &mut Descriptor {
         &mut self.descriptor
     }
 
-    /// Gives the terminal back as it was; the next read takes it again.
+    /// Restores the terminal's mode; the next read changes it again.
     pub fn release(&mut self) {
         if self.mode.take().is_some() {
             self.released = true;
             if self.line.is_waiting() {
-                // A prompt that nobody will answer is in the way of the shell's. A screen that takes nothing keeps it.
+                // Our prompt would stand in the way of the shell's. A stopped screen keeps it.
                 let _ = self.descriptor.write(b"\r\x1b[K");
             }
         }
     }
 
-    /// Puts this before each line, and shows what comes above it.
+    /// Sets the prompt before each line; received text appears above it.
     pub fn set_prompt(&mut self, prompt: String) {
         self.line.set_prompt(prompt);
     }
 
-    /// Whether what comes has to be shown through here, so that it does not break the line being typed.
-    pub fn shows(&self) -> bool {
+    /// Returns whether output has to go through here, so that it does not break the line being typed.
+    pub fn has_prompt(&self) -> bool {
         self.line.has_prompt()
     }
 
-    fn take(&mut self) -> io::Result<()> {
+    fn enter_line_mode(&mut self) -> io::Result<()> {
         if self.mode.is_none()
             && let Some((mode, keys)) = RawModeGuard::take(&self.descriptor)?
         {
@@ -66,8 +66,8 @@ impl Terminal {
         Ok(())
     }
 
-    /// Shows what was typed. A screen that has been stopped shows it later.
-    fn show(&mut self) -> io::Result<()> {
+    /// Echoes typed text. A stopped screen shows it later.
+    fn write_echo(&mut self) -> io::Result<()> {
         while !self.line.echo().is_empty() {
             match self.descriptor.write(self.line.echo()) {
                 Ok(n) => drop(self.line.echo().drain(..n)),
@@ -82,15 +82,15 @@ impl Terminal {
 impl Read for Terminal {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.take()?;
-            self.show()?;
+            self.enter_line_mode()?;
+            self.write_echo()?;
             if !self.line.done().is_empty() {
                 return self.line.done().read(buf);
             }
             if self.line.has_ended() {
                 return Ok(0);
             }
-            if self.line.echo().len() > MOST_ECHO {
+            if self.line.echo().len() > MAX_ECHO {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             if self.mode.is_none() {
@@ -106,8 +106,8 @@ impl Read for Terminal {
 
 impl Write for Terminal {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.show()?;
-        if self.line.echo().len() > MOST_ECHO {
+        self.write_echo()?;
+        if self.line.echo().len() > MAX_ECHO {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if self.mode.is_none() {
@@ -115,7 +115,7 @@ impl Write for Terminal {
         }
         let width = sys::terminal_width(&self.descriptor);
         self.line.show_above(buf, width);
-        self.show()?;
+        self.write_echo()?;
         Ok(buf.len())
     }
 
@@ -124,5 +124,5 @@ impl Write for Terminal {
     }
 }
 
-/// Bytes of echo that may wait for a stopped screen before typing waits too.
-const MOST_ECHO: usize = 64 << 10;
+/// Bytes of echo that may wait for a stopped screen before input waits too.
+const MAX_ECHO: usize = 64 << 10;

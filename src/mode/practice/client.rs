@@ -8,14 +8,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::Interrupted;
 use crate::{
-    endpoint::{Endpoint, Input, Output, Standard},
+    endpoint::{Endpoint, Input, Output, Stdio},
     event::{Event, Reactor, Token},
     net::Transport,
     plan::{Practice, PracticeClient, Target},
     pump::Source,
     report::{Meter, Report},
-    session::{Interrupted, dial, heed, open},
+    session::{Outcome, dial::ConnectAttempts, handle_signal, open},
     sys::{Descriptor, Signal},
 };
 
@@ -24,7 +25,7 @@ pub struct Client<'a> {
     pub plan: &'a PracticeClient,
     pub report: &'a Report,
     reactor: Reactor,
-    local: Standard,
+    local: Stdio,
     /// Bytes of stdin that are not a complete line yet.
     typed: Vec<u8>,
     stdin_ended: bool,
@@ -42,7 +43,7 @@ impl<'a> Client<'a> {
             None => Input::stdin(waker.clone()).context("open stdin")?,
         };
         // stdin and stdout share a token with every socket: each wait attempts the one thing that is under way.
-        let mut local = Standard { input, output: Output::stdout(waker).context("open stdout")? };
+        let mut local = Stdio::new(input, Output::stdout(waker).context("open stdout")?);
         local.watch(&reactor, CLIENT).context("watch stdin and stdout")?;
         // Gaps between packets are shorter than a millisecond.
         reactor.be_precise().context("set up the clock")?;
@@ -130,9 +131,14 @@ impl<'a> Client<'a> {
         let to = Target::Host { host: host.to_owned(), port, random: false };
         let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
         let socket_config = Practice::socket_config(transport);
-        let (mut socket, _) = dial::reach(&to, &socket_config, &mut self.reactor, limit, self.report)?;
-        self.reactor.watch(CLIENT, &mut socket).context("watch the socket")?;
-        Ok(socket)
+        let now = Instant::now();
+        let mut attempts = ConnectAttempts::start(&to, &socket_config, limit, &self.reactor, CLIENT, now)?;
+        loop {
+            if let Some((socket, _)) = attempts.advance(&self.reactor, Instant::now(), self.report)? {
+                return Ok(socket);
+            }
+            self.wait(attempts.deadline())?;
+        }
     }
 
     /// Writes all bytes to a server.
@@ -184,7 +190,9 @@ impl<'a> Client<'a> {
                 if !matches!(signal, Signal::Child | Signal::Continue | Signal::Info) {
                     self.local.release_terminal();
                 }
-                heed(signal)?;
+                if let Some(Outcome::Signalled(signal)) = handle_signal(signal) {
+                    return Err(Interrupted(signal).into());
+                }
             }
         }
         Ok(())

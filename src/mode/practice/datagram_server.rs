@@ -162,7 +162,8 @@ impl DatagramClient {
                         Err(_) if from.is_some() => *from = None,
                         // ECONNREFUSED reports an ICMP error for an earlier datagram: this one may still arrive.
                         Ok(_) | Err(_) => {
-                            self.pace.spend(n, true, now);
+                            self.pace.spend(n);
+                            self.pace.finish_piece(now);
                             answer.sent(n, now);
                         }
                     }

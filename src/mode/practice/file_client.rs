@@ -8,13 +8,13 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
+    Interrupted,
     client::Client,
     file_sink::{FileSink, kept_in},
 };
 use crate::{
     net::Transport,
     proto::practice::files::{self, CLIENT_KEY, END, SERVER_KEY},
-    session::Interrupted,
     sys::Descriptor,
 };
 

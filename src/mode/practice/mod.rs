@@ -15,3 +15,19 @@ mod server;
 mod stats;
 
 pub use self::{prompt::run as ask, server::run as serve};
+
+use std::fmt;
+
+use crate::sys::Signal;
+
+/// The error that a signal has ended the client.
+#[derive(Debug)]
+struct Interrupted(Signal);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}

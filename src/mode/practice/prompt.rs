@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow};
 
 use super::{
+    Interrupted,
     client::Client,
     command::{self, HELP, Task},
     echo_client::EchoClient,
@@ -13,11 +14,11 @@ use super::{
 use crate::{
     plan::PracticeClient,
     report::{self, Report},
-    session::Interrupted,
+    session::Outcome,
 };
 
-/// Carries out the commands. `Ok(false)` if one of them failed.
-pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
+/// Carries out the commands. It fails if one of them has failed.
+pub fn run(plan: &PracticeClient, report: &Report) -> Result<Outcome> {
     let servers = match &plan.host {
         Some(_) => None,
         None => Some(LocalServers::start(plan.root.as_deref())?),
@@ -40,7 +41,11 @@ pub fn run(plan: &PracticeClient, report: &Report) -> Result<bool> {
     }
     let files = FileClient::new(host.clone(), files);
     let echo = EchoClient { host, tcp, udp };
-    Prompt { client, echo, files, sink: FileSink::default(), failed: false }.run()
+    let prompt = Prompt { client, echo, files, sink: FileSink::default(), failed: false };
+    prompt.run().map(Outcome::of).or_else(|error| {
+        let Interrupted(signal) = error.downcast()?;
+        Ok(Outcome::Signalled(signal))
+    })
 }
 
 /// The client, and its conversations with the servers.

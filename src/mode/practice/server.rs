@@ -16,12 +16,12 @@ use crate::{
     plan::Practice,
     proto::practice::Style,
     report::Report,
-    session::{accept, heed, sandbox},
+    session::{Outcome, accept, handle_signal, sandbox},
     sys::{self, Descriptor, Inherited, SandboxPolicy},
 };
 
 /// Serves until a signal ends it, or with `--while-open` the end of stdin.
-pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
+pub fn run(plan: &Practice, report: &Report) -> Result<Outcome> {
     let folder = match &plan.root {
         Some(root) => Some(Folder::open(root).with_context(|| format!("serve {}", root.display()))?),
         None => None,
@@ -57,7 +57,7 @@ pub fn run(plan: &Practice, report: &Report) -> Result<bool> {
 
     let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&policy), report);
-    let conns = Slots::new(FIRST_CONN);
+    let conns = Slots::default();
     Server { style, folder, echo, files, datagrams, conns, parent, reactor, report }.run()
 }
 
@@ -90,7 +90,7 @@ fn announce(
 
     for (server, port, addresses) in servers {
         for address in addresses {
-            let line = format!("Listening on {} ({server})", accept::shown(&address));
+            let line = format!("Listening on {} ({server})", accept::host_and_port(&address));
             if port == 0 { report.result(line) } else { report.verbose(line) }
         }
     }
@@ -121,7 +121,7 @@ enum Conn {
 
 impl Server<'_> {
     /// Waits for events, and advances the socket of each.
-    fn run(mut self) -> Result<bool> {
+    fn run(mut self) -> Result<Outcome> {
         loop {
             let events = self.reactor.wait()?;
             let now = Instant::now();
@@ -136,12 +136,16 @@ impl Server<'_> {
                         if let Some(parent) = &mut self.parent
                             && let Ok(0) = parent.read(&mut [0; 64])
                         {
-                            return Ok(true);
+                            return Ok(Outcome::Done);
                         }
                     }
                     Event::Due(DATAGRAMS) | Event::Ready(DATAGRAMS) => self.answer(now),
                     Event::Due(token) | Event::Ready(token) => self.advance(token, now),
-                    Event::Signal(signal) => heed(signal)?,
+                    Event::Signal(signal) => {
+                        if let Some(outcome) = handle_signal(signal) {
+                            return Ok(outcome);
+                        }
+                    }
                     // After a reset, nothing can be sent any more.
                     Event::Hangup(token) => drop(self.conns.remove(token)),
                 }
@@ -191,7 +195,7 @@ impl Server<'_> {
             self.conns.remove(oldest);
         }
 
-        let token = self.conns.token();
+        let token = self.reactor.token();
         if self.reactor.watch(token, &mut socket).is_err() {
             return;
         }
@@ -236,4 +240,3 @@ const ECHO: Token = Token(3);
 const FILES: Token = Token(4);
 const DATAGRAMS: Token = Token(5);
 const PARENT: Token = Token(6);
-const FIRST_CONN: Token = Token(16);

@@ -1,4 +1,4 @@
-//! A client of the relay: our side, and a mailbox.
+//! A client of the relay: a session over a registration, which is renewed when its relay is lost.
 
 use std::time::Instant;
 
@@ -6,146 +6,262 @@ use anyhow::{Context, Result, bail};
 
 use super::secrets::first_line;
 use crate::{
-    endpoint::{Connection, Input, LONGEST_LINE, Mailbox, Peer, Post},
-    event::{Reactor, Token},
+    endpoint::{Addressing, Input, MAX_LINE, Peer, RelayConnection},
+    event::{Event, Reactor, Token},
     net::Address,
     plan::{self, Connect, Direction, RelayClient},
     proto::relay::{MAX_STORED, is_name},
-    pump::{Cut, Ending, Flow, Pace, Pump, Shape, Source},
+    pump::{Ending, Flow, FlowConfig, Framing, Pace, Pump, Source},
     report::Report,
     session::{
-        self, Names, Session,
-        dial::{self, keep_trying},
-        open,
-        tls::{Security, secure},
+        self, Conversation, Names, Outcome, Session, Setting, Summary,
+        dial::{Dial, Dialed, Progress, RETRY_DELAY},
+        handle_signal, open,
+        tls::TlsContext,
     },
+    sys::Signal,
+    tap::{Digests, Taps},
 };
 
-/// Registers, and sends and receives.
-pub fn run(plan: &RelayClient, report: &Report) -> Result<bool> {
+/// How far the mode is.
+enum Stage<'a> {
+    /// There was no connection yet.
+    Dialing(Box<Dial<'a>>),
+    Talking(Box<Conversation<'a>>, Box<RelayConnection>),
+}
+
+/// Registers, sends and receives.
+pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
     let connect = &plan.connect;
     open::check(&connect.session)?;
-    let mut post = post(plan)?;
+    let addressing = addressing(plan)?;
     let mut reactor = Reactor::new().context("set up the event loop")?;
-    let security = match &connect.tls {
-        Some(tls) => Some(Security::client(tls, &connect.to, report)?),
+    let tls = match &connect.tls {
+        Some(tls) => Some(TlsContext::client(tls, &connect.to, report)?),
         None => None,
     };
-    let (connection, address) = reach(connect, security.as_ref(), &mut reactor, report)?;
-    let local_address = Address::from(&connection.stream().socket().socket().local_addr()?);
-    report.detail(format!("from {local_address}"));
+
+    let started = Instant::now();
+    let token = reactor.token();
+    let setting = Setting { plan: &connect.session, dump: None, token, report };
+    let dial = Dial::start(connect, tls.as_ref(), &mut reactor, token, started)?;
+    let mut stage = Stage::Dialing(Box::new(dial));
+    let mut reconnection = Reconnection {
+        connect,
+        tls: tls.as_ref(),
+        token: reactor.token(),
+        name: &plan.name,
+        retries: connect.retry,
+        registered: false,
+        state: State::Connected,
+        report,
+    };
+    loop {
+        let events = reactor.wait()?;
+        let now = Instant::now();
+        for event in events {
+            match (&mut stage, event) {
+                (Stage::Talking(conversation, relay), event) => conversation.hear(event, &mut **relay, now),
+                (Stage::Dialing(dial), Event::Signal(signal)) => {
+                    if signal == Signal::Stop {
+                        dial.release_terminal();
+                    }
+                    if let Some(outcome) = handle_signal(signal) {
+                        let to = Some(connect.to.address());
+                        Summary::of_unstarted(to, "relay", signal, now - started).print(report, false);
+                        return Ok(outcome);
+                    }
+                }
+                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
+            }
+        }
+
+        if let Stage::Dialing(dial) = &mut stage
+            && let Some(dialed) = advance(dial, &mut reactor, now, report)?
+        {
+            stage = talk(plan, dialed, addressing.clone(), setting, &mut reactor)?;
+        }
+        if let Stage::Talking(conversation, relay) = &mut stage {
+            if let Some(outcome) = conversation.advance(&mut **relay, &mut reactor, now) {
+                return Ok(outcome);
+            }
+            if let Some(dialed) = reconnection.advance(relay, &mut reactor, now)? {
+                relay.reconnect(dialed.peer, now);
+                watch(relay, &reactor, token)?;
+                reactor.again(token);
+            }
+        }
+    }
+}
+
+/// Goes on dialing. Returns the connection, once there is one.
+fn advance(
+    dial: &mut Dial<'_>,
+    reactor: &mut Reactor,
+    now: Instant,
+    report: &Report,
+) -> Result<Option<Dialed>> {
+    loop {
+        match dial.advance(reactor, now, report)? {
+            Progress::Pending => {
+                reactor.wake_at(dial.token(), dial.deadline());
+                return Ok(None);
+            }
+            Progress::Connected { .. } => {}
+            Progress::Ready(dialed) => {
+                reactor.wake_at(dial.token(), None);
+                return Ok(Some(dialed));
+            }
+        }
+    }
+}
+
+/// Opens the local side, registers, and begins the session.
+fn talk<'a>(
+    plan: &'a RelayClient,
+    dialed: Dialed,
+    mut addressing: Addressing,
+    setting: Setting<'a>,
+    reactor: &mut Reactor,
+) -> Result<Stage<'a>> {
+    let connect = &plan.connect;
+    let Dialed { peer, address, local: local_address } = dialed;
+    setting.report.detail(format!("from {local_address}"));
 
     let host = address.host();
-    let mut local = open::open(&connect.session, (&host, address.port()), &reactor.waker(SESSION))?;
-    local.watch(&reactor, SESSION).context("watch stdin and stdout")?;
+    let mut local = open::open(&connect.session, (&host, address.port()), &reactor.waker(setting.token))?;
     let source = open::source(&local.input);
-    let typed = source == Source::Terminal;
-    if typed {
+    let interactive = source == Source::Terminal;
+    if interactive {
         local.set_prompt(format!("{}> ", plan.name));
     }
-    post.strips = (typed || plan.to.is_none()) && !connect.session.lines;
-    post.forgives = typed;
-    let lines = match (post.strips || plan.to.is_none(), connect.session.lines) {
-        (true, _) => Some(LONGEST_LINE),
+
+    addressing.strip_line_ends = (interactive || plan.to.is_none()) && !connect.session.lines;
+    addressing.skip_bad_lines = interactive;
+    let lines = match (addressing.strip_line_ends || plan.to.is_none(), connect.session.lines) {
+        (true, _) => Some(MAX_LINE),
         (false, true) => Some(MAX_STORED),
         (false, false) => None,
     };
 
     let now = Instant::now();
-    let mut mailbox = Mailbox::new(connection, post, connect.retry > 0, now);
-    reactor.watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut()).context("watch the socket")?;
-    let inbound = open::inbound(&connect.session, &address, None)?;
-    let outbound = match local.input {
-        Input::Nothing => None,
-        _ => Some(outbound(&connect.session, lines, source)?),
-    };
-    let pump =
-        Pump { inbound: Flow::new(inbound, now), outbound: outbound.map(|shape| Flow::new(shape, now)) };
-    let names = Names::new(&connect.session, address, local_address);
-    let peer = Peer::Mailbox(Box::new(mailbox));
-    let mut session = Session::new(peer, pump, ending(&connect.session, source), names, now);
-
-    let mut attempts = Attempts {
-        connect,
-        security: security.as_ref(),
-        name: &plan.name,
-        left: connect.retry,
-        registered: false,
-        report,
-    };
-    session::run_with(&mut reactor, SESSION, &mut session, &mut local, report, |session, reactor| {
-        match session.peer() {
-            Peer::Mailbox(mailbox) => attempts.look_after(mailbox, reactor),
-            Peer::Connection(_) | Peer::Datagram(_) => Ok(()),
-        }
-    })
+    let mut relay = Box::new(RelayConnection::new(peer, addressing, connect.retry > 0, now));
+    watch(&mut relay, reactor, setting.token)?;
+    let session = session(&connect.session, &local.input, lines, address, local_address, now);
+    let conversation = Conversation::with_session(setting, session, local, reactor)?;
+    Ok(Stage::Talking(Box::new(conversation), relay))
 }
 
-/// Connects to the relay, and has TLS agreed on.
-fn reach(
-    connect: &Connect,
-    security: Option<&Security>,
-    reactor: &mut Reactor,
-    report: &Report,
-) -> Result<(Connection, Address)> {
-    let deadline = connect.timeout.map(|timeout| Instant::now() + timeout);
-    let (socket, address) = keep_trying(connect, reactor, report)?;
-    let mut connection = Connection::plain(socket);
-    if let Some(security) = security {
-        reactor.watch(SESSION, connection.stream_mut().socket_mut()).context("watch the socket")?;
-        connection = secure(security, connection, reactor, SESSION, deadline, report)
-            .with_context(|| format!("connect to {}", connect.to))?;
+fn watch(relay: &mut RelayConnection, reactor: &Reactor, token: Token) -> Result<()> {
+    match relay.descriptor_mut() {
+        Some(descriptor) => reactor.watch(token, descriptor).context("watch the socket"),
+        None => Ok(()),
     }
-    Ok((connection, address))
 }
 
-/// How often we have tried, and may still try, to be registered.
-struct Attempts<'a> {
+fn session(
+    plan: &plan::Session,
+    input: &Input,
+    lines: Option<usize>,
+    address: Address,
+    local: Address,
+    now: Instant,
+) -> Session {
+    let source = open::source(input);
+    let inbound = session::inbound(plan, &address);
+    let outbound = match input {
+        Input::Nothing => None,
+        _ => Some(outbound(plan, lines, source)),
+    };
+    let taps = Taps { digests: plan.digest.then(Digests::default), ..Taps::default() };
+    let pump = Pump {
+        inbound: Flow::new(inbound, now),
+        outbound: outbound.map(|config| Flow::new(config, now)),
+        taps,
+    };
+    Session::new(pump, ending(plan, source), Names::new(plan, address, local), None, now)
+}
+
+/// The ways back to a relay that was lost. The session goes on meanwhile.
+struct Reconnection<'a> {
     connect: &'a Connect,
-    security: Option<&'a Security>,
+    tls: Option<&'a TlsContext>,
+    token: Token,
     name: &'a str,
-    left: u64,
+    /// Attempts that are left before we are registered again.
+    retries: u64,
     registered: bool,
+    state: State<'a>,
     report: &'a Report,
 }
 
-impl Attempts<'_> {
-    /// Says what there is to say of a mailbox, and finds it another relay if it has lost its own.
-    fn look_after(&mut self, mailbox: &mut Mailbox, reactor: &mut Reactor) -> Result<()> {
-        for complaint in mailbox.complaints() {
-            self.report.error(complaint);
+enum State<'a> {
+    Connected,
+    Dialing(Box<Dial<'a>>),
+    /// The next attempt is made then.
+    Pausing(Instant),
+}
+
+impl Reconnection<'_> {
+    /// Reports on the registration, and dials again if its relay is lost. Returns the new connection.
+    fn advance(
+        &mut self,
+        relay: &mut RelayConnection,
+        reactor: &mut Reactor,
+        now: Instant,
+    ) -> Result<Option<Dialed>> {
+        for error in relay.take_bad_lines() {
+            self.report.error(error);
         }
-        if mailbox.is_registered() && !self.registered {
+        if relay.is_registered() && !self.registered {
             self.registered = true;
             self.report.verbose(format!("registered as {}", self.name));
-            self.left = self.connect.retry;
-            mailbox.set_waits(self.left > 0);
+            self.retries = self.connect.retry;
+            relay.set_reconnects(self.retries > 0);
         }
-        let Some(why) = mailbox.gone() else { return Ok(()) };
-        if self.left == 0 {
-            return Ok(());
+
+        if let (State::Connected, Some(reason)) = (&self.state, relay.lost_reason())
+            && self.retries > 0
+        {
+            let lost = match relay.unconfirmed() {
+                0 => String::new(),
+                n => format!(" ({n} messages may be lost)"),
+            };
+            self.report.note(format!("{reason}; trying again{lost}"));
+            self.retries -= 1;
+            self.registered = false;
+            self.state = State::Pausing(now + RETRY_DELAY);
         }
-        let lost = match mailbox.unheard() {
-            0 => String::new(),
-            n => format!(" ({n} messages may be lost)"),
-        };
-        self.report.note(format!("{why}; trying again{lost}"));
-        self.left -= 1;
-        self.registered = false;
-        dial::sleep(reactor, Instant::now() + dial::RETRY)?;
-        let (connection, _) = reach(self.connect, self.security, reactor, self.report)?;
-        mailbox.renew(connection, Instant::now());
-        mailbox.set_waits(self.left > 0);
-        reactor
-            .watch(SESSION, mailbox.connection_mut().stream_mut().socket_mut())
-            .context("watch the socket")?;
-        reactor.again(SESSION);
-        Ok(())
+        self.dial(relay, reactor, now)
+    }
+
+    fn dial(
+        &mut self,
+        relay: &mut RelayConnection,
+        reactor: &mut Reactor,
+        now: Instant,
+    ) -> Result<Option<Dialed>> {
+        if let State::Pausing(until) = self.state {
+            if now < until {
+                reactor.wake_at(self.token, Some(until));
+                return Ok(None);
+            }
+            let dial = Dial::start(self.connect, self.tls, reactor, self.token, now)?;
+            self.state = State::Dialing(Box::new(dial));
+        }
+
+        let State::Dialing(dial) = &mut self.state else { return Ok(None) };
+        let dialed = advance(dial, reactor, now, self.report)?;
+        if dialed.is_some() {
+            self.state = State::Connected;
+            relay.set_reconnects(self.retries > 0);
+        }
+        Ok(dialed)
     }
 }
 
-/// Names as they are written on the wire.
-fn post(plan: &RelayClient) -> Result<Post> {
+/// Returns the names as they are on the wire.
+fn addressing(plan: &RelayClient) -> Result<Addressing> {
     let prefix = match &plan.token {
         Some(path) => [&first_line(path)?[..], b":"].concat(),
         None => Vec::new(),
@@ -159,23 +275,30 @@ fn post(plan: &RelayClient) -> Result<Post> {
     if !is_name(&registration) || to.as_ref().is_some_and(|to| !is_name(to)) {
         bail!("a name is 255 bytes at most, with the token or the key");
     }
-    let confirms = plan.connect.session.direction == Direction::Send;
-    Ok(Post { registration, name, prefix, to, strips: false, forgives: false, confirms })
-}
 
-/// How our side becomes messages.
-fn outbound(plan: &plan::Session, lines: Option<usize>, source: Source) -> Result<Shape> {
-    let shape = open::outbound(plan, source, None)?;
-    Ok(Shape {
-        // The relay keeps no more than that together.
-        cut: lines.map_or(Cut::AsRead, Cut::Lines),
-        pace: Pace::new(plan.rate, None),
-        sink_datagram: Some(lines.unwrap_or(MAX_STORED)),
-        ..shape
+    Ok(Addressing {
+        registration,
+        name,
+        prefix,
+        to,
+        strip_line_ends: false,
+        skip_bad_lines: false,
+        confirm: plan.connect.session.direction == Direction::Send,
     })
 }
 
-/// The relay's clients have no end of file, as datagrams have none.
+/// Returns the settings of the direction to the relay, in which each piece is a message.
+fn outbound(plan: &plan::Session, lines: Option<usize>, source: Source) -> FlowConfig {
+    FlowConfig {
+        framing: lines.map_or(Framing::AsRead, Framing::Lines),
+        pace: Pace::new(plan.rate, None),
+        // A relay keeps no more than that in one piece.
+        sink_datagram: Some(lines.unwrap_or(MAX_STORED)),
+        ..session::outbound(plan, source)
+    }
+}
+
+/// Returns when the session ends: clients of a relay have no end of file, as datagrams have none.
 fn ending(plan: &plan::Session, source: Source) -> Ending {
     Ending {
         datagrams: true,
@@ -186,10 +309,8 @@ fn ending(plan: &plan::Session, source: Source) -> Ending {
         quiet: plan.quit,
         idle: plan.idle,
         silence: plan.idle,
-        marks_end: false,
-        met: false,
-        lingers: false,
+        sends_eof_datagram: false,
+        began_with_data: false,
+        waits_for_fin: false,
     }
 }
-
-const SESSION: Token = Token(0);

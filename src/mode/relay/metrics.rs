@@ -31,7 +31,7 @@ struct Visitor {
 }
 
 impl Metrics {
-    /// Listens. Its tokens are `token` and the following ones.
+    /// Listens under `token`.
     pub fn listen(
         at: SocketAddr,
         socket_config: SocketConfig,
@@ -42,7 +42,7 @@ impl Metrics {
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }
-        Ok(Self { token, listener, visitors: Slots::new(Token(token.0 + 1)) })
+        Ok(Self { token, listener, visitors: Slots::default() })
     }
 
     /// Where it listens.
@@ -62,7 +62,7 @@ impl Metrics {
                 Ok(None) => return,
                 Err(_) => return reactor.wake_at(self.token, Some(now + PAUSE)),
             };
-            let token = self.visitors.token();
+            let token = reactor.token();
             if reactor.watch(token, &mut socket).is_ok() {
                 let until = now + PATIENCE;
                 reactor.wake_at(token, Some(until));

@@ -11,25 +11,39 @@ use anyhow::{Context, Result};
 
 use super::{event_log, metrics::Metrics, secrets};
 use crate::{
-    endpoint::{Connection, Endpoint},
+    endpoint::{Peer, Stream},
     event::{Event, Reactor, Token},
     net::{Accepted, Address, Denied, StreamListener},
     plan::{Bind, Relay},
     proto::relay::{self, Admission, CloseReason, Id, MAX_READ, Router, RouterConfig},
     report::Report,
-    session::{Interrupted, accept, dial, sandbox, tls::Security},
+    session::{Outcome, accept, dial::Resolving, handle_signal, sandbox, tls::TlsContext},
     sys::{self, MisalignedBuffer, SandboxPolicy, Signal, SplicePipe},
 };
 
 /// Serves until a signal comes.
-pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
+pub fn run(plan: &Relay, report: &Report) -> Result<Outcome> {
     let authenticator = secrets::authenticator(plan.token.as_ref(), plan.names.as_ref())?;
     let descriptors = sys::raise_descriptor_limit();
     let max_clients = plan.max_clients.unwrap_or(usize::MAX).min(descriptors.saturating_sub(RESERVED).max(1));
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let addresses = match &plan.at {
         Bind::Addresses(addresses) => addresses.clone(),
-        Bind::Name { host, port } => dial::look_up(host, *port, &plan.socket_config, &mut reactor, None)?,
+        Bind::Name { host, port } => {
+            let mut resolving = Resolving::start(host, *port, &plan.socket_config, None, &reactor, LISTENER)?;
+            loop {
+                if let Some(addresses) = resolving.advance(Instant::now())? {
+                    break addresses;
+                }
+                for event in reactor.wait()? {
+                    if let Event::Signal(signal) = event
+                        && let Some(outcome) = handle_signal(signal)
+                    {
+                        return Ok(outcome);
+                    }
+                }
+            }
+        }
     };
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = StreamListener::bind(plan.socket_config.clone(), &addresses)?;
@@ -46,13 +60,13 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         }
         let mut listener = StreamListener::bind(plan.socket_config.clone(), &addresses)?;
         for address in listener.addresses() {
-            let line = format!("Listening on {} (tls)", accept::shown(&address));
+            let line = format!("Listening on {} (tls)", accept::host_and_port(&address));
             if *port == 0 { report.result(line) } else { report.verbose(line) }
         }
         for socket in listener.sockets() {
             reactor.watch(LISTENER, socket)?;
         }
-        security = Some(Security::server(tls, &listener.addresses(), ("remote relay", " NAME"), report)?);
+        security = Some(TlsContext::server(tls, &listener.addresses(), ("remote relay", " NAME"), report)?);
         secure_listener = Some(listener);
     }
     let metrics = match plan.metrics {
@@ -60,7 +74,7 @@ pub fn run(plan: &Relay, report: &Report) -> Result<bool> {
         None => None,
     };
     for address in metrics.iter().flat_map(Metrics::addresses) {
-        let line = format!("Figures at {}", accept::shown(&address));
+        let line = format!("Figures at {}", accept::host_and_port(&address));
         if plan.metrics.is_some_and(|at| at.port() == 0) { report.result(line) } else { report.verbose(line) }
     }
     report.note(format!("up to {max_clients} clients"));
@@ -108,7 +122,7 @@ struct Server<'a> {
     listener: Option<StreamListener>,
     /// For those who come encrypted.
     secure_listener: Option<StreamListener>,
-    security: Option<Security>,
+    security: Option<TlsContext>,
     metrics: Option<Metrics>,
     reactor: Reactor,
     report: &'a Report,
@@ -128,7 +142,8 @@ struct Server<'a> {
 
 struct Client {
     id: Id,
-    connection: Connection,
+    connection: Box<dyn Peer>,
+    encrypted: bool,
     /// Bytes that the connection has taken, and that are not on their way yet.
     owed: usize,
     /// The last piece did not go at once.
@@ -148,7 +163,7 @@ struct Load {
 }
 
 impl Server<'_> {
-    fn run(mut self) -> Result<bool> {
+    fn run(mut self) -> Result<Outcome> {
         loop {
             let events = self.reactor.wait()?;
             self.now = Instant::now();
@@ -171,7 +186,11 @@ impl Server<'_> {
                         }
                     }
                     Event::Ready(token) if token.0 >= FIRST.0 => self.advance(token.0 - FIRST.0),
-                    Event::Signal(signal) => self.heed(signal)?,
+                    Event::Signal(signal) => {
+                        if let Some(outcome) = self.handle_signal(signal) {
+                            return Ok(outcome);
+                        }
+                    }
                     Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => {}
                 }
             }
@@ -189,7 +208,7 @@ impl Server<'_> {
             }
             self.settle();
             if let (Some(signal), 0) = (self.leaving, self.router.clients()) {
-                return Err(Interrupted(signal).into());
+                return Ok(Outcome::Signalled(signal));
             }
             self.reactor.wake_at(TIMER, self.router.deadline());
             if !self.again.is_empty() {
@@ -256,19 +275,31 @@ impl Server<'_> {
         if self.clients.len() <= id.index() {
             self.clients.resize_with(id.index() + 1, || None);
         }
-        let (peer, mut connection) = (accepted.peer, Connection::plain(accepted.socket));
-        if let (Some(security), true) = (&self.security, secure) {
-            connection = match security.begin_at_once(connection) {
-                Ok(connection) => connection,
+        let (peer, stream) = (accepted.peer, Stream::new(accepted.socket));
+        let connection: Box<dyn Peer> = match &self.security {
+            Some(security) if secure => match security.layer(stream) {
+                Ok(tls) => Box::new(tls),
                 Err(error) => {
                     self.report.verbose(format!("remote: serve {peer}: {error:#}"));
                     return self.lose(id);
                 }
-            };
-        }
+            },
+            _ => Box::new(stream),
+        };
         // The kernel has no key.
         let copies = secure;
-        let client = Client { id, connection, owed: 0, slow: false, peer, queued: false, copies, load: None };
+        let encrypted = secure;
+        let client = Client {
+            id,
+            connection,
+            encrypted,
+            owed: 0,
+            slow: false,
+            peer,
+            queued: false,
+            copies,
+            load: None,
+        };
         self.clients[id.index()] = Some(client);
         self.read(id);
     }
@@ -338,11 +369,9 @@ impl Server<'_> {
         };
         let nobodys = self.router.discardable(id);
         let read = if nobodys >= LARGE && client.connection.source().is_some() {
-            sys::discard(
-                client.connection.stream().socket(),
-                usize::try_from(nobodys).unwrap_or(usize::MAX).min(DISCARDED),
-            )
-            .inspect(|n| self.router.discarded(id, *n as u64, self.now))
+            let Some(socket) = client.connection.descriptor() else { return 0 };
+            sys::discard(socket, usize::try_from(nobodys).unwrap_or(usize::MAX).min(DISCARDED))
+                .inspect(|n| self.router.discarded(id, *n as u64, self.now))
         } else {
             match self.router.read_budget(id) {
                 0 => return 0,
@@ -462,10 +491,10 @@ impl Server<'_> {
             let Some(client) = self.clients.get_mut(id.index()).and_then(Option::as_mut) else {
                 return;
             };
-            let piece = match client.connection {
-                Connection::Plain(_) => output.len(),
-                Connection::Secure(_) if client.slow => SLOW_PIECE,
-                Connection::Secure(_) => PIECE,
+            let piece = match client.encrypted {
+                false => output.len(),
+                true if client.slow => SLOW_PIECE,
+                true => PIECE,
             };
             let taken = match client.owed {
                 0 => client.connection.write(&output[..piece.min(output.len())]),
@@ -526,9 +555,9 @@ impl Server<'_> {
             return;
         }
         let Some(mut client) = self.clients[id.index()].take() else { return };
-        if let (Connection::Secure(tls), 0) = (&mut client.connection, client.owed) {
+        if client.encrypted && client.owed == 0 {
             // It is to see an end, and not a cut; if it is gone, it sees nothing.
-            let _ = tls.finish();
+            let _ = client.connection.finish();
         }
         if let Some(mut load) = client.load.take() {
             // What has left it still arrives.
@@ -549,11 +578,11 @@ impl Server<'_> {
         }
     }
 
-    fn heed(&mut self, signal: Signal) -> Result<()> {
+    fn handle_signal(&mut self, signal: Signal) -> Option<Outcome> {
         match signal {
             Signal::Hangup | Signal::Interrupt | Signal::Terminate => {
                 if self.leaving.replace(signal).is_some() {
-                    return Err(Interrupted(signal).into());
+                    return Some(Outcome::Signalled(signal));
                 }
                 (self.listener, self.secure_listener) = (None, None);
                 self.parked.clear();
@@ -563,7 +592,7 @@ impl Server<'_> {
             Signal::Stop => sys::stop_self(),
             Signal::Child | Signal::Continue => {}
         }
-        Ok(())
+        None
     }
 }
 

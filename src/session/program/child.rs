@@ -1,4 +1,4 @@
-//! A program on a connection: it has the socket itself, or sits at the other end of a pair.
+//! A program on a connection: it has the socket itself, or the other end of a pair.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    endpoint::{Input, Output, Standard},
+    endpoint::{Input, Output, Stdio},
     sys::{self, Descriptor},
 };
 
@@ -15,104 +15,102 @@ use crate::{
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
-    ended: Option<ExitStatus>,
-    /// It was waited for: until then, nobody else can have its number, which is its group's.
+    exit_status: Option<ExitStatus>,
+    /// It was waited for (wait(2)): until then, no other process can get its number, which is its group's.
     reaped: bool,
-    /// It stays although its client has gone.
-    stays: bool,
-    /// It was told to end, and is made to then.
-    limit: Option<Instant>,
+    /// It goes on although its client has gone (`--keep`).
+    keep: bool,
+    /// It was told to end, and is killed then.
+    kill_at: Option<Instant>,
 }
 
 impl Child {
-    /// Starts it with a connected socket as its stdin and stdout; ours is then only to learn of a hang-up.
-    pub fn on_socket(mut command: Command, socket: &Descriptor, stays: bool) -> io::Result<Self> {
+    /// Starts it with a connected socket as its stdin and stdout. Our handle then only reports a hang-up.
+    pub fn on_socket(mut command: Command, socket: &Descriptor, keep: bool) -> io::Result<Self> {
         let theirs = sys::duplicate_blocking(socket)?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
-        Self::start(command, stays)
+        Self::start(command, keep)
     }
 
-    /// Starts it, and gives our end of what are its stdin and stdout.
-    pub fn beside(mut command: Command, stays: bool) -> io::Result<(Self, Standard)> {
+    /// Starts it with one end of a pair as its stdin and stdout, and returns ours.
+    pub fn beside(mut command: Command, keep: bool) -> io::Result<(Self, Stdio)> {
         let (ours, theirs) = sys::socket_pair()?;
         command.stdin(theirs.try_clone()?).stdout(theirs);
         let output = Output::Descriptor(ours.duplicate()?);
-        Ok((Self::start(command, stays)?, Standard { input: Input::Descriptor(ours), output }))
+        Ok((Self::start(command, keep)?, Stdio::new(Input::Descriptor(ours), output)))
     }
 
-    /// The command keeps what it gives to the program, and goes.
-    fn start(mut command: Command, stays: bool) -> io::Result<Self> {
+    /// Starts the command, which closes what it has given to the program.
+    fn start(mut command: Command, keep: bool) -> io::Result<Self> {
         Ok(Self {
             process: sys::spawn_in_group(&mut command)?,
-            ended: None,
+            exit_status: None,
             reaped: false,
-            stays,
-            limit: None,
+            keep,
+            kill_at: None,
         })
     }
 
-    /// Whether it is to go on without its client.
-    pub fn stays(&self) -> bool {
-        self.stays
+    /// Returns whether it goes on without its client.
+    pub fn keeps_running(&self) -> bool {
+        self.keep
     }
 
-    /// How it has ended, if it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none() {
+    /// Returns its exit status, if it has ended.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        if self.exit_status.is_none() {
             // It fails only for a child that is not ours.
-            self.ended = sys::peek_exit_status(&self.process).ok().flatten();
+            self.exit_status = sys::peek_exit_status(&self.process).ok().flatten();
         }
-        self.ended
+        self.exit_status
     }
 
-    /// Whether there are others of its group, once it has ended.
+    /// Returns whether processes of its group are left, once it has ended.
     pub fn has_left_others(&mut self) -> bool {
-        if self.ended().is_some() && !self.reaped {
+        if self.status().is_some() && !self.reaped {
             self.reaped = true;
             let _ = self.process.try_wait();
         }
         self.reaped && sys::group_exists(&self.process)
     }
 
-    /// Whether nothing has to be done any more: it has ended, and, if it was told to, so have those that it has started
-    /// in its group. It is forgotten then.
+    /// Returns whether nothing is left to be done: it has ended, and, if it was told to, so has its whole group.
     pub fn is_gone(&mut self) -> bool {
-        self.ended().is_some() && (!self.has_left_others() || self.limit.is_none())
+        self.status().is_some() && (!self.has_left_others() || self.kill_at.is_none())
     }
 
-    /// Tells it that its client has gone, unless it is to stay; and those that it has left behind, if it was not known
-    /// to be alone.
+    /// Sends SIGHUP to it and its group, unless it goes on without its client.
     pub fn hang_up(&mut self, now: Instant) {
-        if !self.stays && self.limit.is_none() && !self.reaped {
-            self.limit = Some(now + PATIENCE);
+        if !self.keep && self.kill_at.is_none() && !self.reaped {
+            self.kill_at = Some(now + EXIT_TIMEOUT);
             // It may have left its group, which is its right.
             let _ = sys::hang_up_group(&self.process);
         }
     }
 
-    /// Makes them end, unless they are to stay.
+    /// Kills it and its group, unless it goes on without its client.
     pub fn kill(&mut self) {
-        let told = self.limit.take().is_some();
-        if !self.stays && (!self.reaped || told && self.has_left_others()) {
+        let told = self.kill_at.take().is_some();
+        if !self.keep && (!self.reaped || told && self.has_left_others()) {
             let _ = sys::kill_group(&self.process);
         }
     }
 
-    /// Makes them end if they were told to and do not; tells when to be called again.
+    /// Kills it and its group if they were told to end and did not. Returns when to call again.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        let limit = self.limit?;
+        let limit = self.kill_at?;
         if now >= limit {
             self.kill();
             return None;
         }
-        // Nothing tells of the end of those that are not ours.
-        Some(if self.ended().is_some() { limit.min(now + LOOK) } else { limit })
+        // No signal tells of the end of processes that are not our children.
+        Some(if self.status().is_some() { limit.min(now + GROUP_CHECK_INTERVAL) } else { limit })
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.ended().is_none() || self.limit.is_some() {
+        if self.status().is_none() || self.kill_at.is_some() {
             self.kill();
         }
         if !self.reaped {
@@ -121,8 +119,8 @@ impl Drop for Child {
     }
 }
 
-/// How often to look whether those that a program has left behind have ended.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often to look whether the processes that a program has left behind have ended.
+const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a program may take to end when it is told to.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a program may take to end after SIGHUP.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,9 +1,9 @@
-//! What is sent as one: a line, a datagram, a chunk of a file.
+//! The pieces that are sent one by one: lines, datagrams, chunks of a file.
 
-/// How a flow's bytes are cut into pieces that are sent one by one.
+/// How the bytes of a direction are divided into pieces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Cut {
-    /// Not at all: what was read at once is sent at once.
+pub enum Framing {
+    /// Not at all: the bytes of one read are sent at once.
     AsRead,
     /// Pieces of this many bytes; the last one may be shorter.
     Chunks(usize),
@@ -11,9 +11,9 @@ pub enum Cut {
     Lines(usize),
 }
 
-impl Cut {
-    /// The length of the piece at the front of `bytes`; `None` if more must be read to know it.
-    /// `last` says that no more will come.
+impl Framing {
+    /// Returns the length of the piece at the front of `bytes`; `None` if more must be read to know it. `last` says that
+    /// there is no more.
     pub fn next(self, bytes: &[u8], last: bool) -> Option<usize> {
         let rest = (!bytes.is_empty()).then_some(bytes.len());
         match self {
@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn pieces() {
-        use Cut::{AsRead, Chunks, Lines};
-        let table: [(Cut, &[u8], bool, Option<usize>); 13] = [
+        use Framing::{AsRead, Chunks, Lines};
+        let table: [(Framing, &[u8], bool, Option<usize>); 13] = [
             (AsRead, b"", true, None),
             (AsRead, b"a\nb", false, Some(3)),
             (Chunks(4), b"abc", false, None),
@@ -56,17 +56,17 @@ mod tests {
             (Lines(3), b"abc", false, Some(3)),
             (Lines(9), b"", true, None),
         ];
-        for (cut, bytes, last, piece) in table {
-            assert_eq!(cut.next(bytes, last), piece, "{cut:?} of {bytes:?}");
+        for (framing, bytes, last, piece) in table {
+            assert_eq!(framing.next(bytes, last), piece, "{framing:?} of {bytes:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn the_pieces_are_the_whole(bytes: Vec<u8>, size in 1_usize..9, lines: bool) {
-            let cut = if lines { Cut::Lines(size) } else { Cut::Chunks(size) };
+        fn pieces_make_up_the_whole(bytes: Vec<u8>, size in 1_usize..9, lines: bool) {
+            let framing = if lines { Framing::Lines(size) } else { Framing::Chunks(size) };
             let mut rest = &bytes[..];
-            while let Some(n) = cut.next(rest, true) {
+            while let Some(n) = framing.next(rest, true) {
                 prop_assert!(0 < n && n <= size);
                 rest = &rest[n..];
             }

@@ -1,0 +1,75 @@
+//! The settings of one direction.
+
+use super::{Framing, Pace};
+use crate::tap::Traffic;
+
+/// How a direction is to behave.
+#[derive(Debug)]
+pub struct FlowConfig {
+    pub framing: Framing,
+    pub pace: Pace,
+    /// The direction, as the taps call it.
+    pub traffic: Traffic,
+    /// Whether a tap hears the bytes.
+    pub watched: bool,
+    /// Whether a layer of the sink encodes them: a pace is then that of the wire.
+    pub encoded: bool,
+    /// Bytes of the largest datagram of the source; `None` for a stream.
+    pub source_datagram: Option<usize>,
+    /// Bytes of the largest datagram of the sink, each piece being one; `None` for a stream.
+    pub sink_datagram: Option<usize>,
+    /// Whether the sink takes many datagrams in one write, and cuts them where they end (UDP_SEGMENT).
+    pub sink_offload: bool,
+    /// Whether the reader of the sink may close it without that being a failure (stdout, as in `| head`).
+    pub sink_close_ok: bool,
+    /// Whether a reset is how the source may end: a program that has not read all resets its pair (unix(7)).
+    pub source_may_reset: bool,
+    /// Whether the end of the source is passed on (`--no-shutdown` clears it).
+    pub pass_eof: bool,
+    /// Reads after which the direction ends (`-W`).
+    pub limit: Option<u64>,
+}
+
+impl FlowConfig {
+    /// Moves everything as it is read.
+    pub fn plain(traffic: Traffic) -> Self {
+        Self {
+            framing: Framing::AsRead,
+            pace: Pace::new(None, None),
+            traffic,
+            watched: false,
+            encoded: false,
+            source_datagram: None,
+            sink_datagram: None,
+            sink_offload: false,
+            sink_close_ok: false,
+            source_may_reset: false,
+            pass_eof: true,
+            limit: None,
+        }
+    }
+
+    /// Returns the size of the datagrams that may go many in one write, because nothing has to see them one by one.
+    pub fn segment(&self) -> Option<usize> {
+        match self.framing {
+            Framing::Chunks(size) if self.sink_offload && !self.needs_pieces() => Some(size),
+            Framing::AsRead | Framing::Chunks(_) | Framing::Lines(_) => None,
+        }
+    }
+
+    /// Returns whether a read may bring many datagrams, which loses where each one ends.
+    pub fn can_merge(&self) -> bool {
+        self.source_datagram.is_some() && self.sink_datagram.is_none() && !self.needs_pieces()
+    }
+
+    /// Returns whether the kernel may move the bytes without our seeing them.
+    pub(super) fn is_blind(&self) -> bool {
+        let datagrams = self.source_datagram.or(self.sink_datagram).is_some();
+        self.framing == Framing::AsRead && !datagrams && !self.needs_pieces()
+    }
+
+    /// Whether the pieces are seen, kept apart in time or counted.
+    fn needs_pieces(&self) -> bool {
+        self.watched || self.pace.has_delay() || self.limit.is_some()
+    }
+}

@@ -1,0 +1,213 @@
+//! From the buffer to the sink: pieces, the pace, and the end.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{EofKind, Fault, Flow, Phase, Step};
+use crate::{
+    endpoint::Endpoint,
+    pump::{FlowConfig, Framing},
+    sys,
+    tap::Taps,
+};
+
+impl Flow {
+    /// Sends pieces until there is none; `Finished` says that nothing is left to send.
+    pub(super) fn send(
+        &mut self,
+        to: &mut dyn Endpoint,
+        taps: &mut Taps,
+        is_last: bool,
+        now: Instant,
+    ) -> Step {
+        let mut moved = 0;
+        let step = loop {
+            if self.piece == 0 {
+                let Some(piece) = self.config.framing.next(self.buffer.bytes(), is_last) else {
+                    break Step::Finished;
+                };
+                if let Err(when) = self.config.pace.start(now) {
+                    break self.hold_back(when);
+                }
+                self.piece = piece;
+            }
+
+            let most = match self.config.pace.allow(now) {
+                Ok(most) => most,
+                Err(when) => break self.hold_back(when),
+            };
+            let size = match self.config.sink_datagram {
+                Some(largest) => self.join(most.min(largest)),
+                None => most.min(self.piece),
+            };
+
+            let bytes = &self.buffer.bytes()[..size];
+            match paced(&mut self.config, to, now, |to| to.write(bytes)) {
+                // A sink that takes nothing without an error would be asked for ever.
+                Ok(0) if size > 0 => {
+                    self.refuse(io::ErrorKind::WriteZero.into());
+                    return Step::Moved(moved);
+                }
+                Ok(n) => {
+                    moved += n;
+                    if let Err(error) = self.sent(n, to, taps, now) {
+                        self.fail(Fault::Tap(error));
+                        return Step::Finished;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break self.wait_for_sink(to, now),
+                // send(2), ENOBUFS: no event tells when the device has room again.
+                Err(error) if self.config.sink_datagram.is_some() && sys::is_exhausted(&error) => {
+                    break Step::Blocked(Some(now + DEVICE_BUSY));
+                }
+                Err(error) => {
+                    self.refuse(error);
+                    return Step::Moved(moved);
+                }
+            }
+        };
+        if moved > 0 { Step::Moved(moved) } else { step }
+    }
+
+    /// Makes as many datagrams as may go at once the piece to send, and returns its size.
+    fn join(&mut self, most: usize) -> usize {
+        if let Some(size) = self.config.segment() {
+            let kept = self.buffer.bytes().len();
+            let whole = if self.phase == Phase::Draining { kept } else { kept - kept % size };
+            self.piece = whole.min(batch(size, most));
+        }
+        self.piece
+    }
+
+    /// Bytes up to `largest` that leave nothing behind when they go as many at once as may.
+    pub(super) fn whole_batches(&self, largest: usize) -> usize {
+        let Some(size) = self.config.segment() else { return largest };
+        let batch = batch(size, largest);
+        largest / batch * batch
+    }
+
+    /// Counts `n` bytes of the piece that the sink has taken.
+    fn sent(&mut self, n: usize, to: &mut dyn Endpoint, taps: &mut Taps, now: Instant) -> io::Result<()> {
+        if self.config.watched {
+            taps.hear(self.config.traffic, Some(&self.buffer.bytes()[..n]), now)?;
+        }
+
+        self.piece -= n;
+        self.buffer.consume(n);
+        let pieces = match self.config.segment() {
+            Some(size) => n.div_ceil(size),
+            None => usize::from(self.piece == 0),
+        };
+        self.count(n, pieces, now);
+
+        // A piece that goes by itself does not wait in a layer for the next one. If it cannot go now, it goes first.
+        if pieces > 0 && self.config.encoded && self.config.framing != Framing::AsRead {
+            let _ = paced(&mut self.config, to, now, |to| to.flush());
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that the sink has taken, and the pieces that they have finished.
+    pub(super) fn count(&mut self, n: usize, pieces: usize, now: Instant) {
+        self.moved += n as u64;
+        self.pieces += pieces as u64;
+        self.last = now;
+
+        // What a layer makes of them was counted where it crossed the wire.
+        if !self.config.encoded {
+            self.config.pace.spend(n);
+        }
+        if pieces > 0 {
+            self.config.pace.finish_piece(now);
+        }
+    }
+
+    /// Passes the end of the source on, and finishes.
+    pub(super) fn close(&mut self, to: &mut dyn Endpoint, taps: &mut Taps, now: Instant) -> Step {
+        if self.eof == Some(EofKind::Cut) {
+            to.leave_unended();
+        }
+
+        let pass_eof = self.config.pass_eof;
+        let closed = paced(&mut self.config, to, now, |to| match pass_eof {
+            true => to.finish(),
+            false => to.end(),
+        });
+        match closed {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait_for_sink(to, now),
+            // shutdown(2) after a reset: no end was passed, and whether bytes were lost, the session finds out.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => self.config.pass_eof = false,
+            Err(error) => {
+                self.refuse(error);
+                return Step::Moved(0);
+            }
+            Ok(()) => {}
+        }
+
+        // An end that is not passed on does not keep the bytes before it.
+        match to.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait_for_sink(to, now),
+            Err(error) => {
+                self.refuse(error);
+                return Step::Moved(0);
+            }
+            Ok(()) => {}
+        }
+        self.phase = Phase::Finished;
+        if self.config.watched
+            && let Err(error) = taps.hear(self.config.traffic, None, now)
+        {
+            self.fail(Fault::Tap(error));
+        }
+        Step::Finished
+    }
+
+    /// The sink takes nothing for now; if only because the pace allows no more, until it does.
+    pub(super) fn wait_for_sink(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        if !to.wire().is_some_and(|wire| wire.is_exhausted()) {
+            return Step::Blocked(None);
+        }
+        match self.config.pace.allow(now) {
+            Ok(_) => Step::Moved(0),
+            Err(when) => self.hold_back(when),
+        }
+    }
+
+    /// Our own pace lets nothing move before `when`; silence counts from there.
+    pub(super) fn hold_back(&mut self, when: Instant) -> Step {
+        self.last = when;
+        Step::Blocked(Some(when))
+    }
+}
+
+/// Runs an operation that may send. A layer that encodes is told how much may cross the wire, which the pace is of.
+pub(super) fn paced<T>(
+    config: &mut FlowConfig,
+    to: &mut dyn Endpoint,
+    now: Instant,
+    operation: impl FnOnce(&mut dyn Endpoint) -> io::Result<T>,
+) -> io::Result<T> {
+    if !config.encoded || !config.pace.has_rate() {
+        return operation(to);
+    }
+
+    let allowed = config.pace.allow(now).unwrap_or(0);
+    let before = to.wire().map_or(0, |wire| {
+        wire.allow(allowed);
+        wire.sent()
+    });
+    let result = operation(to);
+    let after = to.wire().map_or(0, |wire| wire.sent());
+    config.pace.spend((after - before) as usize);
+    result
+}
+
+/// Returns the bytes of the datagrams of `size` bytes that may go at once, when at most `most` bytes may.
+fn batch(size: usize, most: usize) -> usize {
+    (most / size).clamp(1, sys::MAX_SEGMENTS) * size
+}
+
+/// How long a network device that has no room for a datagram is left alone (send(2), ENOBUFS).
+const DEVICE_BUSY: Duration = Duration::from_millis(1);
