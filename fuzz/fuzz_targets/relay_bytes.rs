@@ -29,12 +29,12 @@ fn deliver(bytes: &[u8], piece: usize, framed: bool) -> (Vec<u8>, Vec<u8>, bool)
         max_clients: 10,
         max_per_address: 0,
         max_message: u64::MAX,
-        register: Duration::from_secs(3),
-        header: Duration::from_secs(10),
-        idle: Duration::from_secs(30),
-        stall: Duration::from_secs(10),
+        register_timeout: Duration::from_secs(3),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(30),
+        stall_timeout: Duration::from_secs(10),
         framed,
-        memory: 1 << 20,
+        memory_limit: 1 << 20,
         authenticator: Authenticator::Open,
     });
     let mut connect = |name: &[u8]| {

@@ -23,8 +23,8 @@ enum Operation {
     Send { from: u8, to: u8, length: u32 },
     Bytes(u8, Vec<u8>),
     Write { to: u8, bytes: u16 },
-    Load { from: u8, bytes: u16 },
-    Unload { to: u8, bytes: u16 },
+    Fill { from: u8, bytes: u16 },
+    Drain { to: u8, bytes: u16 },
     End(u8),
     Lose(u8),
     Pass(u16),
@@ -38,17 +38,17 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
         max_clients: 20,
         max_per_address: 0,
         max_message: 1 << 22,
-        register: Duration::from_secs(3),
-        header: Duration::from_secs(10),
-        idle: Duration::from_secs(30),
-        stall: Duration::from_secs(10),
+        register_timeout: Duration::from_secs(3),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(30),
+        stall_timeout: Duration::from_secs(10),
         framed,
-        memory: MEMORY,
+        memory_limit: MEMORY,
         authenticator: Authenticator::Open,
     });
     let mut ids: Vec<Id> = Vec::new();
-    // Bytes that are in a pipe, and where to.
-    let mut piped: Vec<(Id, u64)> = Vec::new();
+    // Bytes in a pipe, with their sender and their destination.
+    let mut piped: Vec<(Id, Id, u64)> = Vec::new();
     for operation in operations {
         let who = |n: u8, ids: &[Id]| (!ids.is_empty()).then(|| ids[usize::from(n) % ids.len()]);
         match operation {
@@ -80,22 +80,22 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
                     router.written(id, n, now);
                 }
             }
-            Operation::Load { from, bytes } => {
+            Operation::Fill { from, bytes } => {
                 if let Some(id) = who(from, &ids)
-                    && let Some(splice) = router.splice(id)
+                    && let Some(splice) = router.splice(id).filter(|splice| !splice.queued)
                 {
                     let n = splice.left.min(bytes.into());
-                    router.loaded(id, n, now);
-                    piped.push((splice.to, n));
+                    router.spliced(id, splice.to, n, 0, now);
+                    piped.push((id, splice.to, n));
                 }
             }
-            Operation::Unload { to, bytes } => {
+            Operation::Drain { to, bytes } => {
                 if !piped.is_empty() {
                     let at = usize::from(to) % piped.len();
-                    let (id, held) = piped[at];
+                    let (from, to, held) = piped[at];
                     let n = held.min(bytes.into());
-                    router.unloaded(id, n, now);
-                    piped[at].1 -= n;
+                    router.spliced(from, to, 0, n, now);
+                    piped[at].2 -= n;
                 }
             }
             Operation::End(n) => {

@@ -2,6 +2,7 @@
 //! of ours imported.
 
 pub mod hexdump;
+pub mod http;
 pub mod practice;
 pub mod proxy;
 pub mod relay;

@@ -1,4 +1,4 @@
-//! What the relay says of its clients: a line or an object for each that comes or goes, and never what they send.
+//! The event log of the relay: a line or an object for each client that registers or leaves, never their messages.
 
 use serde::Serialize;
 
@@ -8,9 +8,9 @@ use crate::{
     report::{Report, escaped},
 };
 
-/// An event, for `--json`.
+/// An event as an object, for `--json`.
 #[derive(Debug, Serialize)]
-struct Entry<'a> {
+struct LogEntry<'a> {
     event: &'static str,
     name: Option<&'a str>,
     address: String,
@@ -18,44 +18,44 @@ struct Entry<'a> {
     why: Option<&'static str>,
 }
 
-/// Says that a client has registered.
+/// Logs that a client has registered.
 pub fn joined(report: &Report, router: &Router, name: &[u8], peer: &Address) {
-    tell(report, "joined", Some(&shown(router, name)), peer, None);
+    log(report, "joined", Some(&printable_name(router, name)), peer, None);
 }
 
-/// Says that a client has gone.
+/// Logs that a client has left.
 pub fn left(report: &Report, router: &Router, name: Option<&[u8]>, peer: &Address, why: &'static str) {
-    let name = name.map(|name| shown(router, name));
-    tell(report, "left", name.as_deref(), peer, Some(why));
+    let name = name.map(|name| printable_name(router, name));
+    log(report, "left", name.as_deref(), peer, Some(why));
 }
 
-fn tell(report: &Report, event: &'static str, name: Option<&str>, peer: &Address, why: Option<&'static str>) {
+fn log(report: &Report, event: &'static str, name: Option<&str>, peer: &Address, why: Option<&'static str>) {
     if report.verbose > 0 {
-        let place = || match peer {
+        let address = || match peer {
             Address::Inet(inet) => inet.to_string(),
             Address::Name { .. } | Address::Unix(_) => peer.to_string(),
         };
         let line = match why {
-            None => format!("+{} {}", name.unwrap_or_default(), place()),
-            Some(why) => format!("-{} {why}", name.map_or_else(place, ToOwned::to_owned)),
+            None => format!("+{} {}", name.unwrap_or_default(), address()),
+            Some(why) => format!("-{} {why}", name.map_or_else(address, ToOwned::to_owned)),
         };
         report.verbose(line);
     }
     if report.json {
-        report.object(&Entry { event, name, address: peer.host(), port: peer.port(), why });
+        report.object(&LogEntry { event, name, address: peer.host(), port: peer.port(), why });
     }
 }
 
-/// A name, as it may be shown: without the token, and without what could steer a terminal.
-fn shown(router: &Router, name: &[u8]) -> String {
-    let name = router.shown(name);
+/// Returns a name as it is printed: without the token, and with control characters escaped.
+fn printable_name(router: &Router, name: &[u8]) -> String {
+    let name = router.public_name(name);
     match std::str::from_utf8(name) {
         Ok(text) => escaped(text),
         Err(_) => name.escape_ascii().to_string(),
     }
 }
 
-/// The stats, as a line.
+/// Formats the counters as a line.
 pub fn summary(router: &Router) -> String {
     let RelayStats { messages, bytes, unknown, discarded, truncated, evicted, refused, .. } = router.stats();
     format!(

@@ -1,9 +1,9 @@
-//! The relay's stats, for Prometheus: its text format, over as much HTTP as that needs (RFC 9112).
+//! The metrics of the relay: a page in Prometheus's text format, served at a port of its own.
 
 use std::{
     fmt::Write as _,
-    io::{Read, Write},
-    net::SocketAddr,
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -12,124 +12,133 @@ use anyhow::Result;
 use crate::{
     event::{Event, Reactor, Slots, Token},
     net::{Address, Denied, SocketConfig, StreamListener},
-    proto::relay::Router,
+    proto::{
+        http::{Request, Status, response},
+        relay::Router,
+    },
     sys::Descriptor,
 };
 
-/// The port of its own, and who asks there.
+/// The listener for metrics, and the connections to it.
 pub struct Metrics {
     token: Token,
     listener: StreamListener,
-    visitors: Slots<Visitor>,
+    connections: Slots<MetricsConnection>,
 }
 
-struct Visitor {
+/// A connection that asks for metrics.
+struct MetricsConnection {
     socket: Descriptor,
-    asked: Vec<u8>,
-    answer: Vec<u8>,
-    until: Instant,
+    request: Request,
+    /// The rest of the response; empty until the request is complete.
+    response: Vec<u8>,
+    deadline: Instant,
 }
 
 impl Metrics {
-    /// Listens under `token`.
-    pub fn listen(
-        at: SocketAddr,
-        socket_config: SocketConfig,
-        reactor: &Reactor,
-        token: Token,
-    ) -> Result<Self> {
-        let mut listener = StreamListener::bind(socket_config, &[Address::Inet(at)])?;
+    /// Listens.
+    pub fn listen(at: SocketAddr, config: SocketConfig, reactor: &mut Reactor) -> Result<Self> {
+        let token = reactor.token();
+        let mut listener = StreamListener::bind(config, &[Address::Inet(at)])?;
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }
-        Ok(Self { token, listener, visitors: Slots::default() })
+        Ok(Self { token, listener, connections: Slots::default() })
     }
 
-    /// Where it listens.
+    /// Returns the local addresses, ports included.
     pub fn addresses(&self) -> Vec<Address> {
         self.listener.addresses()
     }
 
-    /// Lets in who asks, but not many at once.
-    pub fn accept(&mut self, reactor: &mut Reactor, router: &Router, now: Instant) {
-        for _ in 0..MOST {
-            if self.visitors.len() >= MOST {
+    /// Accepts waiting connections, while there are not too many.
+    fn accept(&mut self, reactor: &mut Reactor, router: &Router, now: Instant) {
+        for _ in 0..MAX_CONNECTIONS {
+            if self.connections.len() >= MAX_CONNECTIONS {
                 return;
             }
             let mut socket = match self.listener.accept() {
                 Ok(Some(Ok(accepted))) => accepted.socket,
                 Ok(Some(Err(Denied(_)))) => continue,
                 Ok(None) => return,
-                Err(_) => return reactor.wake_at(self.token, Some(now + PAUSE)),
+                Err(_) => return reactor.wake_at(self.token, Some(now + ACCEPT_BACKOFF)),
             };
+
             let token = reactor.token();
             if reactor.watch(token, &mut socket).is_ok() {
-                let until = now + PATIENCE;
-                reactor.wake_at(token, Some(until));
-                self.visitors.insert(token, Visitor { socket, asked: Vec::new(), answer: Vec::new(), until });
-                self.advance(Event::Ready(token), reactor, router, now);
+                let deadline = now + REQUEST_TIMEOUT;
+                reactor.wake_at(token, Some(deadline));
+                let (request, response) = (Request::default(), Vec::new());
+                self.connections.insert(token, MetricsConnection { socket, request, response, deadline });
+                self.serve(token, reactor, router, now);
             }
         }
         reactor.again(self.token);
     }
 
-    /// Goes on with whom an event is about. Tells whether that was one of its own.
+    /// Accepts a connection or advances one, if the event is for either. Returns whether it was.
     pub fn advance(&mut self, event: Event, reactor: &mut Reactor, router: &Router, now: Instant) -> bool {
         let (Event::Ready(token) | Event::Due(token) | Event::Hangup(token)) = event else { return false };
-        let Some(visitor) = self.visitors.get_mut(token) else { return false };
-        if visitor.is_done(router) || now >= visitor.until {
-            self.visitors.remove(token);
+        if token == self.token {
+            self.accept(reactor, router, now);
+            return true;
+        }
+        self.serve(token, reactor, router, now)
+    }
+
+    fn serve(&mut self, token: Token, reactor: &mut Reactor, router: &Router, now: Instant) -> bool {
+        let Some(connection) = self.connections.get_mut(token) else { return false };
+
+        if connection.is_done(router) || now >= connection.deadline {
+            self.connections.remove(token);
             reactor.wake_at(token, None);
-            // Somebody may be waiting for the place.
+            // Another connection may be waiting in the backlog.
             reactor.again(self.token);
         }
         true
     }
 }
 
-impl Visitor {
+impl MetricsConnection {
+    /// Reads the request and writes the response; returns whether the connection is over.
     fn is_done(&mut self, router: &Router) -> bool {
         let mut bytes = [0; 1024];
-        while self.answer.is_empty() {
-            match self.socket.read(&mut bytes) {
-                Ok(n) if n > 0 && self.asked.len() < LONGEST => self.asked.extend_from_slice(&bytes[..n]),
-                Ok(_) => return true,
-                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
-            }
-            if self.asked.windows(4).any(|end| end == b"\r\n\r\n") {
-                self.answer = answer(&self.asked, router);
-            }
-        }
-        while !self.answer.is_empty() {
-            match self.socket.write(&self.answer) {
-                Ok(n) => drop(self.answer.drain(..n)),
-                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+        while self.response.is_empty() {
+            let n = match self.socket.read(&mut bytes) {
+                Ok(0) => return true,
+                Ok(n) => n,
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            };
+            match self.request.receive(&bytes[..n]) {
+                Ok(true) => self.response = answer(&self.request, router),
+                Ok(false) => {}
+                Err(_) => return true,
             }
         }
-        // An end of file first: what was asked and not read must not make it a reset.
-        let _ = self.socket.socket().shutdown(std::net::Shutdown::Write);
+
+        while !self.response.is_empty() {
+            match self.socket.write(&self.response) {
+                Ok(n) => drop(self.response.drain(..n)),
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        // Closing with unread bytes sends RST, which could overtake the response; FIN goes first.
+        let _ = self.socket.socket().shutdown(Shutdown::Write);
         true
     }
 }
 
-fn answer(asked: &[u8], router: &Router) -> Vec<u8> {
-    let (status, body) = match asked {
-        [b'G', b'E', b'T', b' ', path @ ..] if path.starts_with(b"/metrics ") || path.starts_with(b"/ ") => {
-            ("200 OK", text(router))
-        }
-        [b'G', b'E', b'T', b' ', ..] => ("404 Not Found", "the figures are at /metrics\n".to_owned()),
-        _ => ("405 Method Not Allowed", "only GET\n".to_owned()),
+fn answer(request: &Request, router: &Router) -> Vec<u8> {
+    let (status, body) = match request.target() {
+        Some(b"/metrics" | b"/") => (Status::Ok, page(router)),
+        Some(_) => (Status::NotFound, "the figures are at /metrics\n".to_owned()),
+        None => (Status::MethodNotAllowed, "only GET\n".to_owned()),
     };
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    response(status, CONTENT_TYPE, &body)
 }
 
-/// All stats in Prometheus's text format.
-fn text(router: &Router) -> String {
+/// Formats all metrics (Prometheus's text-based exposition format).
+fn page(router: &Router) -> String {
     let stats = router.stats();
     let rows = [
         ("clients", "gauge", "Clients that are connected.", router.clients() as u64),
@@ -145,6 +154,7 @@ fn text(router: &Router) -> String {
         ("truncated_total", "counter", "Messages of which the receiver has a part.", stats.truncated),
         ("evicted_total", "counter", "Clients that were disconnected.", stats.evicted),
     ];
+
     let mut text = String::new();
     for (name, kind, help, value) in rows {
         let _ = write!(
@@ -155,14 +165,14 @@ fn text(router: &Router) -> String {
     text
 }
 
-/// Visitors at once.
-const MOST: usize = 16;
+/// The type of Prometheus's text format.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// How long a visitor may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 16;
 
-/// How long accepting pauses when there are no descriptors left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The time from accepting a connection to its last byte.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a request at most.
-const LONGEST: usize = 8192;
+/// The pause in accepting when descriptors run out.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

@@ -2,6 +2,7 @@
 
 mod client;
 mod event_log;
+mod forwarder;
 mod metrics;
 mod secrets;
 mod server;

@@ -1,4 +1,4 @@
-//! Tokens and keys, which come from files and never from the command line.
+//! Tokens and keys, which are read from files, because ps(1) shows the command line.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::proto::relay::{Authenticator, is_name};
 
-/// Whom the relay lets in.
+/// Creates the authenticator from a file with a token, or from one with the keys of names.
 pub fn authenticator(token: Option<&PathBuf>, names: Option<&PathBuf>) -> Result<Authenticator> {
     Ok(match (token, names) {
         (Some(path), _) => Authenticator::token(&first_line(path)?, sha256),
@@ -20,7 +20,7 @@ pub fn authenticator(token: Option<&PathBuf>, names: Option<&PathBuf>) -> Result
     })
 }
 
-/// The first line of a file of secrets.
+/// Reads the first line of a file, which is a token or a key.
 pub fn first_line(path: &Path) -> Result<Vec<u8>> {
     let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
@@ -33,7 +33,7 @@ pub fn first_line(path: &Path) -> Result<Vec<u8>> {
     Ok(line.to_vec())
 }
 
-/// Names, and the hashes of their keys: a line each, `name hash`. Empty lines and `#` are left out.
+/// Reads names and the hashes of their keys: one `name hash` a line. Empty lines and those with `#` are skipped.
 fn hashes(path: &Path) -> Result<HashMap<Box<[u8]>, [u8; 32]>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let mut found = HashMap::new();
@@ -41,6 +41,7 @@ fn hashes(path: &Path) -> Result<HashMap<Box<[u8]>, [u8; 32]>> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+
         let wanted = line.rsplit_once(char::is_whitespace);
         let entry = wanted.and_then(|(name, hash)| Some((name.trim(), from_hex(hash)?)));
         match entry {

@@ -1,4 +1,4 @@
-//! Where clients come from: how many of each address there are, and how fast they come.
+//! Limits by address: the number of clients, and the rate at which they connect.
 
 use std::{
     collections::HashMap,
@@ -6,65 +6,68 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// All addresses that clients have come from of late.
+/// The clients of each address, and their rate.
 #[derive(Debug)]
 pub struct AddressLimits {
-    /// Clients of one address at once; 0 is no limit.
-    most: usize,
-    known: HashMap<IpAddr, Origin>,
+    /// Connected clients of one address; 0 is no limit.
+    max_clients: usize,
+    known: HashMap<IpAddr, AddressRecord>,
 }
 
+/// A token bucket, and the connected clients.
 #[derive(Debug)]
-struct Origin {
+struct AddressRecord {
     clients: usize,
-    /// Clients that may come at `since`.
+    /// Clients that may connect at `since`.
     tokens: f64,
     since: Instant,
 }
 
 impl AddressLimits {
-    /// Nobody has come; `most` clients may come from one address at once, 0 being no limit.
-    pub fn new(most: usize) -> Self {
-        Self { most, known: HashMap::new() }
+    /// Sets the limit of connected clients of one address; 0 is none.
+    pub fn new(max_clients: usize) -> Self {
+        Self { max_clients, known: HashMap::new() }
     }
 
-    /// Lets a client of this address in: `Ok(false)` if there are too many; or says when it may come. This machine
-    /// may do as it likes.
+    /// Admits a client, unless its address has too many: `Ok(false)`. If they connect too fast, fails with the time at
+    /// which the client may be admitted. Loopback has no limits.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Result<bool, Instant> {
         let Some(key) = key(address) else { return Ok(true) };
         if self.known.len() > MAX_ADDRESSES {
-            self.known.retain(|_, origin| origin.clients > 0 || origin.gain(now) < MAX_BURST);
+            self.known.retain(|_, record| record.clients > 0 || record.available(now) < MAX_BURST);
         }
-        let new = Origin { clients: 0, tokens: MAX_BURST, since: now };
-        let origin = self.known.entry(key).or_insert(new);
-        if self.most > 0 && origin.clients >= self.most {
+        let new = AddressRecord { clients: 0, tokens: MAX_BURST, since: now };
+        let record = self.known.entry(key).or_insert(new);
+        if self.max_clients > 0 && record.clients >= self.max_clients {
             return Ok(false);
         }
-        let tokens = origin.gain(now);
+
+        let tokens = record.available(now);
         if tokens < 1.0 {
             return Err(now + Duration::from_secs_f64((1.0 - tokens) / CLIENTS_PER_SECOND));
         }
-        *origin = Origin { clients: origin.clients + 1, tokens: tokens - 1.0, since: now };
+        *record = AddressRecord { clients: record.clients + 1, tokens: tokens - 1.0, since: now };
         Ok(true)
     }
 
-    /// A client of this address has gone.
+    /// Records that a client of this address has left.
     pub fn leave(&mut self, address: IpAddr) {
-        if let Some(origin) = key(address).and_then(|key| self.known.get_mut(&key)) {
-            origin.clients = origin.clients.saturating_sub(1);
+        if let Some(record) = key(address).and_then(|key| self.known.get_mut(&key)) {
+            record.clients = record.clients.saturating_sub(1);
         }
     }
 }
 
-impl Origin {
-    fn gain(&self, now: Instant) -> f64 {
+impl AddressRecord {
+    /// Returns the clients that may connect now.
+    fn available(&self, now: Instant) -> f64 {
         let gained = now.saturating_duration_since(self.since).as_secs_f64() * CLIENTS_PER_SECOND;
         (self.tokens + gained).min(MAX_BURST)
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 that an IPv6 host can choose from (RFC 4291, 2.5.1).
-/// `None` for loopback.
+/// Returns the part of an address that the limits apply to: an IPv4 address, or the /64 that an IPv6 host can choose from
+/// (RFC 4291 section 2.5.1). `None` for loopback.
 fn key(address: IpAddr) -> Option<IpAddr> {
     let address = address.to_canonical();
     if address.is_loopback() {
@@ -76,13 +79,13 @@ fn key(address: IpAddr) -> Option<IpAddr> {
     })
 }
 
-/// Clients a second from one address.
+/// Clients of one address that may connect in a second, in the long run.
 const CLIENTS_PER_SECOND: f64 = 200.0;
 
-/// Clients at once from one address, before the rate counts.
+/// Clients of one address that may connect at once.
 const MAX_BURST: f64 = 400.0;
 
-/// Addresses before those that have done nothing for a while are forgotten.
+/// Addresses that are kept before those without clients are dropped.
 const MAX_ADDRESSES: usize = 4096;
 
 #[cfg(test)]
@@ -94,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_have_so_many_and_another_has_its_own() {
+    fn each_address_has_a_limit_of_its_own() {
         let (mut limits, now) = (AddressLimits::new(2), Instant::now());
         let mut admit = |text| limits.admit(ip(text), now).unwrap();
         assert!(admit("192.0.2.1") && admit("::ffff:192.0.2.1"));
@@ -111,16 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_and_then_the_rate() {
+    fn burst_then_rate() {
         let (mut limits, mut now) = (AddressLimits::new(0), Instant::now());
         let peer = ip("192.0.2.1");
-        let mut came = 0;
+        let mut admitted = 0;
         let until = now + Duration::from_secs(2);
         while now < until {
             match limits.admit(peer, now) {
-                Ok(let_in) => {
-                    assert!(let_in);
-                    came += 1;
+                Ok(within_limit) => {
+                    assert!(within_limit);
+                    admitted += 1;
                 }
                 Err(when) => {
                     assert!(when > now, "it would spin");
@@ -128,11 +131,11 @@ mod tests {
                 }
             }
         }
-        assert!((798..=802).contains(&came), "{came}");
+        assert!((798..=802).contains(&admitted), "{admitted}");
     }
 
     #[test]
-    fn who_is_gone_is_forgotten() {
+    fn idle_addresses_are_dropped() {
         let (mut limits, now) = (AddressLimits::new(1), Instant::now());
         for n in 0..=u32::try_from(MAX_ADDRESSES).unwrap() {
             let peer = IpAddr::from(n.wrapping_add(1 << 30).to_be_bytes());

@@ -1,21 +1,21 @@
-//! Who may register: anybody, whoever knows the token, or whoever has the key of a name.
+//! The right to register a name: for every client, with a token, or with the key of the name.
 
 use std::collections::HashMap;
 
-/// A SHA-256 (FIPS 180-4), which comes from outside: this folder has no cryptography.
+/// A SHA-256 function (FIPS 180-4); the caller provides it, because formats contain no cryptography.
 pub type Hash = fn(&[u8]) -> [u8; 32];
 
-/// What a registration has to show. Secrets are compared by their hashes, so that the time it takes tells nothing
-/// about them.
+/// The secret that a registration must contain. Secrets are compared by their hashes, so that the time of a comparison
+/// reveals nothing about them.
 #[derive(Debug)]
 pub enum Authenticator {
-    /// `key:name|` registers `name`; the key has to have the hash that stands beside the name.
+    /// `key:name|` registers `name`, if the key has the hash of the name.
     Keys {
         hashes: HashMap<Box<[u8]>, [u8; 32]>,
         hash: Hash,
     },
     Open,
-    /// Names are `token:name`, wherever one is written.
+    /// `token:name|` registers `token:name`, by which other clients write to it.
     Token {
         length: usize,
         token: [u8; 32],
@@ -24,32 +24,32 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
-    /// For those who know this token.
+    /// Creates an authenticator that demands a token.
     pub fn token(token: &[u8], hash: Hash) -> Self {
         Self::Token { length: token.len(), token: hash(token), hash }
     }
 
-    /// The name that a registration is for, if it shows what it has to.
+    /// Returns the name that a registration is for, if it contains the secret.
     pub fn name<'a>(&self, registration: &'a [u8]) -> Option<&'a [u8]> {
         let named = match self {
             Self::Open => return Some(registration),
             Self::Token { length, token, hash } => {
                 let (shown, rest) = registration.split_at_checked(*length)?;
-                // The token is a part of the name: it is written to with it, too.
+                // The token stays a part of the name, so that only clients that know it can write to it.
                 (hash(shown) == *token && rest.len() > 1 && rest[0] == b':').then_some(registration)
             }
             Self::Keys { hashes, hash } => {
                 let colon = registration.iter().position(|byte| *byte == b':')?;
                 let (key, name) = (&registration[..colon], &registration[colon + 1..]);
-                let shown = hash(key);
-                hashes.get(name).is_some_and(|wanted| *wanted == shown).then_some(name)
+                let hash = hash(key);
+                hashes.get(name).is_some_and(|wanted| *wanted == hash).then_some(name)
             }
         };
         named.filter(|name| !name.is_empty())
     }
 
-    /// A name as it may be shown to others: without the token.
-    pub fn shown<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+    /// Returns the part of a name that is no secret.
+    pub fn public_name<'a>(&self, name: &'a [u8]) -> &'a [u8] {
         match self {
             Self::Token { length, .. } => name.get(length + 1..).unwrap_or_default(),
             Self::Keys { .. } | Self::Open => name,
@@ -61,10 +61,10 @@ impl Authenticator {
 mod tests {
     use super::*;
 
-    /// The authenticator, what is shown to it, and the name.
+    /// The authenticator, a registration, and the name that it registers.
     type Row<'a> = (&'a Authenticator, &'a [u8], Option<&'a [u8]>);
 
-    /// No hash that keeps anything secret, but one that differs.
+    /// Returns a hash that is not secure, but differs.
     fn hash(bytes: &[u8]) -> [u8; 32] {
         let mut sum = [0; 32];
         for (at, byte) in bytes.iter().enumerate() {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_register() {
+    fn registrations() {
         let keys =
             Authenticator::Keys { hashes: HashMap::from([(b"web:1"[..].into(), hash(b"secret"))]), hash };
         let token = Authenticator::token(b"T:t", hash);
@@ -95,7 +95,7 @@ mod tests {
         for (authenticator, registration, name) in table {
             assert_eq!(authenticator.name(registration), name, "{}", registration.escape_ascii());
         }
-        assert_eq!(token.shown(b"T:t:device_a"), b"device_a");
-        assert_eq!(keys.shown(b"web:1"), b"web:1");
+        assert_eq!(token.public_name(b"T:t:device_a"), b"device_a");
+        assert_eq!(keys.public_name(b"web:1"), b"web:1");
     }
 }

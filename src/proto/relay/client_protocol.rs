@@ -1,7 +1,7 @@
-//! The other side of the relay: who registers a name, sends messages, and proves to itself that it is confirmed.
+//! The client's side of the relay: registers a name, sends messages, and confirms that the relay has read them.
 //!
-//! The relay never answers. So a client sends a message to itself, which nobody else could know: when that comes back,
-//! everything before it has been confirmed, the registration first of all.
+//! The relay never answers. So the client sends a probe to itself, a message that no other client can guess: when it comes
+//! back, the relay has read everything before it, the registration first of all.
 
 use std::{
     collections::VecDeque,
@@ -11,34 +11,36 @@ use std::{
 
 use super::{MAX_STORED, header::is_name};
 
-/// Bytes that nobody can guess.
+/// Random bytes of a probe.
 pub type Nonce = [u8; 24];
 
-/// A client of the relay. It is told what is to be sent and what has come, and tells what there is to write.
+/// The state of a client. The driver writes [`ClientProtocol::output`] and reports it by [`ClientProtocol::written`], passes
+/// received bytes to [`ClientProtocol::receive`], and calls [`ClientProtocol::tick`] at [`ClientProtocol::deadline`].
 #[derive(Debug)]
 pub struct ClientProtocol {
     name: Vec<u8>,
     out: Vec<u8>,
     /// Bytes at the front of `out` that were written.
     start: usize,
-    /// Where the last message that was to be sent stands in `out`.
+    /// The position of the last message in `out`.
     last: Range<usize>,
     /// Bytes of its payload.
     payload: usize,
-    /// The messages to itself that have not come back, in their order, and how many others went before each.
+    /// The probes that have not come back, oldest first, and the messages that were sent before each.
     probes: VecDeque<(Nonce, u64)>,
-    /// Messages that were to be sent, and how many of them are known to have been confirmed.
+    /// Messages that were given to [`ClientProtocol::send`].
     sent: u64,
+    /// Messages that the relay has certainly read.
     confirmed: u64,
-    /// What has come, and may be the probe_prefix of the probe.
+    /// Received bytes that may be the beginning of a probe.
     held_back: Vec<u8>,
     registered: bool,
-    /// When it last said anything.
+    /// The time when bytes were last queued.
     last_sent: Instant,
 }
 
 impl ClientProtocol {
-    /// Registers with `registration`, which makes `name` ours, and asks itself whether that was confirmed.
+    /// Registers with `registration`, which makes `name` ours, and sends a probe with `nonce`.
     pub fn new(registration: &[u8], name: &[u8], nonce: Nonce, now: Instant) -> Self {
         let mut client = Self {
             name: name.to_vec(),
@@ -57,7 +59,7 @@ impl ClientProtocol {
         client
     }
 
-    /// Begins anew, with another relay or the same: registers again, and says again what was not written whole.
+    /// Starts again over a new connection: registers, and sends the message again that was not written completely.
     pub fn reconnect(&mut self, registration: &[u8], nonce: Nonce, now: Instant) {
         let payload = self.unwritten();
         let unwritten = self.start < self.last.end;
@@ -68,26 +70,30 @@ impl ClientProtocol {
         self.out.extend(rest);
     }
 
-    /// Sends a message. More than [`MAX_STORED`] bytes go through the relay only as they come; `dest` has to be a name.
+    /// Queues a message. `dest` must be a name, and `payload` at most [`MAX_STORED`] bytes, which the relay delivers as a
+    /// whole or not at all.
     pub fn send(&mut self, dest: &[u8], payload: &[u8], now: Instant) {
         let start = self.push(dest, payload, now);
         (self.last, self.payload) = (start..self.out.len(), payload.len());
         self.sent += 1;
     }
 
-    /// Messages that were written and are not known to have been confirmed: they are lost if the relay is.
+    /// Returns the number of messages that were written but not confirmed; they may be lost with the connection.
     pub fn unconfirmed(&self) -> u64 {
         self.sent - self.confirmed - u64::from(self.start < self.last.end)
     }
 
-    /// Bytes of the last message that was to be sent, if it was not written whole.
+    /// Returns the payload bytes of the last message, if it was not written completely.
     pub fn unwritten(&self) -> usize {
         if self.start < self.last.end { self.payload } else { 0 }
     }
 
-    /// Puts a message behind what is to be written; where it begins.
+    /// Appends a message to the output, and returns its position.
     fn push(&mut self, dest: &[u8], payload: &[u8], now: Instant) -> usize {
-        debug_assert!(is_name(dest) && payload.len() <= MAX_STORED, "not what a relay keeps whole");
+        debug_assert!(
+            is_name(dest) && payload.len() <= MAX_STORED,
+            "a message that the relay would not store"
+        );
         if self.start == self.out.len() {
             self.out.clear();
             (self.start, self.last) = (0, 0..0);
@@ -100,7 +106,7 @@ impl ClientProtocol {
         start
     }
 
-    /// Asks itself whether everything up to here was confirmed.
+    /// Sends a probe, which confirms everything before it when it comes back.
     pub fn probe(&mut self, nonce: Nonce, now: Instant) {
         let name = std::mem::take(&mut self.name);
         self.push(&name, &nonce, now);
@@ -108,17 +114,17 @@ impl ClientProtocol {
         self.probes.push_back((nonce, self.sent));
     }
 
-    /// What is to be written.
+    /// Returns the bytes to write.
     pub fn output(&self) -> &[u8] {
         &self.out[self.start..]
     }
 
-    /// So many bytes of the output were written.
+    /// Records that bytes of the output were written.
     pub fn written(&mut self, bytes: usize) {
         self.start += bytes;
     }
 
-    /// These bytes have come: puts the payload among them into `payload`.
+    /// Takes received bytes, and appends the payload among them to `payload`.
     pub fn receive(&mut self, bytes: &[u8], payload: &mut Vec<u8>) {
         self.held_back.extend_from_slice(bytes);
         while let Some((nonce, sent)) = self.probes.front() {
@@ -127,7 +133,7 @@ impl ClientProtocol {
                 payload.extend(self.held_back.drain(..self.held_back.len() - kept));
                 return;
             };
-            // A relay that frames its messages says whose this one is.
+            // With --framed, the prefix of the probe belongs to it.
             let frame = self.frame(nonce);
             let before = self.held_back[..at].strip_suffix(&frame[..]).map_or(at, <[u8]>::len);
             payload.extend_from_slice(&self.held_back[..before]);
@@ -140,22 +146,22 @@ impl ClientProtocol {
         payload.append(&mut self.held_back);
     }
 
-    /// Whether the registration is known to have been confirmed.
+    /// Tells whether the relay has certainly read the registration.
     pub fn is_registered(&self) -> bool {
         self.registered
     }
 
-    /// Whether everything up to the last probe is known to have been confirmed.
+    /// Tells whether the relay has certainly read everything up to the last probe.
     pub fn is_confirmed(&self) -> bool {
         self.probes.is_empty()
     }
 
-    /// When [`ClientProtocol::tick`] has something to do.
+    /// Returns the time when [`ClientProtocol::tick`] must be called.
     pub fn deadline(&self) -> Instant {
-        self.last_sent + KEEPALIVE
+        self.last_sent + KEEPALIVE_INTERVAL
     }
 
-    /// Says that it is still there, if it has said nothing for a while.
+    /// Sends an empty message to itself if nothing was sent for a while, so that the relay does not take it for idle.
     pub fn tick(&mut self, now: Instant) {
         if now >= self.deadline() {
             let name = std::mem::take(&mut self.name);
@@ -164,21 +170,21 @@ impl ClientProtocol {
         }
     }
 
-    /// How many of the last bytes that came may be the probe_prefix of a probe, with or without its frame.
+    /// Returns how many of the last received bytes may be the beginning of a probe, with or without its prefix.
     fn probe_prefix(&self, nonce: &Nonce) -> usize {
         let framed = [&self.frame(nonce)[..], nonce].concat();
         let part = |whole: &[u8]| (1..whole.len()).rev().find(|n| self.held_back.ends_with(&whole[..*n]));
         part(&framed).max(part(nonce)).unwrap_or(0)
     }
 
-    /// What stands before a message to oneself where messages are framed.
+    /// Returns the prefix of the probe if the relay frames messages.
     fn frame(&self, nonce: &Nonce) -> Vec<u8> {
         [&self.name[..], format!("|{}|", nonce.len()).as_bytes()].concat()
     }
 }
 
-/// How long a client may be silent before it says that it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The silence after which an empty message is sent; the relay closes idle clients after 30 s by default.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn it_registers_and_sends() {
+    fn registers_and_sends() {
         let (mut client, now) = (client(), Instant::now());
         client.send(b"you", b"hello", now);
         assert_eq!(client.output(), b"key:me|me|24|0123456789abcdefghijklmnyou|5|hello");
@@ -201,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_is_no_payload_however_it_comes() {
+    fn probe_is_no_payload_however_it_arrives() {
         for frame in ["", "me|24|"] {
-            let came = [b"before0123", frame.as_bytes(), &NONCE, b"after|24|me|"].concat();
-            for first in 0..=came.len() {
-                for second in first..=came.len() {
+            let received = [b"before0123", frame.as_bytes(), &NONCE, b"after|24|me|"].concat();
+            for first in 0..=received.len() {
+                for second in first..=received.len() {
                     let (mut client, mut payload) = (client(), Vec::new());
-                    for part in [&came[..first], &came[first..second], &came[second..]] {
+                    for part in [&received[..first], &received[first..second], &received[second..]] {
                         client.receive(part, &mut payload);
                     }
                     assert_eq!(
@@ -222,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_probe_is_not_kept() {
+    fn bytes_that_are_no_probe_are_released() {
         let (mut client, mut payload) = (client(), Vec::new());
         client.receive(b"hello", &mut payload);
         assert_eq!(payload, b"hello");
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_whole_is_said_again() {
+    fn incomplete_messages_are_sent_again() {
         let (mut client, now) = (client(), Instant::now());
         client.written(client.output().len());
         client.receive(&NONCE, &mut Vec::new());
@@ -252,18 +258,18 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_itself_alive() {
+    fn keeps_itself_alive() {
         let (mut client, start) = (client(), Instant::now());
         client.written(client.output().len());
         client.tick(start + Duration::from_secs(9));
         assert_eq!(client.output(), b"");
         let later = start + Duration::from_secs(11);
         client.tick(later);
-        assert_eq!((client.output(), client.deadline()), (&b"me|0|"[..], later + KEEPALIVE));
+        assert_eq!((client.output(), client.deadline()), (&b"me|0|"[..], later + KEEPALIVE_INTERVAL));
     }
 
     #[test]
-    fn a_later_probe_tells_that_all_was_confirmed() {
+    fn later_probe_confirms_everything() {
         for apart in [true, false] {
             let (mut client, mut payload, now) = (client(), Vec::new(), Instant::now());
             if apart {

@@ -1,6 +1,6 @@
-//! What the relay reads: `name|`, then `dest|len|payload` again and again.
+//! The input of the relay: `name|`, then any number of `dest|len|payload`.
 
-/// A header that is whole.
+/// A complete header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Header<'a> {
     pub dest: &'a [u8],
@@ -10,14 +10,14 @@ pub struct Header<'a> {
     pub size: usize,
 }
 
-/// What no client may send; it is disconnected for it.
+/// A malformed header, for which a client is disconnected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Violation {
     BadLength,
     BadName,
 }
 
-/// The name at the front of `bytes`; `None` while its `|` has not come.
+/// Parses the name at the front of `bytes`; `None` while its `|` is missing.
 pub fn name(bytes: &[u8]) -> Result<Option<&[u8]>, Violation> {
     for (at, byte) in bytes.iter().enumerate() {
         match byte {
@@ -30,7 +30,7 @@ pub fn name(bytes: &[u8]) -> Result<Option<&[u8]>, Violation> {
     Ok(None)
 }
 
-/// The header at the front of `bytes`; `None` while its second `|` has not come.
+/// Parses the header at the front of `bytes`; `None` while its second `|` is missing.
 pub fn header(bytes: &[u8]) -> Result<Option<Header<'_>>, Violation> {
     match name(bytes)? {
         Some(dest) => header_to(dest, bytes),
@@ -38,7 +38,7 @@ pub fn header(bytes: &[u8]) -> Result<Option<Header<'_>>, Violation> {
     }
 }
 
-/// The header at the front of `bytes`, whose name is known to be `dest`.
+/// Parses the header at the front of `bytes`, whose name is known to be `dest`.
 pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>, Violation> {
     let start = dest.len() + 1;
     let mut len: u64 = 0;
@@ -47,7 +47,7 @@ pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>,
             b'0'..=b'9' if at < MAX_DIGITS => {
                 let digit = u64::from(byte - b'0');
                 let longer = len.checked_mul(10).and_then(|len| len.checked_add(digit));
-                len = longer.filter(|len| *len <= LONGEST).ok_or(Violation::BadLength)?;
+                len = longer.filter(|len| *len <= MAX_LENGTH).ok_or(Violation::BadLength)?;
             }
             b'|' if at > 0 => return Ok(Some(Header { dest, len, size: start + at + 1 })),
             _ => return Err(Violation::BadLength),
@@ -56,12 +56,12 @@ pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>,
     Ok(None)
 }
 
-/// Whether a name may be registered or written to.
+/// Tells whether a name may be registered or written to.
 pub fn is_name(name: &[u8]) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && !name.iter().any(|byte| is_control(*byte) || *byte == b'|')
 }
 
-/// How many line ends stand at the front: they are skipped there, so that a hand can type what follows.
+/// Counts the line ends at the front. They are skipped before a header, so that messages can be typed by hand.
 pub fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
@@ -70,23 +70,23 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// Bytes of a name at most.
+/// Bytes of a name.
 pub const MAX_NAME: usize = 255;
 
-/// Bytes of a header at most, both `|` included.
+/// Bytes of a header, both `|` included.
 pub const MAX_HEADER: usize = MAX_NAME + MAX_DIGITS + 2;
 
-/// Digits of a length at most.
+/// Digits of a length.
 const MAX_DIGITS: usize = 20;
 
-/// The greatest length.
-const LONGEST: u64 = i64::MAX as u64;
+/// The greatest length of a payload.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The bytes, and the length and size of the header.
+    /// Input, and the expected length of the payload and size of the header.
     type Row<'a> = (&'a [u8], Result<Option<(u64, usize)>, Violation>);
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
             (b"b|5|hello", Ok(Some((5, 4)))),
             (b"b|0|", Ok(Some((0, 4)))),
             (b"b|007|", Ok(Some((7, 6)))),
-            (b"b|9223372036854775807|", Ok(Some((LONGEST, 22)))),
+            (b"b|9223372036854775807|", Ok(Some((MAX_LENGTH, 22)))),
             (b"b|9223372036854775808", Err(Violation::BadLength)),
             (b"b|99999999999999999999", Err(Violation::BadLength)),
             (b"b|000000000000000000000", Err(Violation::BadLength)),

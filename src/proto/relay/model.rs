@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::{
     MAX_STORED, RouterConfig,
-    tests::{World, rules},
+    tests::{World, config},
 };
 
 /// What one of the clients does.
@@ -259,7 +259,8 @@ fn steps(clients: usize, names: u8, most: usize) -> impl Strategy<Value = Vec<St
 
 /// Runs a program of clients `a`, `b` and others in both relays, and compares what has become of it.
 fn run(steps: &[Step], piece: usize) -> Result<(), TestCaseError> {
-    let (mut model, mut world) = (Model::default(), World::new(RouterConfig { max_clients: 100, ..rules() }));
+    let (mut model, mut world) =
+        (Model::default(), World::new(RouterConfig { max_clients: 100, ..config() }));
     world.piece = piece;
     for step in [Step::Connect, Step::Connect, Step::Register(0, b'a'), Step::Register(1, b'b')] {
         model.step(&mut world, step);

@@ -1,4 +1,4 @@
-//! What is on its way to one client, and who waits to send it more.
+//! The bytes to send to one client, and the clients that wait to add more.
 
 use std::{
     collections::VecDeque,
@@ -7,32 +7,33 @@ use std::{
 
 use super::Id;
 
-/// The queue of a destination. It exists only while there is something in it, or somebody needs it.
+/// The queue of a destination. It exists only while it holds bytes, is locked, or is waited for.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     bytes: Vec<u8>,
     /// Bytes at the front that were written.
     start: usize,
-    /// Who is sending a message that is too large to be stored first.
+    /// The sender of a large message, which has the destination for itself.
     pub lock: Option<Lock>,
-    /// Bytes that have left the holder of the lock, past the queue, and have not arrived.
+    /// Bytes in the pipe between the holder of the lock and the destination.
     pub in_pipe: u64,
-    /// Who has a message for this client, in the order in which they came.
+    /// Clients that wait to send to this one, oldest first.
     pub waiters: VecDeque<Id>,
-    /// Since when less than `MIN_PROGRESS` bytes were accepted, and how many were.
+    /// The time since which less than [`MIN_PROGRESS`] bytes were accepted.
     slow_since: Instant,
+    /// Bytes that were accepted since.
     accepted: u64,
-    /// When it was last tried to write to it.
+    /// The time of the last attempt to write that a timer has caused.
     retried: Instant,
-    /// It is known that there is something to write.
+    /// Whether the client is among those that have new output.
     pub dirty: bool,
 }
 
-/// Who has a destination for itself.
+/// The exclusive right to send to a destination.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lock {
     pub holder: Id,
-    /// When the holder last sent something.
+    /// The time when the holder last sent bytes.
     pub last_moved: Instant,
 }
 
@@ -51,7 +52,7 @@ impl SendQueue {
         }
     }
 
-    /// What is to be written.
+    /// Returns the bytes to write.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -60,12 +61,12 @@ impl SendQueue {
         self.bytes.len() - self.start
     }
 
-    /// How many more bytes it takes.
+    /// Returns the bytes that are left of the limit.
     pub fn room(&self) -> usize {
         MAX_QUEUE.saturating_sub(self.len())
     }
 
-    /// Whether so many bytes that belong together may come in.
+    /// Tells whether a message of `bytes` may be added. An empty queue takes one of any size.
     pub fn takes(&self, bytes: usize) -> bool {
         self.len() == 0 || bytes <= self.room()
     }
@@ -84,14 +85,14 @@ impl SendQueue {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// So many bytes have left the queue.
+    /// Records that bytes of the queue were written.
     pub fn written(&mut self, bytes: usize, now: Instant) {
         self.start += bytes;
         debug_assert!(self.start <= self.bytes.len(), "wrote more than there was");
         self.progress(bytes as u64, now);
     }
 
-    /// So many bytes have gone past the queue into a pipe.
+    /// Records that bytes went into the pipe.
     pub fn spliced_in(&mut self, bytes: u64, now: Instant) {
         if !self.has_pending() {
             self.begin(now);
@@ -99,33 +100,33 @@ impl SendQueue {
         self.in_pipe += bytes;
     }
 
-    /// So many bytes were accepted out of the pipe.
+    /// Records that bytes of the pipe were accepted.
     pub fn spliced_out(&mut self, bytes: u64, now: Instant) {
         self.in_pipe -= bytes;
         self.progress(bytes, now);
     }
 
-    /// Whether the client has something to accept.
+    /// Tells whether the client has bytes to accept.
     pub fn has_pending(&self) -> bool {
         self.len() > 0 || self.in_pipe > 0
     }
 
-    /// Whether nobody needs it any more.
+    /// Tells whether the queue can be freed.
     pub fn is_idle(&self) -> bool {
         !self.has_pending() && self.lock.is_none() && self.waiters.is_empty()
     }
 
-    /// When a client that accepts so little is too slow.
+    /// Returns the time when the client is too slow, unless it accepts more.
     pub fn deadline(&self, stall: Duration) -> Option<Instant> {
         self.has_pending().then(|| self.slow_since + stall)
     }
 
-    /// When to retry at a client that has something to accept: until it is too slow, it is tried again.
+    /// Returns the time of the next attempt to write, which is due now and then until the client is too slow.
     pub fn retry_at(&self, stall: Duration) -> Option<Instant> {
         self.deadline(stall).map(|deadline| deadline.min(self.retried + stall / WRITE_RETRIES))
     }
 
-    /// Whether it is time to try again.
+    /// Tells whether an attempt to write is due, and counts it as made.
     pub fn retry(&mut self, stall: Duration, now: Instant) -> bool {
         let due = self.has_pending() && self.retried + stall / WRITE_RETRIES <= now;
         if due {
@@ -148,11 +149,11 @@ impl SendQueue {
     }
 }
 
-/// How often a client that accepts nothing is tried in the time that it may stall.
+/// Attempts to write within the stall timeout.
 const WRITE_RETRIES: u32 = 4;
 
-/// Bytes of a queue; a single message may be larger than what is left of them.
+/// Bytes of a queue, beyond which its senders wait.
 pub(super) const MAX_QUEUE: usize = 256 << 10;
 
-/// Bytes that have to be accepted within the time that a client may stall.
+/// Bytes that a client must accept within the stall timeout.
 const MIN_PROGRESS: u64 = 4096;

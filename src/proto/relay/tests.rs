@@ -38,29 +38,29 @@ pub(super) struct TestClient {
     resumed: usize,
 }
 
-pub(super) fn rules() -> RouterConfig {
+pub(super) fn config() -> RouterConfig {
     RouterConfig {
         max_clients: 1000,
         max_per_address: 0,
         max_message: u64::MAX,
-        register: Duration::from_secs(3),
-        header: Duration::from_secs(10),
-        idle: Duration::from_secs(30),
-        stall: Duration::from_secs(10),
+        register_timeout: Duration::from_secs(3),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(30),
+        stall_timeout: Duration::from_secs(10),
         framed: false,
-        memory: 256 << 20,
+        memory_limit: 256 << 20,
         authenticator: Authenticator::Open,
     }
 }
 
 impl World {
-    pub fn new(rules: RouterConfig) -> Self {
-        Self { router: Router::new(rules), now: Instant::now(), clients: Vec::new(), piece: usize::MAX }
+    pub fn new(config: RouterConfig) -> Self {
+        Self { router: Router::new(config), now: Instant::now(), clients: Vec::new(), piece: usize::MAX }
     }
 
     /// Clients that are registered, and no more than that.
-    pub fn with(names: &[&str], rules: RouterConfig) -> Self {
-        let mut world = Self::new(rules);
+    pub fn with(names: &[&str], config: RouterConfig) -> Self {
+        let mut world = Self::new(config);
         for name in names {
             let who = world.connect();
             world.send(who, format!("{name}|").as_bytes());
@@ -149,10 +149,10 @@ impl World {
             heard = true;
             match event {
                 Event::Joined { .. } => {}
-                Event::Left { id, why, .. } => {
+                Event::Left { id, reason, .. } => {
                     let who = self.who(id);
                     self.clients[who].id = None;
-                    self.clients[who].gone = Some(why);
+                    self.clients[who].gone = Some(reason);
                 }
                 Event::Resumed(id) => {
                     if let Some(client) = self.clients.iter_mut().find(|client| client.id == Some(id)) {
@@ -254,7 +254,7 @@ fn rows() {
             for piece in [1, 3, usize::MAX] {
                 let limited = fate == Some(TooLarge);
                 let max_message = if limited { 1_000_000 } else { u64::MAX };
-                let mut world = World::with(&["a", "b"], RouterConfig { max_message, ..rules() });
+                let mut world = World::with(&["a", "b"], RouterConfig { max_message, ..config() });
                 world.piece = piece;
                 world.send(0, &sent.as_bytes()[..cut]);
                 world.send(0, &sent.as_bytes()[cut..]);
@@ -270,7 +270,7 @@ fn rows() {
 
 #[test]
 fn framed_messages_tell_their_sender() {
-    let mut world = World::with(&["a", "b"], RouterConfig { framed: true, ..rules() });
+    let mut world = World::with(&["a", "b"], RouterConfig { framed: true, ..config() });
     world.send(0, b"b|5|hellob|0|a|0|a|1|x");
     assert_eq!(world.got(1), "a|5|helloa|0|");
     assert_eq!(world.got(0), "a|1|x");
@@ -283,7 +283,7 @@ fn framed_messages_tell_their_sender() {
 #[test]
 fn a_registration_may_come_with_its_messages() {
     for cut in 0..=12 {
-        let mut world = World::with(&["b"], rules());
+        let mut world = World::with(&["b"], config());
         let a = world.connect();
         let sent = b"\r\na|b|5|hello";
         world.send(a, &sent[..cut]);
@@ -294,7 +294,7 @@ fn a_registration_may_come_with_its_messages() {
 
 #[test]
 fn a_name_is_registered_once() {
-    let mut world = World::with(&["a"], rules());
+    let mut world = World::with(&["a"], config());
     let other = world.connect();
     world.send(other, b"a|a|2|hi");
     assert_eq!((world.clients[other].gone, world.clients[0].gone), (Some(CloseReason::Duplicate), None));
@@ -315,19 +315,19 @@ fn bad_registrations() {
         (long.as_bytes(), CloseReason::BadName),
     ];
     for (bytes, why) in table {
-        let mut world = World::with(&[], rules());
+        let mut world = World::with(&[], config());
         let who = world.connect();
         world.send(who, bytes);
         assert_eq!(world.clients[who].gone, Some(why), "{}", bytes.escape_ascii());
         world.assert_clean();
     }
-    let world = World::with(&[&long[..255]], rules());
+    let world = World::with(&[&long[..255]], config());
     assert_eq!((world.clients[0].gone, world.router.names()), (None, 1));
 }
 
 #[test]
 fn three_seconds_to_register_and_a_trickle_does_not_make_them_more() {
-    let mut world = World::new(rules());
+    let mut world = World::new(config());
     let who = world.connect();
     for _ in 0..29 {
         world.pass(Duration::from_millis(100));
@@ -340,7 +340,7 @@ fn three_seconds_to_register_and_a_trickle_does_not_make_them_more() {
 
 #[test]
 fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.pass_seconds(20);
     for _ in 0..9 {
         world.send(0, b"b");
@@ -351,7 +351,7 @@ fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
     world.pass(Duration::from_millis(1));
     assert_eq!(world.clients[0].gone, Some(CloseReason::HeaderTimeout));
     // The payload has no such limit.
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.send(0, b"b|9|");
     for _ in 0..9 {
         world.pass_seconds(29);
@@ -363,7 +363,7 @@ fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
 
 #[test]
 fn thirty_seconds_of_silence_and_what_is_received_does_not_count() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.pass_seconds(29);
     world.send(0, b"b|1|x");
     assert_eq!(world.clients[1].gone, None);
@@ -379,7 +379,7 @@ fn thirty_seconds_of_silence_and_what_is_received_does_not_count() {
 
 #[test]
 fn an_end_of_file_goes_on_receiving_until_somebody_takes_the_name() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.end(1);
     world.send(0, b"b|5|hello");
     assert_eq!(world.got(1), "hello");
@@ -399,7 +399,7 @@ fn an_end_of_file_goes_on_receiving_until_somebody_takes_the_name() {
 #[test]
 fn who_leaves_gets_what_is_there_for_five_seconds() {
     for reads in [0, usize::MAX] {
-        let mut world = World::with(&["a", "b"], rules());
+        let mut world = World::with(&["a", "b"], config());
         world.read_only(1, 0);
         world.pass_seconds(25);
         world.send(0, b"b|5|hello");
@@ -422,7 +422,7 @@ fn large(to: &str, length: usize) -> Vec<u8> {
 
 #[test]
 fn a_large_message_is_contiguous_and_others_wait() {
-    let mut world = World::with(&["a", "b", "c"], rules());
+    let mut world = World::with(&["a", "b", "c"], config());
     let message = large("b", 1 << 20);
     world.send(0, &message[..500_000]);
     world.send(2, b"b|5|helloa|3|sec");
@@ -436,7 +436,7 @@ fn a_large_message_is_contiguous_and_others_wait() {
 
 #[test]
 fn large_messages_have_their_turns() {
-    let mut world = World::with(&["a", "b", "c", "d"], rules());
+    let mut world = World::with(&["a", "b", "c", "d"], config());
     let message = large("b", 300_000);
     world.send(0, &message[..1000]);
     world.send(2, &message);
@@ -452,13 +452,13 @@ fn large_messages_have_their_turns() {
 #[test]
 fn who_dies_within_a_message() {
     // A small one never was.
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.send(0, b"b|5|hell");
     world.reset(0);
     assert_eq!((world.got(1).as_str(), world.router.stats().truncated), ("", 0));
     // A large one is a prefix, and the next one follows at once.
     for end in [World::reset, World::end] {
-        let mut world = World::with(&["a", "b", "c"], rules());
+        let mut world = World::with(&["a", "b", "c"], config());
         let message = large("b", 200_000);
         world.send(0, &message[..100_009]);
         world.send(2, b"b|5|hello");
@@ -473,7 +473,7 @@ fn who_dies_within_a_message() {
 #[test]
 fn the_destination_dies_within_a_message() {
     for length in [1000, 200_000] {
-        let mut world = World::with(&["a", "b"], rules());
+        let mut world = World::with(&["a", "b"], config());
         let message = large("b", length);
         world.send(0, &message[..500]);
         world.reset(1);
@@ -499,7 +499,7 @@ fn a_name_is_taken_within_a_message_to_its_holder() {
     ];
     for (what, length, before, arrives) in table {
         for piece in [1000, 50_000, usize::MAX] {
-            let mut world = World::with(&["a", "b"], rules());
+            let mut world = World::with(&["a", "b"], config());
             world.piece = piece;
             world.read_only(1, 0);
             world.end(1);
@@ -524,7 +524,7 @@ fn a_name_is_taken_within_a_message_to_its_holder() {
 
 #[test]
 fn an_end_that_waits_behind_a_message_does_not_give_the_name_away() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     let message = large("b", 100_000);
     world.send(0, &message[..1000]);
     // b is not read before a's message is whole, and so it is not known that it has ended.
@@ -542,7 +542,7 @@ fn an_end_that_waits_behind_a_message_does_not_give_the_name_away() {
 
 #[test]
 fn a_full_queue_stops_its_senders_and_nobody_else() {
-    let mut world = World::with(&["a", "slow", "c"], rules());
+    let mut world = World::with(&["a", "slow", "c"], config());
     world.read_only(1, 0);
     let message = large("slow", 50_000);
     for _ in 0..20 {
@@ -560,7 +560,7 @@ fn a_full_queue_stops_its_senders_and_nobody_else() {
 
 #[test]
 fn who_accepts_next_to_nothing_for_ten_seconds_is_gone_and_its_senders_go_on() {
-    let mut world = World::with(&["a", "slow"], rules());
+    let mut world = World::with(&["a", "slow"], config());
     world.read_only(1, 0);
     for _ in 0..10 {
         world.send(0, &large("slow", 60_000));
@@ -579,7 +579,7 @@ fn who_accepts_next_to_nothing_for_ten_seconds_is_gone_and_its_senders_go_on() {
 
 #[test]
 fn who_accepts_a_little_is_not_gone() {
-    let mut world = World::with(&["a", "slow"], rules());
+    let mut world = World::with(&["a", "slow"], config());
     world.read_only(1, 0);
     for _ in 0..10 {
         world.send(0, &large("slow", 60_000));
@@ -594,7 +594,8 @@ fn who_accepts_a_little_is_not_gone() {
 
 #[test]
 fn the_clock_of_a_sender_stands_while_it_is_not_read() {
-    let mut world = World::with(&["a", "slow"], RouterConfig { stall: Duration::from_secs(1000), ..rules() });
+    let mut world =
+        World::with(&["a", "slow"], RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() });
     world.read_only(1, 0);
     for _ in 0..10 {
         world.send(0, &large("slow", 60_000));
@@ -615,7 +616,7 @@ fn the_clock_of_a_sender_stands_while_it_is_not_read() {
 
 #[test]
 fn who_holds_up_others_with_half_a_message_is_gone() {
-    let mut world = World::with(&["a", "b", "c"], rules());
+    let mut world = World::with(&["a", "b", "c"], config());
     world.send(0, &large("b", 200_000)[..1000]);
     world.pass_seconds(20);
     assert_eq!(world.clients[0].gone, None, "nobody waits");
@@ -628,7 +629,7 @@ fn who_holds_up_others_with_half_a_message_is_gone() {
 
 #[test]
 fn memory_has_an_end_and_the_oldest_half_message_goes_first() {
-    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory: 100_000, ..rules() });
+    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
     world.send(0, &large("b", 60_000)[..45_000]);
     world.pass_seconds(1);
     world.send(1, &large("b", 60_000)[..45_000]);
@@ -636,7 +637,7 @@ fn memory_has_an_end_and_the_oldest_half_message_goes_first() {
     world.send(2, &large("b", 60_000)[..45_000]);
     assert_eq!((world.clients[0].gone, world.clients[1].gone), (Some(CloseReason::Memory), None));
     // A full queue is no reason to cut anybody, only to read no more.
-    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory: 100_000, ..rules() });
+    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
     world.read_only(3, 0);
     world.send(0, &large("slow", 60_000));
     world.send(1, &large("slow", 60_000));
@@ -649,23 +650,23 @@ fn memory_has_an_end_and_the_oldest_half_message_goes_first() {
 
 #[test]
 fn bytes_that_go_past_the_queue() {
-    let mut world = World::with(&["a", "b", "c"], rules());
+    let mut world = World::with(&["a", "b", "c"], config());
     let now = world.now;
     world.send(0, &large("b", 1 << 20)[..100_010]);
     let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
     let left = (1 << 20) - 100_000;
-    assert_eq!(world.router.splice(a), Some(Splice { to: b, left }));
-    world.router.loaded(a, 500_000, now);
-    assert_eq!((world.router.holder(b), world.router.read_budget(a)), (Some(a), 0));
-    world.router.unloaded(b, 400_000, now);
-    world.router.loaded(a, left - 500_000, now);
+    assert_eq!(world.router.splice(a), Some(Splice { to: b, left, queued: false }));
+    world.router.spliced(a, b, 500_000, 0, now);
+    assert_eq!((world.router.lock_holder(b), world.router.read_budget(a)), (Some(a), 0));
+    world.router.spliced(a, b, 0, 400_000, now);
+    world.router.spliced(a, b, left - 500_000, 0, now);
     assert_eq!(world.router.splice(a), None, "all of it was taken");
     // The next message waits for its end, and so does everybody else.
     world.send(2, b"b|5|hello");
     world.send(0, b"b|1|!");
     assert_eq!(world.clients[1].got.len(), 100_000);
-    world.router.unloaded(b, 100_000, now);
-    world.router.poured(b, &vec![7; left as usize - 500_000], now);
+    world.router.spliced(a, b, 0, 100_000, now);
+    world.router.copied_back(b, &vec![7; left as usize - 500_000], now);
     world.pump();
     assert_eq!(world.clients[1].got.len(), 100_000 + left as usize - 500_000 + 6);
     assert!(world.got(1).ends_with("hello!") || world.got(1).ends_with("!hello"));
@@ -675,15 +676,15 @@ fn bytes_that_go_past_the_queue() {
 
 #[test]
 fn a_sender_that_dies_leaves_what_is_under_way() {
-    let mut world = World::with(&["a", "b", "c"], rules());
+    let mut world = World::with(&["a", "b", "c"], config());
     let now = world.now;
     world.send(0, &large("b", 1 << 20)[..100_010]);
     let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
-    world.router.loaded(a, 1000, now);
+    world.router.spliced(a, b, 1000, 0, now);
     world.reset(0);
     world.send(2, b"b|5|hello");
     assert_eq!(world.clients[1].got.len(), 100_000, "the end of the prefix comes first");
-    world.router.poured(b, &[7; 1000], now);
+    world.router.copied_back(b, &[7; 1000], now);
     world.pump();
     assert_eq!(world.clients[1].got.len(), 101_005);
     world.assert_clean();
@@ -691,11 +692,10 @@ fn a_sender_that_dies_leaves_what_is_under_way() {
 
 #[test]
 fn a_destination_that_leaves_with_bytes_under_way_frees_their_sender() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.send(0, &large("b", 1 << 20)[..100_010]);
-    let a = world.clients[0].id.unwrap();
-    world.router.loaded(a, 1000, world.now);
-    world.router.blocked(a);
+    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
+    world.router.spliced(a, b, 1000, 0, world.now);
     world.end(1);
     let heir = world.connect();
     world.send(heir, b"b|");
@@ -709,17 +709,17 @@ fn a_destination_that_leaves_with_bytes_under_way_frees_their_sender() {
 
 #[test]
 fn who_waits_for_a_pipe_is_not_idle() {
-    let mut world = World::with(&["a", "b"], RouterConfig { stall: Duration::from_secs(1000), ..rules() });
+    let mut world =
+        World::with(&["a", "b"], RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() });
     world.send(0, &large("b", 1 << 20)[..100_010]);
     let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
-    world.router.loaded(a, 1000, world.now);
-    world.router.blocked(a);
+    world.router.spliced(a, b, 1000, 0, world.now);
     for _ in 0..3 {
         world.pass_seconds(29);
         world.send(1, b"b|0|");
     }
     assert_eq!(world.clients[0].gone, None);
-    world.router.unloaded(b, 1000, world.now);
+    world.router.spliced(a, b, 0, 1000, world.now);
     world.pump();
     world.pass_seconds(30);
     assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
@@ -727,7 +727,7 @@ fn who_waits_for_a_pipe_is_not_idle() {
 
 #[test]
 fn what_waits_with_a_client_is_not_thrown_away_twice() {
-    let mut world = World::with(&["a", "b", "c"], RouterConfig { max_clients: 3, ..rules() });
+    let mut world = World::with(&["a", "b", "c"], RouterConfig { max_clients: 3, ..config() });
     world.read_only(1, 0);
     world.end(1);
     for _ in 0..5 {
@@ -746,13 +746,14 @@ fn what_waits_with_a_client_is_not_thrown_away_twice() {
 
 #[test]
 fn those_who_were_starved_are_fed_again() {
-    let mut world = World::with(&["a", "b", "c", "d", "e"], RouterConfig { memory: 200_000, ..rules() });
+    let mut world =
+        World::with(&["a", "b", "c", "d", "e"], RouterConfig { memory_limit: 200_000, ..config() });
     // Half messages, and bytes that are under way.
     world.send(0, &large("c", 60_000)[..47_000]);
     world.send(1, &large("c", 60_000)[..45_000]);
     world.send(4, &large("d", 1 << 20)[..10]);
     let (e, d) = (world.clients[4].id.unwrap(), world.clients[3].id.unwrap());
-    world.router.loaded(e, 150_000, world.now);
+    world.router.spliced(e, d, 150_000, 0, world.now);
     world.send(0, &large("c", 60_000)[47_000..]);
     world.send(1, &large("c", 60_000)[45_000..]);
     assert_eq!(world.clients[2].got.len(), 0, "there is no memory");
@@ -760,14 +761,14 @@ fn those_who_were_starved_are_fed_again() {
     let new = world.connect();
     world.send(new, b"new|");
     assert_eq!(world.router.names(), 6);
-    world.router.unloaded(d, 150_000, world.now);
+    world.router.spliced(e, d, 0, 150_000, world.now);
     world.pump();
     assert_eq!(world.clients[2].got.len(), 120_000);
 }
 
 #[test]
 fn who_takes_a_little_now_and_then_is_tried_now_and_then() {
-    let mut world = World::with(&["a", "slow"], rules());
+    let mut world = World::with(&["a", "slow"], config());
     world.read_only(1, 0);
     world.send(0, &large("slow", 60_000));
     let id = world.clients[1].id.unwrap();
@@ -784,7 +785,7 @@ fn who_takes_a_little_now_and_then_is_tried_now_and_then() {
 
 #[test]
 fn the_oldest_newcomer_makes_room() {
-    let mut world = World::new(RouterConfig { max_clients: 5000, ..rules() });
+    let mut world = World::new(RouterConfig { max_clients: 5000, ..config() });
     for _ in 0..1025 {
         world.connect();
     }
@@ -794,12 +795,12 @@ fn the_oldest_newcomer_makes_room() {
 
 #[test]
 fn more_than_may_come_are_refused() {
-    let mut router = Router::new(RouterConfig { max_clients: 1, ..rules() });
+    let mut router = Router::new(RouterConfig { max_clients: 1, ..config() });
     let (now, ip) = (Instant::now(), "192.0.2.1".parse().unwrap());
     assert!(matches!(router.admit(ip, now), Admission::Joined(_)));
     assert_eq!(router.admit(ip, now), Admission::Refused(CloseReason::TooMany));
     // But one that only listens makes room.
-    let mut world = World::with(&["a", "b"], RouterConfig { max_clients: 2, ..rules() });
+    let mut world = World::with(&["a", "b"], RouterConfig { max_clients: 2, ..config() });
     world.end(1);
     world.connect();
     assert_eq!((world.clients[0].gone, world.clients[1].gone), (None, Some(CloseReason::Ended)));
@@ -807,7 +808,7 @@ fn more_than_may_come_are_refused() {
 
 #[test]
 fn closing_down_delivers_what_is_there() {
-    let mut world = World::with(&["a", "b"], rules());
+    let mut world = World::with(&["a", "b"], config());
     world.read_only(1, 0);
     world.send(0, b"b|5|hello");
     world.router.close_down(world.now);
@@ -819,7 +820,7 @@ fn closing_down_delivers_what_is_there() {
 
 #[test]
 fn an_hour_of_coming_and_going_leaves_nothing_behind() {
-    let mut world = World::with(&["sink"], rules());
+    let mut world = World::with(&["sink"], config());
     for turn in 0..3600_usize {
         let who = world.connect();
         world.send(who, format!("c{}|sink|5|hello", turn % 20).as_bytes());
@@ -844,7 +845,7 @@ fn an_hour_of_coming_and_going_leaves_nothing_behind() {
 
 #[test]
 fn a_hundred_thousand_idle_clients() {
-    let mut router = Router::new(RouterConfig { max_clients: 200_000, ..rules() });
+    let mut router = Router::new(RouterConfig { max_clients: 200_000, ..config() });
     let now = Instant::now();
     let mut ids = Vec::new();
     for number in 0..100_000 {

@@ -1,4 +1,4 @@
-//! How clients come: they connect, and register a name.
+//! Admission and registration of clients.
 
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
@@ -9,10 +9,10 @@ use super::{
 };
 
 impl Router {
-    /// Somebody has connected.
+    /// Admits a connection from `address`, or says reason not.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Admission {
-        if self.clients.len() >= self.rules.max_clients {
-            // Who only listens gives way to who may have something to say.
+        if self.clients.len() >= self.config.max_clients {
+            // A client that has sent EOF gives way to one that may still send.
             while let Some(half_closed) = self.half_closed.pop_front() {
                 if self.clients.get(half_closed).is_some() {
                     self.close(half_closed, CloseReason::Ended, now);
@@ -21,10 +21,11 @@ impl Router {
                 }
             }
         }
-        if self.clients.len() >= self.rules.max_clients {
+        if self.clients.len() >= self.config.max_clients {
             self.stats.refused += 1;
             return Admission::Refused(CloseReason::TooMany);
         }
+
         match self.limits.admit(address, now) {
             Err(when) => return Admission::Later(when),
             Ok(false) => {
@@ -33,6 +34,7 @@ impl Router {
             }
             Ok(true) => {}
         }
+
         while let Some(oldest) = self.registering.front().copied() {
             let registering =
                 self.clients.get(oldest).is_some_and(|client| client.phase == Phase::Registering);
@@ -45,6 +47,7 @@ impl Router {
                 self.run(now);
             }
         }
+
         let id = self.clients.insert(ClientRecord {
             address,
             name: None,
@@ -70,7 +73,7 @@ impl Router {
         Admission::Joined(id)
     }
 
-    /// Reads the name that a client registers.
+    /// Parses the registration of a client.
     pub(super) fn register(&mut self, id: Id, bytes: &[u8], now: Instant) -> Taken {
         let Some(client) = self.clients.get_mut(id) else { return Taken::Stop(bytes.len()) };
         let before = client.partial.len();
@@ -86,20 +89,22 @@ impl Router {
                 return Taken::Stop(skipped + bytes.len());
             }
         };
+
         let size = registration.len() + 1;
-        let name: Option<Rc<[u8]>> = self.rules.authenticator.name(registration).map(Rc::from);
+        let name: Option<Rc<[u8]>> = self.config.authenticator.name(registration).map(Rc::from);
         client.partial = Vec::new();
         let holder = name.as_ref().and_then(|name| self.clients.named(name));
-        // Only who has said that it will never send again gives way.
+        // Only a holder that has sent EOF gives its name up.
         let refused = match (&name, holder.and_then(|holder| self.clients.get(holder))) {
             (None, _) => Some(CloseReason::Unwelcome),
             (_, Some(holder)) if !holder.ended => Some(CloseReason::Duplicate),
             _ => None,
         };
-        if let Some(why) = refused {
-            self.close(id, why, now);
+        if let Some(reason) = refused {
+            self.close(id, reason, now);
             return Taken::Stop(skipped + bytes.len());
         }
+
         if let Some(holder) = holder {
             self.leave(holder, CloseReason::Ended, now);
         }
@@ -107,7 +112,7 @@ impl Router {
             client.name = Some(Rc::clone(&name));
             client.listed = true;
             client.phase = Phase::Header;
-            self.clients.give(Rc::clone(&name), id);
+            self.clients.assign(Rc::clone(&name), id);
             self.unregistered -= 1;
             self.stats.registered += 1;
             self.events.push_back(Event::Joined { id, name });
@@ -117,5 +122,5 @@ impl Router {
     }
 }
 
-/// Clients that have not registered at most; then the oldest of them has to go.
+/// Clients that have not registered; beyond them, the oldest is closed.
 const MAX_UNREGISTERED: usize = 1024;

@@ -1,4 +1,4 @@
-//! Time: who has had his, and when to look again.
+//! Timeouts, and the timers for them.
 
 use std::{
     cmp::Reverse,
@@ -11,12 +11,12 @@ use super::{
 };
 
 impl Router {
-    /// When [`Router::tick`] has something to do.
+    /// Returns the time when [`Router::tick`] must be called.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((when, _))| *when)
     }
 
-    /// Ends the time of those who have had theirs.
+    /// Closes the clients whose time is up.
     pub fn tick(&mut self, now: Instant) {
         while self.deadline().is_some_and(|when| when <= now) {
             let Some(Reverse((when, id))) = self.timers.pop() else { break };
@@ -28,6 +28,7 @@ impl Router {
             self.check_deadlines(id, now);
             self.schedule(id);
         }
+
         if self.timers.len() > 2 * self.clients.len() + MAX_STALE_TIMERS {
             let clients = &self.clients;
             self.timers.retain(|Reverse((when, id))| {
@@ -37,7 +38,7 @@ impl Router {
         self.run(now);
     }
 
-    /// Sees to it that the clock is looked at in time for a client.
+    /// Sets a timer for the next deadline of a client, unless an earlier one is set.
     pub(super) fn schedule(&mut self, id: Id) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(deadline) = self.deadline_of(client) else { return };
@@ -49,39 +50,41 @@ impl Router {
         }
     }
 
+    /// Returns the earliest deadline of a client: its own, that of its queue, or that of the lock on it.
     fn deadline_of(&self, client: &ClientRecord) -> Option<Instant> {
-        let rules = &self.rules;
+        let config = &self.config;
         let own = match client.phase {
-            Phase::Registering => Some(client.phase_start + rules.register),
+            Phase::Registering => Some(client.phase_start + config.register_timeout),
             Phase::Leaving(_) => Some(client.phase_start + FLUSH_TIMEOUT),
-            // Whoever is not read cannot be heard.
+            // A client that is not read cannot prove that it is alive.
             _ if client.waiting_for.is_some() || client.memory_blocked => None,
-            Phase::Header if !client.partial.is_empty() => {
-                Some((client.phase_start + rules.header).min(client.last_received + rules.idle))
-            }
-            _ => Some(client.last_received + rules.idle),
+            Phase::Header if !client.partial.is_empty() => Some(
+                (client.phase_start + config.header_timeout).min(client.last_received + config.idle_timeout),
+            ),
+            _ => Some(client.last_received + config.idle_timeout),
         };
         let queue = client.queue.as_ref();
-        let slow = queue.and_then(|queue| queue.retry_at(rules.stall));
+        let slow = queue.and_then(|queue| queue.retry_at(config.stall_timeout));
         let stuck = queue.filter(|queue| !queue.has_pending() && !queue.waiters.is_empty());
         let stuck = stuck.and_then(|queue| queue.lock).map(|lock| lock.last_moved + LOCK_TIMEOUT);
         [own, slow, stuck].into_iter().flatten().min()
     }
 
-    /// Ends a client, or the one that holds it up, if its time has come.
+    /// Closes a client whose deadline has passed, or the holder of a lock that keeps others waiting.
     fn check_deadlines(&mut self, id: Id, now: Instant) {
-        let stall = self.rules.stall;
+        let stall = self.config.stall_timeout;
         let Some(client) = self.clients.get_mut(id) else { return };
         let nudged = client.queue.as_mut().is_some_and(|queue| queue.retry(stall, now));
         if nudged {
-            // A kernel may take a little long before it says that it takes much.
+            // A kernel reports a socket as writable only when much of its buffer is free; less may be accepted before.
             self.mark_dirty(id);
         }
         let Some(client) = self.clients.get(id) else { return };
         if let Some(queue) = &client.queue {
-            if queue.deadline(self.rules.stall).is_some_and(|when| when <= now) {
-                let why = if let Phase::Leaving(why) = client.phase { why } else { CloseReason::Slow };
-                return self.close(id, why, now);
+            if queue.deadline(self.config.stall_timeout).is_some_and(|when| when <= now) {
+                let reason =
+                    if let Phase::Leaving(reason) = client.phase { reason } else { CloseReason::Slow };
+                return self.close(id, reason, now);
             }
             let stuck = queue.lock.filter(|lock| {
                 !queue.has_pending() && !queue.waiters.is_empty() && lock.last_moved + LOCK_TIMEOUT <= now
@@ -96,9 +99,11 @@ impl Router {
         }
         match client.phase {
             Phase::Registering => self.close(id, CloseReason::RegisterTimeout, now),
-            Phase::Leaving(why) => self.close(id, why, now),
+            Phase::Leaving(reason) => self.close(id, reason, now),
             _ if client.ended => self.leave(id, CloseReason::Ended, now),
-            Phase::Header if !client.partial.is_empty() && client.phase_start + self.rules.header <= now => {
+            Phase::Header
+                if !client.partial.is_empty() && client.phase_start + self.config.header_timeout <= now =>
+            {
                 self.close(id, CloseReason::HeaderTimeout, now);
             }
             _ => self.leave(id, CloseReason::Idle, now),
@@ -106,8 +111,8 @@ impl Router {
     }
 }
 
-/// How long the sender of a large message may be half_closed while others wait to send to the same client.
+/// The time for which the sender of a large message may be silent while others wait for its destination.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Timers that may lie around for nobody before they are cleared away.
+/// Stale timers before they are removed.
 const MAX_STALE_TIMERS: usize = 1024;

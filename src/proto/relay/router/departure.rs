@@ -1,11 +1,11 @@
-//! How clients go: at once, or when they have got what is there for them.
+//! The end of clients: at once, or after their queue was written.
 
 use std::{collections::VecDeque, time::Instant};
 
 use super::{CloseReason, Event, Id, Router, record::Phase};
 
 impl Router {
-    /// A client has said that it will send nothing more. It goes on receiving.
+    /// Records EOF from a client. It goes on receiving.
     pub fn ended(&mut self, id: Id, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.ended = true;
@@ -14,6 +14,7 @@ impl Router {
             self.half_closed.pop_front();
         }
         self.half_closed.push_back(id);
+
         let Some(client) = self.clients.get(id) else { return };
         match client.phase {
             Phase::Registering => self.close(id, CloseReason::Ended, now),
@@ -28,13 +29,13 @@ impl Router {
         self.run(now);
     }
 
-    /// The connection of a client is no more.
+    /// Records that the connection of a client is lost.
     pub fn lost(&mut self, id: Id, now: Instant) {
         self.close(id, CloseReason::Lost, now);
         self.run(now);
     }
 
-    /// Takes nobody and nothing any more; what is on its way is delivered, for as long as [`FLUSH_TIMEOUT`](super::FLUSH_TIMEOUT).
+    /// Takes no more input; queues are still written, within [`FLUSH_TIMEOUT`](super::FLUSH_TIMEOUT).
     pub fn close_down(&mut self, now: Instant) {
         for id in self.clients.ids().collect::<Vec<_>>() {
             self.leave(id, CloseReason::Shutdown, now);
@@ -42,20 +43,20 @@ impl Router {
         self.run(now);
     }
 
-    /// The connection of a client is to be closed, now.
-    pub(super) fn close(&mut self, id: Id, why: CloseReason, now: Instant) {
+    /// Closes a client at once.
+    pub(super) fn close(&mut self, id: Id, reason: CloseReason, now: Instant) {
         self.unlist(id, now);
         let Some(mut client) = self.clients.remove(id) else { return };
         self.limits.leave(client.address);
         self.unregistered -= usize::from(client.phase == Phase::Registering);
         let queue = client.queue.as_ref();
         self.used -= client.counted + queue.map_or(0, |queue| queue.len() + queue.in_pipe as usize);
-        // What was under way to it is nobody's now, and its sender may go on.
+        // The bytes in the pipe are lost, and their sender may go on.
         self.events.extend(queue.and_then(|queue| queue.lock).map(|lock| Event::Resumed(lock.holder)));
         self.stats.evicted +=
-            u64::from(!matches!(why, CloseReason::Ended | CloseReason::Lost | CloseReason::Shutdown));
+            u64::from(!matches!(reason, CloseReason::Ended | CloseReason::Lost | CloseReason::Shutdown));
         let name = client.name.take();
-        self.events.push_back(Event::Left { id, name, why });
+        self.events.push_back(Event::Left { id, name, reason });
         match client.phase {
             Phase::Passing { to, left } => {
                 self.stats.truncated += u64::from(left > 0);
@@ -66,18 +67,18 @@ impl Router {
         }
     }
 
-    /// A client gets what is there for it, and is gone then.
-    pub(super) fn leave(&mut self, id: Id, why: CloseReason, now: Instant) {
+    /// Closes a client after its queue was written.
+    pub(super) fn leave(&mut self, id: Id, reason: CloseReason, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if matches!(client.phase, Phase::Leaving(_)) {
             return;
         }
         if client.phase == Phase::Registering {
-            self.close(id, why, now);
+            self.close(id, reason, now);
             return;
         }
         match client.phase {
-            // What has left it is no longer its own.
+            // Bytes that were passed on are still delivered.
             Phase::Passing { to, left } => {
                 self.truncate(id, left);
                 self.release(to, now);
@@ -87,17 +88,17 @@ impl Router {
         self.unlist(id, now);
         if let Some(client) = self.clients.get_mut(id) {
             let waiting = client.waiting_for.take();
-            client.phase = Phase::Leaving(why);
+            client.phase = Phase::Leaving(reason);
             client.phase_start = now;
             client.pending = Vec::new();
             self.leave_queue(id, waiting);
-            self.settle(id);
+            self.count_stored(id);
             self.schedule(id);
             self.drop_idle_queue(id, now);
         }
     }
 
-    /// Nobody finds a client any more, and what was being sent to it is dropped.
+    /// Frees the name of a client; the rest of a large message to it is discarded.
     fn unlist(&mut self, id: Id, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if !std::mem::take(&mut client.listed) {
@@ -109,7 +110,7 @@ impl Router {
         if let Some(queue) = &mut client.queue {
             waiting = std::mem::take(&mut queue.waiters);
             holder = queue.lock.map(|lock| lock.holder);
-            // Bytes that are under way are the end of the message.
+            // Bytes in the pipe are the end of its last message.
             if queue.in_pipe == 0 {
                 queue.lock = None;
             }
@@ -135,7 +136,7 @@ impl Router {
         }
     }
 
-    /// The sender of a large message will send no more of it.
+    /// Ends the large message of a client that sends no more of it.
     fn truncate(&mut self, id: Id, left: u64) {
         if let Some(client) = self.clients.get_mut(id)
             && left > 0
@@ -145,7 +146,7 @@ impl Router {
         }
     }
 
-    /// What has come of a message that is not whole never was.
+    /// Drops the incomplete message or header of a client.
     fn forget_partial(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             client.partial = Vec::new();
@@ -153,9 +154,10 @@ impl Router {
                 client.phase = Phase::Header;
             }
         }
-        self.settle(id);
+        self.count_stored(id);
     }
 
+    /// Returns the client that has assembled its message for the longest time.
     pub(super) fn oldest_assembly(&self) -> Option<Id> {
         let assembling = |id: &Id| {
             let client = self.clients.get(*id)?;

@@ -1,10 +1,10 @@
-//! What the router tells, and counts.
+//! The events and counters of the router.
 
 use std::{rc::Rc, time::Instant};
 
 use super::Id;
 
-/// CloseReason a client is gone.
+/// The reason why a client was closed or refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CloseReason {
     BadLength,
@@ -27,7 +27,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Its name in the log.
+    /// Returns its name in the event log.
     pub fn name(self) -> &'static str {
         match self {
             Self::BadLength => "bad-length",
@@ -51,50 +51,52 @@ impl CloseReason {
     }
 }
 
-/// What has happened.
+/// A change that the driver must act on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// A client has registered a name.
     Joined { id: Id, name: Rc<[u8]> },
-    /// A client is no more, and its connection is to be closed.
-    Left { id: Id, name: Option<Rc<[u8]>>, why: CloseReason },
-    /// A client that was not to be read may be read again.
+    /// A client has left; its connection must be closed.
+    Left { id: Id, name: Option<Rc<[u8]>>, reason: CloseReason },
+    /// A client may be read again.
     Resumed(Id),
 }
 
-/// What becomes of somebody who has connected.
+/// The outcome of admitting a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Admission {
     Joined(Id),
-    /// Its address has sent too many of late; ask again then.
+    /// The rate limit of the address is reached; the connection may be admitted at this time.
     Later(Instant),
     Refused(CloseReason),
 }
 
-/// Bytes that may go from one client to another without being looked at.
+/// Bytes of a large message that may bypass the router.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Splice {
     pub to: Id,
-    /// Bytes of the message that were not taken from the sender yet.
+    /// Bytes of the message that the sender has yet to send.
     pub left: u64,
+    /// Whether output of the destination must be written before.
+    pub queued: bool,
 }
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RelayStats {
     pub admitted: u64,
     pub refused: u64,
     pub registered: u64,
-    /// Messages that were delivered whole.
+    /// Messages that were delivered completely.
     pub messages: u64,
-    /// Bytes of payload that were delivered, or are on their way.
+    /// Bytes of payload that were queued or spliced for delivery.
     pub bytes: u64,
-    /// Messages to nobody.
+    /// Messages without a receiver.
     pub unknown: u64,
-    /// Bytes of payload to nobody.
+    /// Bytes of payload without a receiver.
     pub discarded: u64,
-    /// Messages of which the receiver has a part.
+    /// Messages that were delivered in part.
     pub truncated: u64,
-    /// Clients that were disconnected for something they did or did not do.
+    /// Clients that were disconnected by a limit, a timeout or a violation.
     pub evicted: u64,
 }

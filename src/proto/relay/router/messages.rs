@@ -1,20 +1,20 @@
-//! What clients send: headers and payload, and what becomes of a message.
+//! The input of clients: headers, payload, and the delivery of messages.
 
 use std::time::Instant;
 
 use super::{CloseReason, Id, Lock, MAX_STORED, Router, Violation, header, record::Phase, turns::Turn};
 
-/// What became of a piece of what a client has sent: so many bytes were taken.
+/// The outcome of taking input: the number of bytes that were taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Taken {
-    /// And more can be.
+    /// More can be taken.
     On(usize),
-    /// The rest has to wait, or there is none, or the client is gone.
+    /// The rest must wait, or there is none, or the client has left.
     Stop(usize),
 }
 
 impl Router {
-    /// Takes what can be taken from the front of `bytes`, and tells how much that was. `turn` is the right of a client
+    /// Takes input from the front of `bytes`, and returns the number of bytes that were taken. `turn` is the right of a client
     /// that has waited.
     pub(super) fn take(&mut self, id: Id, bytes: &[u8], mut turn: Option<Turn>, now: Instant) -> usize {
         let mut at = 0;
@@ -49,7 +49,7 @@ impl Router {
         }
     }
 
-    /// Reads a header, and begins what it announces.
+    /// Parses a header, and begins its message.
     fn begin_message(&mut self, id: Id, bytes: &[u8], turn: &mut Option<Turn>, now: Instant) -> Taken {
         let Some(client) = self.clients.get_mut(id) else { return Taken::Stop(bytes.len()) };
         let last = client.last_destination;
@@ -65,7 +65,7 @@ impl Router {
                     self.keep_header(id, bytes.to_vec(), now);
                     Taken::Stop(skipped + bytes.len())
                 }
-                Err(why) => self.refuse(id, why, skipped + bytes.len(), now),
+                Err(reason) => self.refuse(id, reason, skipped + bytes.len(), now),
             };
         }
         let mut text = std::mem::take(&mut client.partial);
@@ -77,7 +77,7 @@ impl Router {
                 if let Some(payload) = self.announce(id, to, len, &bytes[read..], turn, now) {
                     return Taken::On(read + payload);
                 }
-                // It is whole, and waits with the client.
+                // The header is complete, and waits with its client.
                 text.truncate(size);
                 if let Some(client) = self.clients.get_mut(id) {
                     client.partial = text;
@@ -89,13 +89,13 @@ impl Router {
                 self.keep_header(id, text, phase_start);
                 Taken::Stop(bytes.len())
             }
-            Err(why) => self.refuse(id, why, bytes.len(), now),
+            Err(reason) => self.refuse(id, reason, bytes.len(), now),
         }
     }
 
-    /// The header at the front of `text`: whom it is for, how long the payload is, and how long itself.
+    /// Parses the header at the front of `text`: returns the destination, the length of the payload, and its own length.
     fn find(&self, last: Option<Id>, text: &[u8]) -> Result<Option<(Option<Id>, u64, usize)>, CloseReason> {
-        // Most write to the same one again and again, who need not be looked up then.
+        // Most clients write to one destination again and again; comparing its name is cheaper than looking it up.
         let known = last.and_then(|last| Some((last, self.clients.get(last)?))).and_then(|(last, client)| {
             let name = client.name.as_ref().filter(|_| client.listed)?;
             (text.starts_with(name) && text.get(name.len()) == Some(&b'|')).then_some((last, name.len()))
@@ -115,11 +115,13 @@ impl Router {
         }
     }
 
-    fn refuse(&mut self, id: Id, why: CloseReason, bytes: usize, now: Instant) -> Taken {
-        self.close(id, why, now);
+    /// Closes a client for a violation.
+    fn refuse(&mut self, id: Id, reason: CloseReason, bytes: usize, now: Instant) -> Taken {
+        self.close(id, reason, now);
         Taken::Stop(bytes)
     }
 
+    /// Stores an incomplete header.
     fn keep_header(&mut self, id: Id, text: Vec<u8>, phase_start: Instant) {
         if let Some(client) = self.clients.get_mut(id) {
             client.partial = text;
@@ -128,8 +130,8 @@ impl Router {
         }
     }
 
-    /// Begins the message of a header that was read, and finishes it if it is whole. The bytes of `payload` that were
-    /// taken; `None` if the client has to wait with it.
+    /// Begins the message of a header, and delivers it if it is complete. Returns the bytes of `payload` that were taken;
+    /// `None` if the client must wait with its header.
     fn announce(
         &mut self,
         id: Id,
@@ -139,7 +141,7 @@ impl Router {
         turn: &mut Option<Turn>,
         now: Instant,
     ) -> Option<usize> {
-        if len > self.rules.max_message {
+        if len > self.config.max_message {
             self.close(id, CloseReason::TooLarge, now);
             return Some(payload.len());
         }
@@ -148,6 +150,7 @@ impl Router {
             self.set_phase(id, Phase::Discarding { left: len });
             return Some(0);
         };
+
         let small = usize::try_from(len).ok().filter(|len| *len <= MAX_STORED);
         if let Some(client) = self.clients.get_mut(id) {
             client.last_destination = Some(to);
@@ -164,6 +167,7 @@ impl Router {
             self.set_phase(id, Phase::Passing { to, left: len });
             return Some(0);
         };
+
         if payload.len() < len {
             let client = self.clients.get_mut(id)?;
             client.partial = payload.to_vec();
@@ -178,10 +182,10 @@ impl Router {
         Some(len)
     }
 
-    /// Puts a whole message into the queue of its destination, if that is open for it.
+    /// Queues a complete message for its destination, if there is room. Returns whether there was.
     fn deliver(&mut self, id: Id, to: Id, payload: &[u8], turn: &mut Option<Turn>, now: Instant) -> bool {
-        // To oneself, nothing is only a sign of life.
-        if payload.is_empty() && (id == to || !self.rules.framed) {
+        // An empty message to oneself only keeps the connection alive.
+        if payload.is_empty() && (id == to || !self.config.framed) {
             return true;
         }
         if !self.has_room_for(to, payload.len(), *turn) {
@@ -197,7 +201,7 @@ impl Router {
         true
     }
 
-    /// Delivers the message that a client has assembled; `false` if it has to wait.
+    /// Delivers the message that a client has assembled; returns `false` if it must wait.
     fn deliver_assembled(&mut self, id: Id, to: Id, turn: &mut Option<Turn>, now: Instant) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let message = std::mem::take(&mut client.partial);
@@ -214,10 +218,10 @@ impl Router {
         true
     }
 
-    /// Passes on what has come of a large message.
+    /// Passes on input of a large message.
     fn pass(&mut self, id: Id, to: Id, left: u64, bytes: &[u8], now: Instant) -> Taken {
         let Some(queue) = self.queue(to, now) else { return Taken::Stop(bytes.len()) };
-        // What has gone past the queue comes first.
+        // Bytes in the pipe must arrive first.
         let room = if queue.in_pipe > 0 { 0 } else { queue.room() };
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()).min(room);
         if let (Some(lock), true) = (&mut queue.lock, n > 0) {

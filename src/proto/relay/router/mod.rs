@@ -1,4 +1,4 @@
-//! The relay itself: who is there, what is on its way to whom, and who has had his time.
+//! The server side of the relay: clients, names, queues, limits and timeouts.
 
 mod admission;
 mod clock;
@@ -27,61 +27,62 @@ use super::{
     send_queue::{Lock, MAX_QUEUE, SendQueue},
 };
 
-/// How the relay is to behave.
+/// The limits and timeouts of the relay.
 #[derive(Debug)]
 pub struct RouterConfig {
-    /// Clients at once, those who have not registered included.
+    /// Connected clients, registered or not.
     pub max_clients: usize,
-    /// Clients of one address at once; 0 is no limit. Loopback has none.
+    /// Connected clients of one address; 0 is no limit. Loopback has none.
     pub max_per_address: usize,
-    /// Bytes of a message at most.
+    /// Bytes of a message.
     pub max_message: u64,
-    /// From connecting to the `|` behind the name.
-    pub register: Duration,
-    /// From a header's first byte to its second `|`.
-    pub header: Duration,
-    /// From the last byte that came from a client to its end.
-    pub idle: Duration,
-    /// How long a client may accept next to nothing of what there is for it.
-    pub stall: Duration,
-    /// Whether each message is delivered behind `{sender}|{len}|`.
+    /// The time from connecting to the `|` behind the name.
+    pub register_timeout: Duration,
+    /// The time from the first byte of a header to its second `|`.
+    pub header_timeout: Duration,
+    /// The time that a client may be silent.
+    pub idle_timeout: Duration,
+    /// The time in which a client must accept at least 4 KiB of its queue.
+    pub stall_timeout: Duration,
+    /// Whether each message is delivered with the prefix `{sender}|{len}|`.
     pub framed: bool,
-    /// Bytes that may be on their way at once, all clients together.
-    pub memory: usize,
+    /// Bytes that are stored or in pipes, of all clients together.
+    pub memory_limit: usize,
     pub authenticator: Authenticator,
 }
 
-/// The relay. It is told what comes from whom and what was written to whom, and tells what there is to write, whom not
-/// to read, and who is gone.
+/// The state of a relay. The module documentation has the order of calls.
 #[derive(Debug)]
 pub struct Router {
-    rules: RouterConfig,
+    config: RouterConfig,
     clients: Registry<ClientRecord>,
     limits: AddressLimits,
-    /// Those who have not registered, the oldest first; some of these have meanwhile.
+    /// Clients that have not registered, oldest first; some have registered or left meanwhile.
     registering: VecDeque<Id>,
+    /// Clients that have not registered.
     unregistered: usize,
-    /// Those who will say nothing more, the first one first; some of these are gone meanwhile.
+    /// Clients that have sent EOF, oldest first; some have left meanwhile.
     half_closed: VecDeque<Id>,
+    /// Deadlines of clients; those that differ from `ClientRecord::scheduled` are stale.
     timers: BinaryHeap<Reverse<(Instant, Id)>>,
-    /// Those who have waited and may go on, and for whom they have waited.
+    /// Clients that may go on, and the destinations that they have waited for.
     runnable: VecDeque<(Id, Id)>,
-    /// Those for whom there is something new.
+    /// Clients with bytes in their queue that the driver does not know of.
     dirty: VecDeque<Id>,
-    /// Those for whom there was no memory, in their order.
+    /// Clients that are not read because the memory limit is reached, oldest first.
     memory_blocked: VecDeque<Id>,
     events: VecDeque<Event>,
-    /// Bytes that are kept for somebody.
+    /// Bytes that are stored or in pipes.
     used: usize,
     stats: RelayStats,
 }
 
 impl Router {
-    /// A relay with nobody there.
-    pub fn new(rules: RouterConfig) -> Self {
+    /// Creates a relay without clients.
+    pub fn new(config: RouterConfig) -> Self {
         Self {
-            limits: AddressLimits::new(rules.max_per_address),
-            rules,
+            limits: AddressLimits::new(config.max_per_address),
+            config,
             clients: Registry::new(),
             registering: VecDeque::new(),
             unregistered: 0,
@@ -96,9 +97,10 @@ impl Router {
         }
     }
 
-    /// How many bytes may be read from a client now. After a 0 it is not to be read before it was [`Event::Resumed`].
+    /// Returns how many bytes may be read from a client now. After a 0, the client must not be read before
+    /// [`Event::Resumed`].
     pub fn read_budget(&mut self, id: Id) -> usize {
-        let starved = self.used >= self.rules.memory;
+        let starved = self.used >= self.config.memory_limit;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
         let idle = client.waiting_for.is_some()
             || client.ended
@@ -108,7 +110,7 @@ impl Router {
             return 0;
         }
         match client.phase {
-            // It is not the newcomer's fault.
+            // A registration is small, and may replace a client whose queue holds the memory.
             Phase::Registering if starved => return header::MAX_NAME + 1,
             Phase::Discarding { .. } => {}
             _ if starved => {
@@ -139,7 +141,7 @@ impl Router {
         }
     }
 
-    /// These bytes have come from a client that was to be read.
+    /// Takes bytes that were read from a client, no more than [`Router::read_budget`] allowed.
     pub fn receive(&mut self, id: Id, bytes: &[u8], now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.last_received = now;
@@ -147,23 +149,25 @@ impl Router {
         if let Some(client) = self.clients.get_mut(id) {
             client.pending.extend_from_slice(&bytes[taken..]);
         }
-        self.settle(id);
+        self.count_stored(id);
         self.run(now);
+
+        // Only the bytes that a client adds can exceed the limit, and only unfinished messages give memory back at once.
         let adds = self.clients.get(id).is_some_and(|client| client.counted > 0);
-        while adds && self.used >= self.rules.memory {
+        while adds && self.used >= self.config.memory_limit {
             let Some(oldest) = self.oldest_assembly() else { break };
             self.close(oldest, CloseReason::Memory, now);
             self.run(now);
         }
     }
 
-    /// What is to be written to a client.
+    /// Returns the bytes to write to a client.
     pub fn output(&self, id: Id) -> &[u8] {
         let queue = self.clients.get(id).and_then(|client| client.queue.as_ref());
         queue.map_or(&[], |queue| queue.bytes())
     }
 
-    /// So many bytes of its output were written.
+    /// Records that `bytes` of a client's output were written.
     pub fn written(&mut self, id: Id, bytes: usize, now: Instant) {
         let Some(queue) = self.clients.get_mut(id).and_then(|client| client.queue.as_mut()) else { return };
         queue.written(bytes, now);
@@ -171,12 +175,12 @@ impl Router {
         self.after_write(id, now);
     }
 
-    /// What has happened, in the order in which it did.
+    /// Returns the next event, in the order in which they happened.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// A client for whom there is something new to write.
+    /// Returns a client that has output which the driver does not know of.
     pub fn next_output(&mut self) -> Option<Id> {
         loop {
             let id = self.dirty.pop_front()?;
@@ -187,33 +191,33 @@ impl Router {
         }
     }
 
-    /// Clients that are connected.
+    /// Returns the number of connected clients.
     pub fn clients(&self) -> usize {
         self.clients.len()
     }
 
-    /// Names that are registered.
+    /// Returns the number of registered names.
     pub fn names(&self) -> usize {
         self.clients.names()
     }
 
-    /// Bytes that are kept for somebody.
+    /// Returns the number of bytes that are stored or in pipes.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// What was counted.
+    /// Returns the counters.
     pub fn stats(&self) -> RelayStats {
         self.stats
     }
 
-    /// A name, as it may be shown.
-    pub fn shown<'a>(&self, name: &'a [u8]) -> &'a [u8] {
-        self.rules.authenticator.shown(name)
+    /// Returns the part of a name that is no secret.
+    pub fn public_name<'a>(&self, name: &'a [u8]) -> &'a [u8] {
+        self.config.authenticator.public_name(name)
     }
 
-    /// Counts what is kept of a client.
-    fn settle(&mut self, id: Id) {
+    /// Updates the bytes that are counted for a client.
+    fn count_stored(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             let kept = client.partial.len() + client.pending.len();
             self.used = self.used - client.counted + kept;
@@ -228,14 +232,15 @@ impl Router {
     }
 }
 
-/// How long a client that leaves may take to read what is there for it.
+/// The time in which a client that leaves must accept its queue.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of a message that is stored until it is whole; a larger one goes through as it comes.
+/// Bytes of the largest message that is stored until it is complete; a larger one is passed on as it arrives.
 pub const MAX_STORED: usize = 64 << 10;
 
-/// Bytes that are read at once at most.
+/// Bytes of a read.
 pub const MAX_READ: usize = 256 << 10;
 
-/// Bytes that are read behind a large message: what follows may be large too, and is not to be looked at then.
+/// Bytes of a read behind a large message: if the next one is large too, its payload should stay in the socket to be
+/// spliced.
 const READ_AFTER_LARGE: usize = 512;

@@ -1,61 +1,56 @@
-//! What the router knows of one client.
+//! The record of one client.
 
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use super::{CloseReason, Id, SendQueue};
 
+/// The state of a connected client.
 #[derive(Debug)]
 pub(super) struct ClientRecord {
     pub address: IpAddr,
     pub name: Option<Rc<[u8]>>,
-    /// Whether the name leads to it.
+    /// Whether messages to the name are delivered to it.
     pub listed: bool,
     pub phase: Phase,
-    /// A header that is not whole, or the message that is being assembled.
+    /// An incomplete header, or the message that is being assembled.
     pub partial: Vec<u8>,
-    /// What was read and could not be taken.
+    /// Bytes that were read and wait, because a destination has no room.
     pub pending: Vec<u8>,
-    /// Whose queue it waits for.
+    /// The destination that the client waits for. It is not read meanwhile.
     pub waiting_for: Option<Id>,
-    /// There was no memory for what it would say.
+    /// Whether the client is not read because the memory limit is reached.
     pub memory_blocked: bool,
-    /// It will never say anything again.
+    /// Whether the client has sent EOF.
     pub ended: bool,
-    /// Its last message was a large one, and so the next one may be.
+    /// Whether the last message was a large one, as the next one may be.
     pub after_large: bool,
-    /// To whom it has sent last.
+    /// The destination of the last message.
     pub last_destination: Option<Id>,
-    /// When it last said anything.
+    /// The time of the last byte from the client.
     pub last_received: Instant,
-    /// When the phase began, where that matters.
+    /// The time when a phase with a timeout began.
     pub phase_start: Instant,
-    /// When the clock is looked at for it at the latest.
+    /// The earliest timer that is set for the client.
     pub scheduled: Option<Instant>,
-    /// Bytes of `partial` and `pending` that were counted.
+    /// Bytes of `partial` and `pending` that [`super::Router::used`] includes.
     pub counted: usize,
+    /// The bytes to send to the client; `None` while the queue is idle.
     pub queue: Option<Box<SendQueue>>,
 }
 
-/// Where a client is in what it sends.
+/// The position of a client in its input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// A message that is stored before it is delivered; nothing is left once it only waits for room.
-    Assembling {
-        to: Id,
-        left: usize,
-    },
-    /// A message to nobody.
-    Discarding {
-        left: u64,
-    },
-    /// Between two messages, or in a header.
+    /// In a message that is stored before it is delivered; `left` is 0 while it waits for room.
+    Assembling { to: Id, left: usize },
+    /// In a message without a receiver.
+    Discarding { left: u64 },
+    /// Between messages, or in a header.
     Header,
-    /// What is there for it is delivered, and then it is gone.
+    /// Not read any more; the client is closed once its queue was written.
     Leaving(CloseReason),
-    /// A message that goes through as it comes, the destination being locked.
-    Passing {
-        to: Id,
-        left: u64,
-    },
+    /// In a large message that is passed on as it arrives; the destination is locked.
+    Passing { to: Id, left: u64 },
+    /// Before the `|` of the registration.
     Registering,
 }

@@ -1,4 +1,4 @@
-//! Bytes that do not come through the router: those that a kernel moves, and those that it throws away.
+//! Bytes that bypass the router: the kernel moves or discards them, and the driver reports how many.
 
 use std::time::Instant;
 
@@ -8,76 +8,51 @@ use super::{
 };
 
 impl Router {
-    /// The bytes of a large message that may go from this client to another past [`Router::receive`].
+    /// Returns the bytes of a large message that may go from a client to its destination past [`Router::receive`]. The
+    /// driver moves them by a pipe and reports each round by [`Router::spliced`].
     pub fn splice(&self, from: Id) -> Option<Splice> {
         let client = self.clients.get(from)?;
         let Phase::Passing { to, left } = client.phase else { return None };
         let queue = self.clients.get(to)?.queue.as_ref()?;
-        let free = queue.len() == 0 && client.pending.is_empty() && self.used < self.rules.memory;
-        (left > 0 && free).then_some(Splice { to, left })
+
+        let free = left > 0 && client.pending.is_empty() && self.used < self.config.memory_limit;
+        free.then(|| Splice { to, left, queued: queue.len() > 0 })
     }
 
-    /// Who has to take what is there for it before more of a large message from this client can go past us.
-    pub fn clogged(&self, from: Id) -> Option<Id> {
-        let Phase::Passing { to, .. } = self.clients.get(from)?.phase else { return None };
-        (!self.output(to).is_empty()).then_some(to)
-    }
-
-    /// So many bytes of its splice were taken from a client. They have to be reported again when they arrive
-    /// ([`Router::unloaded`]), or be handed over ([`Router::poured`]).
-    pub fn loaded(&mut self, from: Id, bytes: u64, now: Instant) {
-        let Some(client) = self.clients.get_mut(from) else { return };
-        let Phase::Passing { to, left } = &mut client.phase else { return };
-        client.last_received = now;
-        *left -= bytes;
-        let (to, whole) = (*to, *left == 0);
-        client.waiting_for = None;
-        self.used += bytes as usize;
-        let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
-        queue.spliced_in(bytes, now);
-        if let Some(lock) = &mut queue.lock {
-            lock.last_moved = now;
+    /// Records a round of a splice: `taken` bytes went from the sender into the pipe, `given` bytes from the pipe to the
+    /// destination. If none could be given, the sender waits until some can.
+    pub fn spliced(&mut self, from: Id, to: Id, taken: u64, given: u64, now: Instant) {
+        if taken > 0 {
+            self.splice_in(from, taken, now);
         }
-        self.stats.bytes += bytes;
-        if whole {
+        if given > 0 {
+            self.splice_out(to, given, now);
+            return;
+        }
+
+        let in_pipe =
+            self.clients.get(to).and_then(|client| client.queue.as_ref()).map(|queue| queue.in_pipe);
+        let passing =
+            self.clients.get(from).is_some_and(|client| matches!(client.phase, Phase::Passing { .. }));
+        if passing && in_pipe.is_some_and(|bytes| bytes > 0) {
             self.wait_for(from, to);
         }
-        self.schedule(to);
     }
 
-    /// So many bytes of a splice have arrived.
-    pub fn unloaded(&mut self, to: Id, bytes: u64, now: Instant) {
+    /// Queues bytes of a splice that the driver read back from the pipe, because the sender is gone.
+    pub fn copied_back(&mut self, to: Id, bytes: &[u8], now: Instant) {
         let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
-        queue.spliced_out(bytes, now);
-        self.used -= bytes as usize;
-        self.release(to, now);
-        self.after_write(to, now);
-    }
-
-    /// What has left a client waits in a pipe until its destination takes it.
-    pub fn blocked(&mut self, from: Id) {
-        if let Some(ClientRecord { phase: Phase::Passing { to, .. }, .. }) = self.clients.get(from) {
-            self.wait_for(from, *to);
-        }
-    }
-
-    /// Bytes of a splice that will not go past us after all.
-    pub fn poured(&mut self, to: Id, bytes: &[u8], now: Instant) {
-        let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
+        // `used` counts them already, as bytes in the pipe.
         queue.push(bytes, now);
         queue.spliced_out(bytes.len() as u64, now);
+
         self.mark_dirty(to);
         self.release(to, now);
         self.after_write(to, now);
     }
 
-    /// Who sends a large message to this client, or has sent it and bytes of it are still under way.
-    pub fn holder(&self, to: Id) -> Option<Id> {
-        let queue = self.clients.get(to)?.queue.as_ref()?;
-        queue.lock.map(|lock| lock.holder)
-    }
-
-    /// Bytes of a message to nobody that are still to come from a client.
+    /// Returns how many bytes of a message without a receiver a client has yet to send. The driver may discard them
+    /// unread, and reports that by [`Router::discarded`].
     pub fn discardable(&self, id: Id) -> u64 {
         match self.clients.get(id) {
             Some(ClientRecord {
@@ -91,7 +66,7 @@ impl Router {
         }
     }
 
-    /// So many of them have come, and were thrown away.
+    /// Records that `bytes` of a message without a receiver were discarded.
     pub fn discarded(&mut self, id: Id, bytes: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.last_received = now;
@@ -102,5 +77,44 @@ impl Router {
                 client.phase = Phase::Header;
             }
         }
+    }
+
+    fn splice_in(&mut self, from: Id, bytes: u64, now: Instant) {
+        let Some(client) = self.clients.get_mut(from) else { return };
+        let Phase::Passing { to, left } = &mut client.phase else { return };
+        client.last_received = now;
+        *left -= bytes;
+        let (to, whole) = (*to, *left == 0);
+        client.waiting_for = None;
+        self.used += bytes as usize;
+
+        let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
+        queue.spliced_in(bytes, now);
+        if let Some(lock) = &mut queue.lock {
+            lock.last_moved = now;
+        }
+        self.stats.bytes += bytes;
+
+        // The next message may not overtake the bytes in the pipe.
+        if whole {
+            self.wait_for(from, to);
+        }
+        self.schedule(to);
+    }
+
+    fn splice_out(&mut self, to: Id, bytes: u64, now: Instant) {
+        let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
+        queue.spliced_out(bytes, now);
+        self.used -= bytes as usize;
+
+        self.release(to, now);
+        self.after_write(to, now);
+    }
+
+    /// Returns the sender that has a destination locked.
+    #[cfg(test)]
+    pub fn lock_holder(&self, to: Id) -> Option<Id> {
+        let queue = self.clients.get(to)?.queue.as_ref()?;
+        queue.lock.map(|lock| lock.holder)
     }
 }

@@ -1,18 +1,20 @@
-//! Those who wait, for a destination or for memory, and who goes on next.
+//! Clients that wait for a destination or for memory, and the order in which they go on.
 
 use std::time::Instant;
 
 use super::{Event, Id, MAX_STORED, Router};
 
-/// The right of a client that has waited to go before others who wait.
+/// The right of a client that has waited to send before others that wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
+    /// The destination.
     pub to: Id,
+    /// Bytes that it may still send first.
     pub bytes: usize,
 }
 
 impl Router {
-    /// A client has to wait until another one takes more.
+    /// Stops reading a client until its destination accepts more.
     pub(super) fn wait_for(&mut self, id: Id, to: Id) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if client.waiting_for.is_some() {
@@ -28,7 +30,7 @@ impl Router {
         }
     }
 
-    /// A client goes on if this is the one for whom it has waited.
+    /// Lets a client go on, if it waits for this destination.
     pub(super) fn resume(&mut self, id: Id, to: Id) {
         if let Some(client) = self.clients.get_mut(id)
             && client.waiting_for == Some(to)
@@ -38,6 +40,7 @@ impl Router {
         }
     }
 
+    /// Removes a client from those that wait for a destination.
     pub(super) fn leave_queue(&mut self, id: Id, to: Option<Id>) {
         let queue = to.and_then(|to| self.clients.get_mut(to)).and_then(|client| client.queue.as_mut());
         if let (Some(to), Some(queue)) = (to, queue) {
@@ -46,14 +49,15 @@ impl Router {
         }
     }
 
-    /// Lets those go on who may, until nobody is left.
+    /// Takes the pending input of every client that may go on.
     pub(super) fn run(&mut self, now: Instant) {
         while let Some((id, to)) = self.runnable.pop_front() {
             let Some(client) = self.clients.get_mut(id) else {
-                // The next one in its place.
+                // The client has left; the next one takes its turn.
                 self.wake_next(to);
                 continue;
             };
+            // The time of waiting does not count as idle.
             client.last_received = now;
             let pending = std::mem::take(&mut client.pending);
             let turn = Turn { to, bytes: TURN_BYTES };
@@ -64,7 +68,7 @@ impl Router {
                     self.events.push_back(Event::Resumed(id));
                 }
             }
-            self.settle(id);
+            self.count_stored(id);
             self.schedule(id);
             self.wake_next(to);
             self.drop_idle_queue(to, now);
@@ -72,10 +76,10 @@ impl Router {
         self.resume_memory_blocked(now);
     }
 
-    /// Lets as many be read again as there is memory for.
+    /// Resumes as many clients as there is memory for.
     fn resume_memory_blocked(&mut self, now: Instant) {
         let mut promised = self.used;
-        while promised < self.rules.memory
+        while promised < self.config.memory_limit
             && let Some(id) = self.memory_blocked.pop_front()
         {
             if let Some(client) = self.clients.get_mut(id)
@@ -90,5 +94,5 @@ impl Router {
     }
 }
 
-/// Bytes that a client which has waited may send before the next one has its turn.
+/// Bytes that a client may send in its turn.
 const TURN_BYTES: usize = 64 << 10;
