@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::Interrupted;
+use super::interrupted::Interrupted;
 use crate::{
     endpoint::{Endpoint, Input, Output, Stdio},
     event::{Event, Reactor, Token},
@@ -25,6 +25,8 @@ pub struct Client<'a> {
     pub plan: &'a PracticeClient,
     pub report: &'a Report,
     reactor: Reactor,
+    /// The token of stdin, stdout and all sockets: each wait attempts the one thing that is under way.
+    token: Token,
     local: Stdio,
     /// Bytes of stdin that are not a complete line yet.
     typed: Vec<u8>,
@@ -37,17 +39,26 @@ impl<'a> Client<'a> {
     /// Opens standard input, unless there is a command in its place, and standard output.
     pub fn new(plan: &'a PracticeClient, report: &'a Report) -> Result<Self> {
         let mut reactor = Reactor::new().context("set up the event loop")?;
-        let waker = reactor.waker(CLIENT);
+        let token = reactor.token();
+        let waker = reactor.waker(token);
         let input = match plan.command {
             Some(_) => Input::Nothing,
             None => Input::stdin(waker.clone()).context("open stdin")?,
         };
-        // stdin and stdout share a token with every socket: each wait attempts the one thing that is under way.
         let mut local = Stdio::new(input, Output::stdout(waker).context("open stdout")?);
-        local.watch(&reactor, CLIENT).context("watch stdin and stdout")?;
+        local.watch(&reactor, token).context("watch stdin and stdout")?;
         // Gaps between packets are shorter than a millisecond.
         reactor.be_precise().context("set up the clock")?;
-        Ok(Self { plan, report, reactor, local, typed: Vec::new(), stdin_ended: false, stdout_closed: false })
+        Ok(Self {
+            plan,
+            report,
+            reactor,
+            token,
+            local,
+            typed: Vec::new(),
+            stdin_ended: false,
+            stdout_closed: false,
+        })
     }
 
     /// Whether commands are typed at a terminal.
@@ -132,7 +143,8 @@ impl<'a> Client<'a> {
         let limit = self.plan.timeout.map(|timeout| Instant::now() + timeout);
         let socket_config = Practice::socket_config(transport);
         let now = Instant::now();
-        let mut attempts = ConnectAttempts::start(&to, &socket_config, limit, &self.reactor, CLIENT, now)?;
+        let mut attempts =
+            ConnectAttempts::start(&to, &socket_config, limit, &self.reactor, self.token, now)?;
         loop {
             if let Some((socket, _)) = attempts.advance(&self.reactor, Instant::now(), self.report)? {
                 return Ok(socket);
@@ -183,7 +195,7 @@ impl<'a> Client<'a> {
 
     /// Waits until something changes, or until a time. A signal that ends the program is an error.
     fn wait(&mut self, until: Option<Instant>) -> Result<()> {
-        self.reactor.wake_at(CLIENT, until);
+        self.reactor.wake_at(self.token, until);
         for event in self.reactor.wait()? {
             if let Event::Signal(signal) = event {
                 // The others end or stop the process: a shell must not find the terminal in our mode.
@@ -201,5 +213,3 @@ impl<'a> Client<'a> {
 
 /// Bytes of a line of stdin.
 const MAX_LINE: usize = 64 << 10;
-
-const CLIENT: Token = Token(0);

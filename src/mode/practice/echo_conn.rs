@@ -2,21 +2,21 @@
 
 use std::{
     io::{self, Read, Write},
-    net::Shutdown,
     time::{Duration, Instant},
 };
 
+use super::conn::ConnStatus;
 use crate::{
+    endpoint::Stream,
     net::Address,
     proto::practice::{Answer, Collector, MAX_REQUEST, Next, Request, Style},
     report::Report,
-    sys::Descriptor,
 };
 
 /// The connection.
 #[derive(Debug)]
 pub struct EchoConn {
-    socket: Descriptor,
+    stream: Stream,
     peer: Address,
     state: ConnState,
 }
@@ -27,37 +27,37 @@ enum ConnState {
     Answering(Answer, Instant),
     /// The request, and the time until which it must be complete.
     Collecting(Collector, Instant),
-    /// The FIN was sent; the peer's is waited for until this time. Closing a socket with unread data would send RST,
-    /// which can overtake the answer (RFC 1122, section 4.2.2.13).
-    Lingering(Instant),
 }
 
 impl EchoConn {
-    /// Takes a connected socket.
-    pub fn new(socket: Descriptor, peer: Address, now: Instant) -> Self {
-        Self { socket, peer, state: ConnState::Collecting(Collector::default(), now + IDLE_TIMEOUT) }
+    /// Takes a new connection.
+    pub fn new(stream: Stream, peer: Address, now: Instant) -> Self {
+        Self { stream, peer, state: ConnState::Collecting(Collector::default(), now + IDLE_TIMEOUT) }
     }
 
-    /// Reads and writes until it would block. Returns the time to continue at; `None` if the connection is over.
-    pub fn advance(&mut self, style: Style, report: &Report, now: Instant) -> Option<Instant> {
+    /// Returns the connection, for its end.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// Reads and writes until it would block.
+    pub fn advance(&mut self, style: Style, report: &Report, now: Instant) -> ConnStatus {
         loop {
             match &mut self.state {
                 ConnState::Collecting(collector, until) => {
-                    let request = match collect(&mut self.socket, collector, now)? {
-                        Some(request) => request,
-                        None if now >= *until => return None,
-                        None => return collector.deadline().or(Some(*until)),
+                    let request = match collect(&mut self.stream, collector, now) {
+                        Some(Some(request)) => request,
+                        Some(None) if now < *until => {
+                            return ConnStatus::Open(collector.deadline().unwrap_or(*until));
+                        }
+                        Some(None) | None => return ConnStatus::Closed,
                     };
                     log_request(report, &self.peer, "tcp", &request);
                     self.state = ConnState::Answering(Answer::new(request, style, now), now);
                 }
                 ConnState::Answering(answer, moved) => match answer.next(now) {
-                    Next::Done => {
-                        // Fails if the peer has reset the connection; reading tells the same.
-                        let _ = self.socket.socket().shutdown(Shutdown::Write);
-                        self.state = ConnState::Lingering(now + LINGER_TIMEOUT);
-                    }
-                    Next::Send(bytes) => match self.socket.write(bytes) {
+                    Next::Done => return ConnStatus::Finished,
+                    Next::Send(bytes) => match self.stream.write(bytes) {
                         Ok(n) => {
                             answer.sent(n, now);
                             *moved = now;
@@ -65,26 +65,22 @@ impl EchoConn {
                         Err(error)
                             if error.kind() == io::ErrorKind::WouldBlock && now < *moved + IDLE_TIMEOUT =>
                         {
-                            return Some(*moved + IDLE_TIMEOUT);
+                            return ConnStatus::Open(*moved + IDLE_TIMEOUT);
                         }
-                        Err(_) => return None,
+                        Err(_) => return ConnStatus::Closed,
                     },
-                    Next::Wait(until) => return Some(until),
+                    Next::Wait(until) => return ConnStatus::Open(until),
                 },
-                ConnState::Lingering(until) => {
-                    let until = *until;
-                    return drain(&mut self.socket, until, now);
-                }
             }
         }
     }
 }
 
 /// Reads until there is a request, or until it would block: `Some(None)`. `None` is the end of the connection.
-fn collect(socket: &mut Descriptor, collector: &mut Collector, now: Instant) -> Option<Option<Request>> {
+fn collect(stream: &mut Stream, collector: &mut Collector, now: Instant) -> Option<Option<Request>> {
     let mut bytes = [0; MAX_REQUEST];
     loop {
-        let request = match socket.read(&mut bytes) {
+        let request = match stream.read(&mut bytes) {
             Ok(0) => return collector.ended().map(Some),
             Ok(n) => collector.receive(&bytes[..n], now),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(collector.tick(now)),
@@ -94,19 +90,6 @@ fn collect(socket: &mut Descriptor, collector: &mut Collector, now: Instant) -> 
             return Some(request);
         }
     }
-}
-
-/// Reads and drops data until the peer's FIN, a reset, or `until`. Returns the time to continue at.
-pub fn drain(socket: &mut Descriptor, until: Instant, now: Instant) -> Option<Instant> {
-    let mut bytes = [0; 4096];
-    for _ in 0..READS_PER_TURN {
-        match socket.read(&mut bytes) {
-            Ok(1..) if now < until => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && now < until => return Some(until),
-            _ => return None,
-        }
-    }
-    Some(now)
 }
 
 /// Prints a request with `-v`.
@@ -128,9 +111,3 @@ pub fn log_request(report: &Report, peer: &Address, transport: &str, request: &R
 
 /// Time for a complete request, and time without progress of an answer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Reads of dropped data before others have their turn.
-const READS_PER_TURN: usize = 16;
-
-/// Time for the peer's FIN after ours.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::{
-    Interrupted,
     client::Client,
     file_sink::{FileSink, kept_in},
+    interrupted::Interrupted,
 };
 use crate::{
     net::Transport,

@@ -3,21 +3,21 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    net::Shutdown,
     time::{Duration, Instant},
 };
 
-use super::{echo_conn::drain, folder::Folder};
+use super::{conn::ConnStatus, folder::Folder};
 use crate::{
+    endpoint::{Endpoint, Peer, Stream},
     net::Address,
     proto::practice::files::{self, Command, CommandReader, SERVER_KEY},
     report::Report,
-    sys::{self, Descriptor, Raw},
+    sys::{self, Raw},
 };
 
 /// The connection.
 pub struct FileServerConn {
-    socket: Descriptor,
+    stream: Stream,
     peer: Address,
     folder: Folder,
     commands: CommandReader,
@@ -26,53 +26,52 @@ pub struct FileServerConn {
     sent: usize,
     /// The file that follows the reply, and the bytes left of it.
     file: Option<(File, u64)>,
-    /// After the FIN: the time until which the peer's is waited for.
-    lingering: Option<Instant>,
+    /// The client has ended the conversation, or has broken its rules: no further command is read.
+    finished: bool,
     /// The time of the last progress.
     moved: Instant,
 }
 
 impl FileServerConn {
-    /// Takes a connected socket. The server speaks first.
-    pub fn new(socket: Descriptor, peer: Address, folder: Folder, now: Instant) -> Self {
+    /// Takes a new connection. The server speaks first.
+    pub fn new(stream: Stream, peer: Address, folder: Folder, now: Instant) -> Self {
         Self {
-            socket,
+            stream,
             peer,
             folder,
             commands: CommandReader::default(),
             reply: SERVER_KEY.to_vec(),
             sent: 0,
             file: None,
-            lingering: None,
+            finished: false,
             moved: now,
         }
     }
 
-    /// Reads and writes until it would block, or until others should have their turn. Returns the time to continue
-    /// at; `None` if the connection is over.
-    pub fn advance(&mut self, report: &Report, now: Instant) -> Option<Instant> {
-        for _ in 0..STEPS_PER_TURN {
-            if let Some(until) = self.lingering {
-                return drain(&mut self.socket, until, now);
-            }
+    /// Returns the connection, for its end.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
 
+    /// Reads and writes until it would block, or until others should have their turn.
+    pub fn advance(&mut self, report: &Report, now: Instant) -> ConnStatus {
+        for _ in 0..STEPS_PER_TURN {
             // A reply and its file are sent before the next command is read: TCP then slows down the client.
             let moved = if self.sent < self.reply.len() {
-                self.socket.write(&self.reply[self.sent..]).inspect(|n| self.sent += n)
+                self.stream.write(&self.reply[self.sent..]).inspect(|n| self.sent += n)
             } else if self.file.is_some() {
                 self.send_file()
+            } else if self.finished {
+                return ConnStatus::Finished;
             } else {
                 match self.commands.next_command() {
                     Ok(Some(command)) => {
                         self.execute(command, report);
                         // To list a large folder takes long: others have their turn.
-                        return Some(now);
+                        return ConnStatus::Open(now);
                     }
                     Ok(None) => self.receive(),
-                    Err(files::TooLong) => {
-                        self.linger(now);
-                        continue;
-                    }
+                    Err(files::TooLong) => return ConnStatus::Finished,
                 }
             };
 
@@ -81,23 +80,22 @@ impl FileServerConn {
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && now < self.moved + IDLE_TIMEOUT =>
                 {
-                    return Some(self.moved + IDLE_TIMEOUT);
+                    return ConnStatus::Open(self.moved + IDLE_TIMEOUT);
                 }
-                Err(_) => return None,
+                Err(_) => return ConnStatus::Closed,
             }
         }
-        Some(now)
+        ConnStatus::Open(now)
     }
 
     /// Sends a part of the file.
     fn send_file(&mut self) -> io::Result<usize> {
         let Some((file, left)) = &mut self.file else { return Ok(0) };
         let max = usize::try_from(*left).unwrap_or(usize::MAX).min(MAX_STEP);
-        let n = send(file, &mut self.socket, max)?;
+        let n = send(file, &mut self.stream, max)?;
         if n == 0 && *left > 0 {
-            // The file has shrunk since its size was announced. With a linger time of 0, close(2) sends RST: a FIN
-            // would look like the end of a complete file.
-            let _ = self.socket.socket().set_linger(Some(Duration::ZERO));
+            // The file has shrunk since its size was announced: a FIN would look like the end of a complete file.
+            self.stream.abort();
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         *left -= n as u64;
@@ -110,20 +108,13 @@ impl FileServerConn {
     /// Reads a part of a command. The end of the stream is an error.
     fn receive(&mut self) -> io::Result<usize> {
         let mut bytes = [0; 4096];
-        match self.socket.read(&mut bytes)? {
+        match self.stream.read(&mut bytes)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.commands.receive(&bytes[..n]);
                 Ok(n)
             }
         }
-    }
-
-    /// Sends the FIN, and waits for the peer's from now on.
-    fn linger(&mut self, now: Instant) {
-        // Fails if the peer has reset the connection; reading tells the same.
-        let _ = self.socket.socket().shutdown(Shutdown::Write);
-        self.lingering = Some(now + LINGER_TIMEOUT);
     }
 
     /// Executes a command: changes the state, and makes the reply.
@@ -151,7 +142,7 @@ impl FileServerConn {
             },
             Command::Echo(text) => files::ended(text),
             Command::Quit => {
-                self.linger(self.moved);
+                self.finished = true;
                 Vec::new()
             }
         };
@@ -159,8 +150,8 @@ impl FileServerConn {
 }
 
 /// Sends up to `max` bytes of a file: by sendfile(2) if the kernel can, else by copying.
-fn send(file: &mut File, socket: &mut Descriptor, max: usize) -> io::Result<usize> {
-    let sent = match socket.raw() {
+fn send(file: &mut File, stream: &mut Stream, max: usize) -> io::Result<usize> {
+    let sent = match stream.sink() {
         Some(raw) => sys::send_file(Raw::file(file), raw, max),
         None => Err(io::ErrorKind::Unsupported.into()),
     };
@@ -170,7 +161,7 @@ fn send(file: &mut File, socket: &mut Descriptor, max: usize) -> io::Result<usiz
             let mut bytes = [0; 16 << 10];
             let start = file.stream_position()?;
             let n = file.read(&mut bytes[..max.min(16 << 10)])?;
-            let sent = if n == 0 { Ok(0) } else { socket.write(&bytes[..n]) };
+            let sent = if n == 0 { Ok(0) } else { stream.write(&bytes[..n]) };
             // The rest of the bytes is read again.
             file.seek(SeekFrom::Start(start + *sent.as_ref().unwrap_or(&0) as u64))?;
             sent
@@ -199,6 +190,3 @@ const MAX_STEP: usize = 256 << 10;
 
 /// Time without progress after which a connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Time for the peer's FIN after ours.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -3,12 +3,12 @@
 use anyhow::{Result, anyhow};
 
 use super::{
-    Interrupted,
     client::Client,
     command::{self, HELP, Task},
     echo_client::EchoClient,
     file_client::FileClient,
     file_sink::{FileSink, kept_in},
+    interrupted::Interrupted,
     local_servers::LocalServers,
 };
 use crate::{

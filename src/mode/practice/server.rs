@@ -1,22 +1,25 @@
 //! All practice servers in one loop: TCP, UDP, and files.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::{io::Read, time::Instant};
 
 use anyhow::{Context, Result};
 
 use super::{
-    datagram_server::DatagramServer, echo_conn::EchoConn, file_conn::FileServerConn, folder::Folder,
+    conn::ConnStatus, datagram_server::DatagramServer, echo_conn::EchoConn, file_conn::FileServerConn,
+    folder::Folder,
 };
 use crate::{
+    endpoint::Stream,
     event::{Event, Reactor, Slots, Token},
-    net::{Address, DatagramListener, Denied, StreamListener, Transport},
+    net::{Accepted, Address, DatagramListener, Listener, Transport},
     plan::Practice,
     proto::practice::Style,
     report::Report,
-    session::{Outcome, accept, handle_signal, sandbox},
+    session::{
+        Lingering, Outcome,
+        accept::{self, Acceptor, Arrived},
+        handle_signal, sandbox,
+    },
     sys::{self, Descriptor, Inherited, SandboxPolicy},
 };
 
@@ -33,49 +36,49 @@ pub fn run(plan: &Practice, report: &Report) -> Result<Outcome> {
 
     let stream = Practice::socket_config(Transport::Stream);
     let datagram = Practice::socket_config(Transport::Datagram);
-    let mut echo = StreamListener::bind(stream.clone(), &plan.at(plan.port))?;
-    let mut files = match folder {
-        Some(_) => Some(StreamListener::bind(stream, &plan.at(plan.files_port))?),
+    let echo = Listener::bind(stream.clone(), &plan.at(plan.port), true)?;
+    let files = match folder {
+        Some(_) => Some(Listener::bind(stream, &plan.at(plan.files_port), true)?),
         None => None,
     };
     let sockets = DatagramListener::bind(datagram, &plan.at(plan.udp_port), true)?.into_sockets();
     announce(plan, &echo, &sockets, files.as_ref(), report);
 
-    for socket in echo.sockets() {
-        reactor.watch(ECHO, socket)?;
-    }
-    for socket in files.iter_mut().flat_map(StreamListener::sockets) {
-        reactor.watch(FILES, socket)?;
-    }
+    let token = reactor.token();
+    let echo = Acceptor::new(echo, &reactor, token)?;
+    let token = reactor.token();
+    let files = files.map(|files| Acceptor::new(files, &reactor, token)).transpose()?;
+    let udp = reactor.token();
     let style = Style { datagrams: false, marker_pause: plan.marker_pause, sequence: plan.sequence };
     let mut datagrams: Vec<_> =
         sockets.into_iter().map(|socket| DatagramServer::new(socket, style, plan.open)).collect();
     for server in &mut datagrams {
-        reactor.watch(DATAGRAMS, server.socket_mut())?;
+        reactor.watch(udp, server.socket_mut())?;
     }
-    let parent = if plan.while_open { watch_stdin(&reactor)? } else { None };
+    let parent = if plan.while_open { watch_stdin(&mut reactor)? } else { None };
 
     let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&policy), report);
     let conns = Slots::default();
-    Server { style, folder, echo, files, datagrams, conns, parent, reactor, report }.run()
+    Server { style, folder, echo, files, udp, datagrams, conns, parent, reactor, report }.run()
 }
 
 /// Watches stdin for its end. `None` if its end cannot be watched, as that of a file.
-fn watch_stdin(reactor: &Reactor) -> Result<Option<Descriptor>> {
+fn watch_stdin(reactor: &mut Reactor) -> Result<Option<(Token, Descriptor)>> {
     let Inherited::Own(mut stdin) = sys::standard_stream(sys::StandardStream::Input)? else {
         return Ok(None);
     };
-    reactor.watch(PARENT, &mut stdin)?;
-    Ok(Some(stdin))
+    let token = reactor.token();
+    reactor.watch(token, &mut stdin)?;
+    Ok(Some((token, stdin)))
 }
 
 /// Prints the addresses of the servers: random ports always, others with `-v`.
 fn announce(
     plan: &Practice,
-    echo: &StreamListener,
+    echo: &Listener,
     datagrams: &[Descriptor],
-    files: Option<&StreamListener>,
+    files: Option<&Listener>,
     report: &Report,
 ) {
     let bound = datagrams
@@ -85,7 +88,7 @@ fn announce(
     let servers = [
         ("tcp", plan.port, echo.addresses()),
         ("udp", plan.udp_port, bound),
-        ("files", plan.files_port, files.map(StreamListener::addresses).unwrap_or_default()),
+        ("files", plan.files_port, files.map(Listener::addresses).unwrap_or_default()),
     ];
 
     for (server, port, addresses) in servers {
@@ -103,12 +106,14 @@ fn announce(
 struct Server<'a> {
     style: Style,
     folder: Option<Folder>,
-    echo: StreamListener,
-    files: Option<StreamListener>,
+    echo: Acceptor,
+    files: Option<Acceptor>,
+    /// The token of all sockets in `datagrams`.
+    udp: Token,
     datagrams: Vec<DatagramServer>,
     conns: Slots<Conn>,
     /// With `--while-open`: stdin, a pipe of the process that has started us.
-    parent: Option<Descriptor>,
+    parent: Option<(Token, Descriptor)>,
     reactor: Reactor,
     report: &'a Report,
 }
@@ -117,6 +122,9 @@ struct Server<'a> {
 enum Conn {
     Echo(EchoConn),
     File(Box<FileServerConn>),
+    /// The conversation is over. Closing a socket with unread bytes would send RST, which can overtake the answer
+    /// (RFC 1122, section 4.2.2.13).
+    Lingering(Stream, Lingering),
 }
 
 impl Server<'_> {
@@ -128,18 +136,11 @@ impl Server<'_> {
 
             for event in events {
                 match event {
-                    Event::Due(token @ (ECHO | FILES)) | Event::Ready(token @ (ECHO | FILES)) => {
+                    Event::Due(token) | Event::Ready(token) if token == self.udp => self.answer(now),
+                    Event::Due(token) | Event::Ready(token) if self.acceptor(token).is_some() => {
                         self.accept(token, now);
                     }
-                    Event::Ready(PARENT) => {
-                        // Bytes on stdin have no meaning; its end has.
-                        if let Some(parent) = &mut self.parent
-                            && let Ok(0) = parent.read(&mut [0; 64])
-                        {
-                            return Ok(Outcome::Done);
-                        }
-                    }
-                    Event::Due(DATAGRAMS) | Event::Ready(DATAGRAMS) => self.answer(now),
+                    Event::Ready(token) if self.has_parent_ended(token) => return Ok(Outcome::Done),
                     Event::Due(token) | Event::Ready(token) => self.advance(token, now),
                     Event::Signal(signal) => {
                         if let Some(outcome) = handle_signal(signal) {
@@ -147,7 +148,7 @@ impl Server<'_> {
                         }
                     }
                     // After a reset, nothing can be sent any more.
-                    Event::Hangup(token) => drop(self.conns.remove(token)),
+                    Event::Hangup(token) => self.remove(token),
                 }
             }
         }
@@ -155,73 +156,120 @@ impl Server<'_> {
 
     /// Answers over UDP.
     fn answer(&mut self, now: Instant) {
-        let next = self.datagrams.iter_mut().filter_map(|each| each.advance(self.report, now)).min();
+        let next = self.datagrams.iter_mut().filter_map(|server| server.advance(self.report, now)).min();
         match next {
-            Some(next) if next <= now => self.reactor.again(DATAGRAMS),
-            next => self.reactor.wake_at(DATAGRAMS, next),
+            Some(next) if next <= now => self.reactor.again(self.udp),
+            next => self.reactor.wake_at(self.udp, next),
         }
     }
 
-    /// Accepts clients of a listener, some at a time.
+    /// Whether this is the token of stdin, and stdin has ended. Bytes on it have no meaning.
+    fn has_parent_ended(&mut self, token: Token) -> bool {
+        match &mut self.parent {
+            Some((parent, stdin)) if *parent == token => matches!(stdin.read(&mut [0; 64]), Ok(0)),
+            _ => false,
+        }
+    }
+
+    /// Returns the acceptor of a token, if it is one's.
+    fn acceptor(&mut self, token: Token) -> Option<&mut Acceptor> {
+        [Some(&mut self.echo), self.files.as_mut()]
+            .into_iter()
+            .flatten()
+            .find(|acceptor| acceptor.token() == token)
+    }
+
+    /// Accepts clients, some at a time.
     fn accept(&mut self, at: Token, now: Instant) {
         for _ in 0..MAX_ACCEPTS {
-            let listener = match (at, &mut self.files) {
-                (FILES, Some(files)) => files,
+            let acceptor = match &mut self.files {
+                Some(files) if files.token() == at => files,
                 _ => &mut self.echo,
             };
-
-            let (socket, peer) = match listener.accept() {
-                Ok(Some(Ok(accepted))) => (accepted.socket, accepted.peer),
-                Ok(Some(Err(Denied(_)))) => continue,
-                Ok(None) => return,
-                Err(error) => {
-                    self.report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
-                    self.reactor.wake_at(at, Some(now + ACCEPT_BACKOFF));
-                    return;
-                }
-            };
-            self.admit(socket, peer, at, now);
+            match acceptor.accept(&|_| false, &mut self.reactor, now, self.report) {
+                Some(Arrived::Client(accepted)) => self.admit(accepted, at, now),
+                // Streams have no datagrams.
+                Some(Arrived::Datagram { .. }) => {}
+                None => return,
+            }
         }
         self.reactor.again(at);
     }
 
     /// Begins to serve a client, in the place of the oldest one if there are too many.
-    fn admit(&mut self, mut socket: Descriptor, peer: Address, at: Token, now: Instant) {
+    fn admit(&mut self, accepted: Accepted, at: Token, now: Instant) {
+        let Accepted { mut socket, peer, .. } = accepted;
         // Idle clients could otherwise keep all others out.
         if self.conns.len() >= MAX_CONNS
             && let Some(oldest) = self.conns.tokens().first().copied()
         {
-            self.reactor.wake_at(oldest, None);
-            self.conns.remove(oldest);
+            self.remove(oldest);
         }
 
         let token = self.reactor.token();
         if self.reactor.watch(token, &mut socket).is_err() {
             return;
         }
-        let conn = match (at, &self.folder) {
-            (FILES, Some(folder)) => {
-                Conn::File(Box::new(FileServerConn::new(socket, peer, folder.clone(), now)))
+        let stream = Stream::new(socket);
+        let conn = match &self.folder {
+            Some(folder) if at != self.echo.token() => {
+                Conn::File(Box::new(FileServerConn::new(stream, peer, folder.clone(), now)))
             }
-            _ => Conn::Echo(EchoConn::new(socket, peer, now)),
+            _ => Conn::Echo(EchoConn::new(stream, peer, now)),
         };
         self.conns.insert(token, conn);
         self.advance(token, now);
     }
 
-    /// Advances a connection, and removes it when it is over.
+    /// Advances a connection, and closes it when it is over.
     fn advance(&mut self, token: Token, now: Instant) {
-        let until = match self.conns.get_mut(token) {
+        let status = match self.conns.get_mut(token) {
             Some(Conn::Echo(conn)) => conn.advance(self.style, self.report, now),
             Some(Conn::File(conn)) => conn.advance(self.report, now),
+            Some(Conn::Lingering(stream, lingering)) => {
+                match lingering.advance(stream, &mut self.reactor, token, now) {
+                    true => ConnStatus::Closed,
+                    false => ConnStatus::Open(lingering.deadline()),
+                }
+            }
             None => return,
         };
-        match until {
-            Some(until) if until <= now => self.reactor.again(token),
-            Some(until) => self.reactor.wake_at(token, Some(until)),
-            None => {
-                self.reactor.wake_at(token, None);
-                self.conns.remove(token);
+        match status {
+            ConnStatus::Open(until) if until <= now => self.reactor.again(token),
+            ConnStatus::Open(until) => self.reactor.wake_at(token, Some(until)),
+            ConnStatus::Finished => self.linger(token, now),
+            ConnStatus::Closed => self.remove(token),
+        }
+    }
+
+    /// Begins the lingering close of a connection.
+    fn linger(&mut self, token: Token, now: Instant) {
+        let mut stream = match self.conns.remove(token) {
+            Some(Conn::Echo(conn)) => conn.into_stream(),
+            Some(Conn::File(conn)) => conn.into_stream(),
+            Some(Conn::Lingering(..)) | None => return,
+        };
+        let Some(lingering) = Lingering::begin(&mut stream, &self.reactor, token, now) else {
+            // The peer has reset the connection.
+            return self.closed(token);
+        };
+        self.conns.insert(token, Conn::Lingering(stream, lingering));
+        self.advance(token, now);
+    }
+
+    /// Closes a connection.
+    fn remove(&mut self, token: Token) {
+        if self.conns.remove(token).is_some() {
+            self.closed(token);
+        }
+    }
+
+    /// Clears up after a connection. Its descriptor may be the one that an acceptor waits for.
+    fn closed(&mut self, token: Token) {
+        self.reactor.wake_at(token, None);
+        for acceptor in [Some(&mut self.echo), self.files.as_mut()].into_iter().flatten() {
+            if acceptor.backoff().is_some() {
+                acceptor.resume(&mut self.reactor);
             }
         }
     }
@@ -232,11 +280,3 @@ const MAX_CONNS: usize = 1024;
 
 /// Clients accepted before other events have their turn.
 const MAX_ACCEPTS: usize = 64;
-
-/// Pause of accepting when there are no descriptors left.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
-const ECHO: Token = Token(3);
-const FILES: Token = Token(4);
-const DATAGRAMS: Token = Token(5);
-const PARENT: Token = Token(6);
