@@ -14,8 +14,6 @@ use super::{
 #[derive(Debug, Parser)]
 #[group(skip)]
 #[command(name = "remote relay", about = ABOUT, max_term_width = 100, override_usage = USAGE, after_help = AFTER)]
-// --max-per-ip 0 is no limit here; in `remote`, that is to leave the option out.
-#[command(mut_arg("max_per_ip", |arg| arg.value_parser(value_parser!(u32))))]
 pub struct Relay {
     /// HOST PORT NAME of a client (default port: 8080); with -l the address and port to listen at
     #[arg(value_name = "HOST PORT NAME", num_args = 0..=3)]

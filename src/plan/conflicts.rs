@@ -247,6 +247,10 @@ fn of_access(args: &Args) -> Result<()> {
     let limited = clients.limit.max_per_ip.is_some();
     let restricted = !clients.allow.is_empty() || !clients.deny.is_empty() || limited;
     refuse(&[
+        (
+            clients.limit.max_per_ip == Some(0),
+            "--max-per-ip '0': 0 is not in 1..=4294967295 (see remote --help)",
+        ),
         (restricted && !args.at.listen, "--allow, --deny and --max-per-ip need -l"),
         (restricted && args.socket.join.is_some(), "--allow and --deny are for clients: a group has none"),
         (limited && !clients.keep_open, "--max-per-ip needs -k"),

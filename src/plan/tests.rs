@@ -286,6 +286,7 @@ const CONFLICTS: &[(&str, &str)] = &[
     ("-lu --join 239.1.1.1 -e sh 80", "-e and -c are for clients: a group has none"),
     ("-luU -e sh path", "-e and -c need clients, which UNIX datagrams do not have"),
     ("-u -e sh -W 3 host 80", "a program serves one datagram: leave out -W"),
+    ("-lk --max-per-ip 0 80", "--max-per-ip '0': 0 is not in 1..=4294967295 (see remote --help)"),
     ("--deny any host 80", "--allow, --deny and --max-per-ip need -l"),
     ("-lu --join 239.1.1.1 --deny any 80", "--allow and --deny are for clients: a group has none"),
     ("-l --max-per-ip 3 80", "--max-per-ip needs -k"),
