@@ -28,7 +28,12 @@ fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
     };
     let request = collect(bytes.len().max(1));
     assert_eq!(request, collect(piece));
-    assert!(bytes.len() > MAX_REQUEST || bytes.contains(&b'\n') || bytes.is_empty() || request == Some(Request::parse(&bytes)));
+    assert!(
+        bytes.len() > MAX_REQUEST
+            || bytes.contains(&b'\n')
+            || bytes.is_empty()
+            || request == Some(Request::parse(&bytes))
+    );
 
     // Its answer has the size that was computed.
     if let Some(request) = request.filter(|request| request.answer_size() < 1 << 20) {
@@ -43,7 +48,13 @@ fuzz_target!(|input: (Vec<u8>, usize, bool, bool)| {
                     now = until;
                     continue;
                 }
-                Next::Send(bytes) => if datagrams { bytes.len() } else { bytes.len().min(piece) },
+                Next::Send(bytes) => {
+                    if datagrams {
+                        bytes.len()
+                    } else {
+                        bytes.len().min(piece)
+                    }
+                }
             };
             assert!(n > 0);
             sent += n as u64;

@@ -1,4 +1,4 @@
-//! Whatever a client sends: it does not matter how the network cuts it, and nothing of it panics.
+//! Arbitrary input of a client: its pieces do not matter, and nothing panics.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/proto/mod.rs"]
 mod proto;
 
-use proto::relay::{Admission, Event, Authenticator, Id, Router, RouterConfig};
+use proto::relay::{Admission, Authenticator, Event, Id, Router, RouterConfig};
 
 fuzz_target!(|input: (Vec<u8>, usize, bool)| {
     let (bytes, piece, framed) = input;
@@ -22,7 +22,8 @@ fuzz_target!(|input: (Vec<u8>, usize, bool)| {
     assert_eq!(whole, cut);
 });
 
-/// What two others, `a` and `b`, receive of what a client sends by so many bytes; and whether it is still there.
+/// Delivers the input of a client in pieces. Returns the bytes that the clients `a` and `b` receive, and whether the sender was
+/// closed.
 fn deliver(bytes: &[u8], piece: usize, framed: bool) -> (Vec<u8>, Vec<u8>, bool) {
     let now = Instant::now();
     let mut router = Router::new(RouterConfig {

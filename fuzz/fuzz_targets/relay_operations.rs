@@ -1,4 +1,4 @@
-//! Whatever clients do, in whatever order: nothing panics, what is kept is bounded, and nothing is left at the end.
+//! Arbitrary operations in arbitrary order: nothing panics, stored bytes are bounded, and none is left at the end.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/proto/mod.rs"]
 mod proto;
 
-use proto::relay::{Admission, Event, Authenticator, Id, Router, RouterConfig};
+use proto::relay::{Admission, Authenticator, Event, Id, Router, RouterConfig};
 
 #[derive(Arbitrary, Debug)]
 enum Operation {
@@ -122,7 +122,7 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
                 ids.retain(|known| *known != id);
             }
         }
-        // One read more than there is room for, and a frame.
+        // One read and one prefix may exceed the limit.
         assert!(router.used() <= MEMORY + (1 << 19), "{} bytes are kept", router.used());
         assert!(router.deadline().is_none_or(|deadline| deadline > now) || router.clients() > 0);
     }
@@ -132,7 +132,7 @@ fuzz_target!(|input: (bool, Vec<Operation>)| {
     assert_eq!((router.clients(), router.names(), router.used()), (0, 0, 0));
 });
 
-/// What comes is only read where it is wanted.
+/// Delivers input as far as the router has a budget for it.
 fn hear(router: &mut Router, id: Id, bytes: &[u8], now: Instant) {
     let mut rest = bytes;
     while !rest.is_empty() {

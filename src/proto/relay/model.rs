@@ -1,9 +1,9 @@
-//! The seed's relay, as simple as it can be said, beside the real one: both run the same random programs.
+//! A model of the relay, as simple as possible, beside the real one: both run the same random programs.
 //!
 //! The model reads everything at once and has room for everything. The real relay may be behind it: while a client
-//! waits for a full or locked destination, what it has sent is decided later. Such messages need only be in order
-//! and whole; all others have to be just where the model has them. A destination that leaves gets nothing more of what
-//! the real relay has not taken by then: of a large message it may have a part, and that is the last that it gets.
+//! waits for a full or locked destination, its further messages are decided later. Such messages need only be in order
+//! and complete; all others must be exactly where the model has them. A destination that leaves gets no more bytes than
+//! the real relay has taken by then: of a large message it may have a part, and that is the last that it gets.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use proptest::prelude::*;
 
 use super::{
     MAX_STORED, RouterConfig,
-    tests::{World, config},
+    tests::{Simulation, config},
 };
 
-/// What one of the clients does.
+/// An action of a client.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Connect,
     Register(usize, u8),
-    /// Sends a message, or only so many bytes of it.
+    /// Sends a message, or the first `part` bytes of it.
     Send {
         who: usize,
         to: u8,
@@ -38,13 +38,13 @@ enum Step {
 struct Message {
     from: usize,
     length: usize,
-    /// Where the model has delivered it.
+    /// The client that the model has delivered it to.
     to: Option<usize>,
-    /// The real relay knew of it as soon as the model did.
+    /// The real relay decided it as soon as the model did.
     certain: bool,
     /// All of it was sent.
     whole: bool,
-    /// But its destination or its sender was gone before the real relay had surely taken all of it.
+    /// Its destination or its sender had left before the real relay had certainly taken all of it.
     late: bool,
 }
 
@@ -53,7 +53,7 @@ struct Sender {
     name: Option<u8>,
     /// It may still send.
     open: bool,
-    /// The message that it is within, and what is left of it.
+    /// The message that it is within, and the bytes that are left of it.
     within: Option<(usize, Vec<u8>)>,
 }
 
@@ -74,11 +74,11 @@ impl Model {
         bytes
     }
 
-    fn step(&mut self, world: &mut World, step: Step) {
+    fn step(&mut self, sim: &mut Simulation, step: Step) {
         match step {
             Step::Connect => {
                 self.clients.push(Sender { name: None, open: true, within: None });
-                world.connect();
+                sim.connect();
             }
             Step::Register(who, name) => {
                 let Some(client) = self.clients.get_mut(who).filter(|client| client.open) else { return };
@@ -86,16 +86,16 @@ impl Model {
                     return;
                 }
                 let holder = self.names.get(&name).copied();
-                match holder.filter(|holder| world.clients[*holder].gone.is_none()) {
-                    // While its last messages wait, nobody has read that it has ended.
-                    Some(holder) if !world.clients[holder].heard => client.open = false,
+                match holder.filter(|holder| sim.clients[*holder].gone.is_none()) {
+                    // While its last messages wait, its EOF is not read.
+                    Some(holder) if !sim.clients[holder].heard => client.open = false,
                     holder => {
                         client.name = Some(name);
                         self.names.insert(name, who);
-                        holder.inspect(|holder| self.leave(*holder, world));
+                        holder.inspect(|holder| self.leave(*holder, sim));
                     }
                 }
-                world.send(who, &[name, b'|']);
+                sim.send(who, &[name, b'|']);
             }
             Step::Send { who, to, length, part } => {
                 let Some(Sender { name: Some(_), open: true, within: None }) = self.clients.get(who) else {
@@ -105,7 +105,7 @@ impl Model {
                 let receiver = self.names.get(&to).copied();
                 let mut bytes = format!("{}|{length}|", char::from(to)).into_bytes();
                 bytes.extend(Self::payload(number, length));
-                // Before the header is whole, nothing is decided; and what is cut can still be told apart.
+                // Before the header is complete, nothing is decided. A message is cut behind its number, to stay recognizable.
                 let header = format!("{length}|").len() + 2;
                 let part = part.unwrap_or(bytes.len());
                 let part = if part > header { part.max(header + 4) } else { part };
@@ -119,8 +119,8 @@ impl Model {
                     whole,
                     late: false,
                 });
-                world.send(who, &bytes);
-                self.messages[number].certain = bytes.len() >= header && !world.is_behind(who);
+                sim.send(who, &bytes);
+                self.messages[number].certain = bytes.len() >= header && !sim.is_behind(who);
                 if !whole {
                     self.clients[who].within = Some((number, rest));
                 }
@@ -131,17 +131,17 @@ impl Model {
                     return;
                 };
                 self.messages[number].whole = true;
-                world.send(who, &rest);
+                sim.send(who, &rest);
             }
-            Step::Stall(who) if who < self.clients.len() => world.read_only(who, 0),
-            Step::Read(who) if who < self.clients.len() => world.read_only(who, usize::MAX),
+            Step::Stall(who) if who < self.clients.len() => sim.read_only(who, 0),
+            Step::Read(who) if who < self.clients.len() => sim.read_only(who, usize::MAX),
             Step::End(who) | Step::Reset(who) if who < self.clients.len() => {
                 if !self.clients[who].open {
                     return;
                 }
-                // What it can still read is not lost with it.
+                // Bytes that it can still read must not be lost with it.
                 for reader in 0..self.clients.len() {
-                    world.read_only(reader, usize::MAX);
+                    sim.read_only(reader, usize::MAX);
                 }
                 let client = &mut self.clients[who];
                 (client.open, client.within) = (false, None);
@@ -151,20 +151,20 @@ impl Model {
                     self.names.remove(&name);
                 }
                 if matches!(step, Step::End(_)) {
-                    world.end(who);
+                    sim.end(who);
                 } else {
-                    self.leave(who, world);
-                    world.reset(who);
+                    self.leave(who, sim);
+                    sim.reset(who);
                 }
             }
             Step::Stall(_) | Step::Read(_) | Step::End(_) | Step::Reset(_) => {}
         }
     }
 
-    /// A client is about to leave: what it was sending, and what was being sent to it, may not arrive.
-    fn leave(&mut self, who: usize, world: &mut World) {
+    /// Records that a client leaves: messages from it and to it may not arrive.
+    fn leave(&mut self, who: usize, sim: &mut Simulation) {
         for sender in 0..self.clients.len() {
-            let behind = world.is_behind(sender);
+            let behind = sim.is_behind(sender);
             // When the next message was decided, all of this one had been taken.
             let decided = self.messages.iter().rposition(|message| message.from == sender && message.certain);
             for (number, message) in self.messages.iter_mut().enumerate() {
@@ -175,12 +175,12 @@ impl Model {
         }
     }
 
-    /// Whether a client had a name, and has it no more.
+    /// Tells whether a client had a name, and has it no more.
     fn has_left(&self, who: usize) -> bool {
         self.clients[who].name.is_some_and(|name| self.names.get(&name) != Some(&who))
     }
 
-    /// Everything that a client has got: the numbers of the messages, in order.
+    /// Parses the bytes that a client has received: the numbers of the messages, in order.
     fn read(&self, who: usize, mut got: &[u8]) -> Result<Vec<usize>, TestCaseError> {
         let mut numbers = Vec::new();
         while let [1, high, middle, low, rest @ ..] = got {
@@ -191,7 +191,7 @@ impl Model {
             prop_assert!(filler + 4 <= message.length, "{number} for {who} is too long");
             got = &rest[filler..];
             let cut = filler + 4 < message.length;
-            // To whom a message went that is not certain, only the real relay knows.
+            // Only the real relay knows the destination of a message that is not certain.
             let left = got.is_empty() && if message.certain { message.late } else { self.has_left(who) };
             prop_assert!(
                 !cut || message.length > MAX_STORED && (!sender.open || left),
@@ -205,9 +205,9 @@ impl Model {
         Ok(numbers)
     }
 
-    fn check(&self, world: &World) -> Result<(), TestCaseError> {
+    fn check(&self, sim: &Simulation) -> Result<(), TestCaseError> {
         let mut arrived = vec![0; self.messages.len()];
-        for (who, client) in world.clients.iter().enumerate() {
+        for (who, client) in sim.clients.iter().enumerate() {
             let numbers = self.read(who, &client.got)?;
             for sender in 0..self.clients.len() {
                 let of_sender: Vec<_> =
@@ -231,10 +231,10 @@ impl Model {
     }
 }
 
-/// What payloads are filled with: no byte of a number.
+/// The byte that payloads are filled with, which is in no number.
 const FILLER: u8 = 0xaa;
 
-/// Programs of so many clients, names and steps at most.
+/// Generates programs with a limited number of clients, names and steps.
 fn steps(clients: usize, names: u8, most: usize) -> impl Strategy<Value = Vec<Step>> {
     let who = 0..clients;
     let name = (0..names).prop_map(|n| b'a' + n);
@@ -257,38 +257,38 @@ fn steps(clients: usize, names: u8, most: usize) -> impl Strategy<Value = Vec<St
     prop::collection::vec(step, 1..most)
 }
 
-/// Runs a program of clients `a`, `b` and others in both relays, and compares what has become of it.
+/// Runs a program of clients `a`, `b` and others in both relays, and compares the results.
 fn run(steps: &[Step], piece: usize) -> Result<(), TestCaseError> {
-    let (mut model, mut world) =
-        (Model::default(), World::new(RouterConfig { max_clients: 100, ..config() }));
-    world.piece = piece;
+    let (mut model, mut sim) =
+        (Model::default(), Simulation::new(RouterConfig { max_clients: 100, ..config() }));
+    sim.piece = piece;
     for step in [Step::Connect, Step::Connect, Step::Register(0, b'a'), Step::Register(1, b'b')] {
-        model.step(&mut world, step);
+        model.step(&mut sim, step);
     }
     for step in steps {
-        model.step(&mut world, *step);
+        model.step(&mut sim, *step);
     }
     for who in 0..model.clients.len() {
-        model.step(&mut world, Step::Read(who));
+        model.step(&mut sim, Step::Read(who));
     }
     for who in 0..model.clients.len() {
-        model.step(&mut world, Step::Finish(who));
+        model.step(&mut sim, Step::Finish(who));
     }
     for who in 0..model.clients.len() {
-        let (unread, gone) = (world.clients[who].sent.len(), world.clients[who].gone.is_some());
-        prop_assert!(unread == 0 || gone || world.clients[who].ended, "{who} was never read again");
+        let (unread, gone) = (sim.clients[who].sent.len(), sim.clients[who].gone.is_some());
+        prop_assert!(unread == 0 || gone || sim.clients[who].ended, "{who} was never read again");
     }
-    model.check(&world)?;
+    model.check(&sim)?;
     for who in 0..model.clients.len() {
-        world.reset(who);
+        sim.reset(who);
     }
-    prop_assert_eq!((world.router.used(), world.router.names(), world.router.clients()), (0, 0, 0));
+    prop_assert_eq!((sim.router.used(), sim.router.names(), sim.router.clients()), (0, 0, 0));
     Ok(())
 }
 
-/// Programs that were found at random, the smallest of their kind.
+/// Programs that random search has found, reduced to the smallest.
 #[test]
-fn programs_in_which_the_real_relay_is_behind() {
+fn programs_with_the_real_relay_behind() {
     use Step::*;
     let send = |who, to, length, part| Send { who, to, length, part };
     let table: [(&str, &[Step]); 7] = [

@@ -12,29 +12,30 @@ use super::{
     *,
 };
 
-/// A relay and those who have connected to it.
-pub(super) struct World {
+/// A relay and its clients.
+pub(super) struct Simulation {
     pub router: Router,
     pub now: Instant,
     pub clients: Vec<TestClient>,
-    /// Bytes that the network brings at once.
+    /// Bytes that the network delivers at once.
     pub piece: usize,
 }
 
-/// A client, as its network sees it.
+/// A client and its connection.
 pub(super) struct TestClient {
     pub id: Option<Id>,
-    /// What it has sent and nobody has read.
+    /// Bytes that it has sent and the relay has not read.
     pub sent: VecDeque<u8>,
-    /// It has said that it will send no more.
+    /// It has sent EOF.
     pub ended: bool,
-    /// And the relay has read that.
+    /// The relay has read the EOF.
     pub heard: bool,
+    /// Bytes that it has received.
     pub got: Vec<u8>,
-    /// Bytes that it still reads.
+    /// Bytes that it will still read.
     pub reads: usize,
     pub gone: Option<CloseReason>,
-    /// How often it was said that it may be read again.
+    /// Times that it was resumed.
     resumed: usize,
 }
 
@@ -53,24 +54,24 @@ pub(super) fn config() -> RouterConfig {
     }
 }
 
-impl World {
+impl Simulation {
     pub fn new(config: RouterConfig) -> Self {
         Self { router: Router::new(config), now: Instant::now(), clients: Vec::new(), piece: usize::MAX }
     }
 
-    /// Clients that are registered, and no more than that.
+    /// Creates a relay with registered clients.
     pub fn with(names: &[&str], config: RouterConfig) -> Self {
-        let mut world = Self::new(config);
+        let mut sim = Self::new(config);
         for name in names {
-            let who = world.connect();
-            world.send(who, format!("{name}|").as_bytes());
+            let who = sim.connect();
+            sim.send(who, format!("{name}|").as_bytes());
         }
-        world
+        sim
     }
 
     pub fn connect(&mut self) -> usize {
         let Admission::Joined(id) = self.router.admit(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else {
-            panic!("nobody is let in");
+            panic!("no client is admitted");
         };
         self.clients.push(TestClient {
             id: Some(id),
@@ -103,7 +104,7 @@ impl World {
         self.pump();
     }
 
-    /// Reads so many bytes, and no more.
+    /// Lets a client read `bytes` more.
     pub fn read_only(&mut self, who: usize, bytes: usize) {
         self.clients[who].reads = bytes;
         self.pump();
@@ -127,7 +128,7 @@ impl World {
         self.clients.iter().position(|client| client.id == Some(id)).expect("it is known")
     }
 
-    /// Moves what can be moved.
+    /// Moves bytes until no more can be moved.
     pub fn pump(&mut self) {
         loop {
             let mut moved = self.hear();
@@ -135,7 +136,7 @@ impl World {
                 moved |= self.read(who) | self.write(who);
                 moved |= self.hear();
             }
-            // What there is to write is looked for everywhere above.
+            // Every client was written to above.
             while self.router.next_output().is_some() {}
             if !moved {
                 return;
@@ -198,7 +199,7 @@ impl World {
         true
     }
 
-    /// Whether the relay may not have taken all that it has sent.
+    /// Tells whether the relay may have bytes of a client yet to take.
     pub fn is_behind(&mut self, who: usize) -> bool {
         let client = &self.clients[who];
         let untaken = |id| !client.sent.is_empty() || self.router.read_budget(id) == 0;
@@ -209,16 +210,16 @@ impl World {
         String::from_utf8_lossy(&self.clients[who].got).into_owned()
     }
 
-    /// Nothing is kept for anybody.
+    /// Checks that no bytes are stored.
     fn assert_clean(&self) {
         assert_eq!(self.router.used(), 0, "something is kept");
     }
 }
 
-/// Two clients, `a` and `b`; what `a` sends, what `b` and `a` receive, and what becomes of `a`.
+/// Two clients, `a` and `b`: the bytes that `a` sends, those that `b` and `a` receive, and the reason why `a` is closed.
 #[test]
 #[rustfmt::skip]
-fn rows() {
+fn messages() {
     use CloseReason::*;
     let table: [(&str, &str, &str, &str, Option<CloseReason>); 27] = [
         ("a message", "b|5|hello", "hello", "", None),
@@ -230,8 +231,8 @@ fn rows() {
         ("to oneself", "a|2|hi", "", "hi", None),
         ("nothing to oneself", "a|0|", "", "", None),
         ("nothing to another", "b|0|b|1|x", "x", "", None),
-        ("to nobody", "c|5|hellob|1|x", "x", "", None),
-        ("to nobody, much", "c|100|0123456789", "", "", None),
+        ("without a receiver", "c|5|hellob|1|x", "x", "", None),
+        ("without a receiver, a longer one", "c|100|0123456789", "", "", None),
         ("a name is as it is written", "B|1|xb |1|y", "", "", None),
         ("no name", "|1|x", "", "", Some(BadName)),
         ("a control byte", "b\x01|1|x", "", "", Some(BadName)),
@@ -254,55 +255,55 @@ fn rows() {
             for piece in [1, 3, usize::MAX] {
                 let limited = fate == Some(TooLarge);
                 let max_message = if limited { 1_000_000 } else { u64::MAX };
-                let mut world = World::with(&["a", "b"], RouterConfig { max_message, ..config() });
-                world.piece = piece;
-                world.send(0, &sent.as_bytes()[..cut]);
-                world.send(0, &sent.as_bytes()[cut..]);
-                let found = (world.got(1), world.got(0), world.clients[0].gone);
+                let mut sim = Simulation::with(&["a", "b"], RouterConfig { max_message, ..config() });
+                sim.piece = piece;
+                sim.send(0, &sent.as_bytes()[..cut]);
+                sim.send(0, &sent.as_bytes()[cut..]);
+                let found = (sim.got(1), sim.got(0), sim.clients[0].gone);
                 assert_eq!(found, (to_b.to_owned(), to_a.to_owned(), fate), "{what}, cut at {cut} and by {piece}");
-                assert_eq!(world.clients[1].gone, None, "{what}");
-                world.reset(0);
-                world.assert_clean();
+                assert_eq!(sim.clients[1].gone, None, "{what}");
+                sim.reset(0);
+                sim.assert_clean();
             }
         }
     }
 }
 
 #[test]
-fn framed_messages_tell_their_sender() {
-    let mut world = World::with(&["a", "b"], RouterConfig { framed: true, ..config() });
-    world.send(0, b"b|5|hellob|0|a|0|a|1|x");
-    assert_eq!(world.got(1), "a|5|helloa|0|");
-    assert_eq!(world.got(0), "a|1|x");
+fn framed_messages_name_their_sender() {
+    let mut sim = Simulation::with(&["a", "b"], RouterConfig { framed: true, ..config() });
+    sim.send(0, b"b|5|hellob|0|a|0|a|1|x");
+    assert_eq!(sim.got(1), "a|5|helloa|0|");
+    assert_eq!(sim.got(0), "a|1|x");
     let large = vec![b'l'; MAX_STORED + 1];
-    world.send(0, &[format!("b|{}|", large.len()).as_bytes(), &large].concat());
-    assert_eq!(world.got(1)[13..], format!("a|{}|{}", large.len(), "l".repeat(large.len())));
-    world.assert_clean();
+    sim.send(0, &[format!("b|{}|", large.len()).as_bytes(), &large].concat());
+    assert_eq!(sim.got(1)[13..], format!("a|{}|{}", large.len(), "l".repeat(large.len())));
+    sim.assert_clean();
 }
 
 #[test]
-fn a_registration_may_come_with_its_messages() {
+fn registration_and_messages_may_arrive_together() {
     for cut in 0..=12 {
-        let mut world = World::with(&["b"], config());
-        let a = world.connect();
+        let mut sim = Simulation::with(&["b"], config());
+        let a = sim.connect();
         let sent = b"\r\na|b|5|hello";
-        world.send(a, &sent[..cut]);
-        world.send(a, &sent[cut..]);
-        assert_eq!(world.got(0), "hello", "cut at {cut}");
+        sim.send(a, &sent[..cut]);
+        sim.send(a, &sent[cut..]);
+        assert_eq!(sim.got(0), "hello", "cut at {cut}");
     }
 }
 
 #[test]
-fn a_name_is_registered_once() {
-    let mut world = World::with(&["a"], config());
-    let other = world.connect();
-    world.send(other, b"a|a|2|hi");
-    assert_eq!((world.clients[other].gone, world.clients[0].gone), (Some(CloseReason::Duplicate), None));
-    assert_eq!(world.got(0), "");
-    world.reset(0);
-    let third = world.connect();
-    world.send(third, b"a|a|2|hi");
-    assert_eq!(world.got(third), "hi");
+fn names_are_registered_once() {
+    let mut sim = Simulation::with(&["a"], config());
+    let other = sim.connect();
+    sim.send(other, b"a|a|2|hi");
+    assert_eq!((sim.clients[other].gone, sim.clients[0].gone), (Some(CloseReason::Duplicate), None));
+    assert_eq!(sim.got(0), "");
+    sim.reset(0);
+    let third = sim.connect();
+    sim.send(third, b"a|a|2|hi");
+    assert_eq!(sim.got(third), "hi");
 }
 
 #[test]
@@ -315,102 +316,102 @@ fn bad_registrations() {
         (long.as_bytes(), CloseReason::BadName),
     ];
     for (bytes, why) in table {
-        let mut world = World::with(&[], config());
-        let who = world.connect();
-        world.send(who, bytes);
-        assert_eq!(world.clients[who].gone, Some(why), "{}", bytes.escape_ascii());
-        world.assert_clean();
+        let mut sim = Simulation::with(&[], config());
+        let who = sim.connect();
+        sim.send(who, bytes);
+        assert_eq!(sim.clients[who].gone, Some(why), "{}", bytes.escape_ascii());
+        sim.assert_clean();
     }
-    let world = World::with(&[&long[..255]], config());
-    assert_eq!((world.clients[0].gone, world.router.names()), (None, 1));
+    let sim = Simulation::with(&[&long[..255]], config());
+    assert_eq!((sim.clients[0].gone, sim.router.names()), (None, 1));
 }
 
 #[test]
-fn three_seconds_to_register_and_a_trickle_does_not_make_them_more() {
-    let mut world = World::new(config());
-    let who = world.connect();
+fn register_timeout_is_not_extended_by_a_trickle() {
+    let mut sim = Simulation::new(config());
+    let who = sim.connect();
     for _ in 0..29 {
-        world.pass(Duration::from_millis(100));
-        world.send(who, b"n");
+        sim.pass(Duration::from_millis(100));
+        sim.send(who, b"n");
     }
-    assert_eq!(world.clients[who].gone, None);
-    world.pass(Duration::from_millis(100));
-    assert_eq!(world.clients[who].gone, Some(CloseReason::RegisterTimeout));
+    assert_eq!(sim.clients[who].gone, None);
+    sim.pass(Duration::from_millis(100));
+    assert_eq!(sim.clients[who].gone, Some(CloseReason::RegisterTimeout));
 }
 
 #[test]
-fn ten_seconds_for_a_header_and_a_trickle_does_not_make_them_more() {
-    let mut world = World::with(&["a", "b"], config());
-    world.pass_seconds(20);
+fn header_timeout_is_not_extended_by_a_trickle() {
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.pass_seconds(20);
     for _ in 0..9 {
-        world.send(0, b"b");
-        world.pass_seconds(1);
+        sim.send(0, b"b");
+        sim.pass_seconds(1);
     }
-    world.pass(Duration::from_millis(999));
-    assert_eq!(world.clients[0].gone, None);
-    world.pass(Duration::from_millis(1));
-    assert_eq!(world.clients[0].gone, Some(CloseReason::HeaderTimeout));
+    sim.pass(Duration::from_millis(999));
+    assert_eq!(sim.clients[0].gone, None);
+    sim.pass(Duration::from_millis(1));
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::HeaderTimeout));
     // The payload has no such limit.
-    let mut world = World::with(&["a", "b"], config());
-    world.send(0, b"b|9|");
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.send(0, b"b|9|");
     for _ in 0..9 {
-        world.pass_seconds(29);
-        world.send(1, b"b|0|");
-        world.send(0, b"x");
+        sim.pass_seconds(29);
+        sim.send(1, b"b|0|");
+        sim.send(0, b"x");
     }
-    assert_eq!((world.got(1).as_str(), world.clients[0].gone), ("xxxxxxxxx", None));
+    assert_eq!((sim.got(1).as_str(), sim.clients[0].gone), ("xxxxxxxxx", None));
 }
 
 #[test]
-fn thirty_seconds_of_silence_and_what_is_received_does_not_count() {
-    let mut world = World::with(&["a", "b"], config());
-    world.pass_seconds(29);
-    world.send(0, b"b|1|x");
-    assert_eq!(world.clients[1].gone, None);
-    world.pass_seconds(1);
-    assert_eq!((world.clients[1].gone, world.clients[0].gone), (Some(CloseReason::Idle), None));
-    world.pass_seconds(28);
-    world.send(0, b"a|0|");
-    world.pass_seconds(29);
-    assert_eq!(world.clients[0].gone, None);
-    world.pass_seconds(1);
-    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
+fn idle_timeout_counts_sent_bytes_only() {
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.pass_seconds(29);
+    sim.send(0, b"b|1|x");
+    assert_eq!(sim.clients[1].gone, None);
+    sim.pass_seconds(1);
+    assert_eq!((sim.clients[1].gone, sim.clients[0].gone), (Some(CloseReason::Idle), None));
+    sim.pass_seconds(28);
+    sim.send(0, b"a|0|");
+    sim.pass_seconds(29);
+    assert_eq!(sim.clients[0].gone, None);
+    sim.pass_seconds(1);
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
-fn an_end_of_file_goes_on_receiving_until_somebody_takes_the_name() {
-    let mut world = World::with(&["a", "b"], config());
-    world.end(1);
-    world.send(0, b"b|5|hello");
-    assert_eq!(world.got(1), "hello");
-    world.pass_seconds(29);
-    world.send(0, b"b|1|!");
-    let new = world.connect();
-    world.send(new, b"b|");
-    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended), "it was told all there was");
-    world.send(0, b"b|3|new");
-    assert_eq!((world.got(1).as_str(), world.got(new).as_str()), ("hello!", "new"));
-    // Nobody takes it: then the silence ends it.
-    world.end(new);
-    world.pass_seconds(30);
-    assert_eq!(world.clients[new].gone, Some(CloseReason::Ended));
+fn client_after_eof_receives_until_its_name_is_taken() {
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.end(1);
+    sim.send(0, b"b|5|hello");
+    assert_eq!(sim.got(1), "hello");
+    sim.pass_seconds(29);
+    sim.send(0, b"b|1|!");
+    let new = sim.connect();
+    sim.send(new, b"b|");
+    assert_eq!(sim.clients[1].gone, Some(CloseReason::Ended), "it was told all there was");
+    sim.send(0, b"b|3|new");
+    assert_eq!((sim.got(1).as_str(), sim.got(new).as_str()), ("hello!", "new"));
+    // If the name is not taken, the idle timeout closes the client.
+    sim.end(new);
+    sim.pass_seconds(30);
+    assert_eq!(sim.clients[new].gone, Some(CloseReason::Ended));
 }
 
 #[test]
-fn who_leaves_gets_what_is_there_for_five_seconds() {
+fn leaving_client_gets_its_queue_for_five_seconds() {
     for reads in [0, usize::MAX] {
-        let mut world = World::with(&["a", "b"], config());
-        world.read_only(1, 0);
-        world.pass_seconds(25);
-        world.send(0, b"b|5|hello");
-        world.pass_seconds(5);
-        assert_eq!(world.clients[1].gone, None, "it still has something to read");
-        world.send(0, b"b|1|x");
-        world.read_only(1, reads);
-        world.pass(FLUSH_TIMEOUT);
-        assert_eq!(world.clients[1].gone, Some(CloseReason::Idle));
-        assert_eq!(world.got(1), if reads == 0 { "" } else { "hello" }, "the name was gone at once");
-        world.assert_clean();
+        let mut sim = Simulation::with(&["a", "b"], config());
+        sim.read_only(1, 0);
+        sim.pass_seconds(25);
+        sim.send(0, b"b|5|hello");
+        sim.pass_seconds(5);
+        assert_eq!(sim.clients[1].gone, None, "it still has something to read");
+        sim.send(0, b"b|1|x");
+        sim.read_only(1, reads);
+        sim.pass(FLUSH_TIMEOUT);
+        assert_eq!(sim.clients[1].gone, Some(CloseReason::Idle));
+        assert_eq!(sim.got(1), if reads == 0 { "" } else { "hello" }, "the name was gone at once");
+        sim.assert_clean();
     }
 }
 
@@ -421,75 +422,75 @@ fn large(to: &str, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_large_message_is_contiguous_and_others_wait() {
-    let mut world = World::with(&["a", "b", "c"], config());
+fn large_message_is_contiguous_and_others_wait() {
+    let mut sim = Simulation::with(&["a", "b", "c"], config());
     let message = large("b", 1 << 20);
-    world.send(0, &message[..500_000]);
-    world.send(2, b"b|5|helloa|3|sec");
-    assert_eq!(world.got(0), "", "c is read in order, and waits for b");
-    world.send(0, &message[500_000..]);
-    assert!(world.clients[1].got[..1 << 20] == message[10..]);
-    assert_eq!(world.clients[1].got[1 << 20..], *b"hello");
-    assert_eq!(world.got(0), "sec");
-    world.assert_clean();
+    sim.send(0, &message[..500_000]);
+    sim.send(2, b"b|5|helloa|3|sec");
+    assert_eq!(sim.got(0), "", "c is read in order, and waits for b");
+    sim.send(0, &message[500_000..]);
+    assert!(sim.clients[1].got[..1 << 20] == message[10..]);
+    assert_eq!(sim.clients[1].got[1 << 20..], *b"hello");
+    assert_eq!(sim.got(0), "sec");
+    sim.assert_clean();
 }
 
 #[test]
-fn large_messages_have_their_turns() {
-    let mut world = World::with(&["a", "b", "c", "d"], config());
+fn large_messages_take_turns() {
+    let mut sim = Simulation::with(&["a", "b", "c", "d"], config());
     let message = large("b", 300_000);
-    world.send(0, &message[..1000]);
-    world.send(2, &message);
-    world.send(3, &message);
-    world.send(0, &message[1000..]);
-    assert_eq!(world.clients[1].got.len(), 900_000);
-    for part in world.clients[1].got.chunks(300_000) {
+    sim.send(0, &message[..1000]);
+    sim.send(2, &message);
+    sim.send(3, &message);
+    sim.send(0, &message[1000..]);
+    assert_eq!(sim.clients[1].got.len(), 900_000);
+    for part in sim.clients[1].got.chunks(300_000) {
         assert!(part == &message[9..]);
     }
-    world.assert_clean();
+    sim.assert_clean();
 }
 
 #[test]
-fn who_dies_within_a_message() {
-    // A small one never was.
-    let mut world = World::with(&["a", "b"], config());
-    world.send(0, b"b|5|hell");
-    world.reset(0);
-    assert_eq!((world.got(1).as_str(), world.router.stats().truncated), ("", 0));
-    // A large one is a prefix, and the next one follows at once.
-    for end in [World::reset, World::end] {
-        let mut world = World::with(&["a", "b", "c"], config());
+fn sender_lost_within_a_message() {
+    // A small message is dropped.
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.send(0, b"b|5|hell");
+    sim.reset(0);
+    assert_eq!((sim.got(1).as_str(), sim.router.stats().truncated), ("", 0));
+    // Of a large one a prefix is delivered, and the next one follows at once.
+    for end in [Simulation::reset, Simulation::end] {
+        let mut sim = Simulation::with(&["a", "b", "c"], config());
         let message = large("b", 200_000);
-        world.send(0, &message[..100_009]);
-        world.send(2, b"b|5|hello");
-        end(&mut world, 0);
-        assert_eq!(world.clients[1].got.len(), 100_005);
-        assert_eq!(world.clients[1].got[100_000..], *b"hello");
-        assert_eq!((world.router.stats().truncated, world.clients[1].gone), (1, None));
-        world.assert_clean();
+        sim.send(0, &message[..100_009]);
+        sim.send(2, b"b|5|hello");
+        end(&mut sim, 0);
+        assert_eq!(sim.clients[1].got.len(), 100_005);
+        assert_eq!(sim.clients[1].got[100_000..], *b"hello");
+        assert_eq!((sim.router.stats().truncated, sim.clients[1].gone), (1, None));
+        sim.assert_clean();
     }
 }
 
 #[test]
-fn the_destination_dies_within_a_message() {
+fn destination_lost_within_a_message() {
     for length in [1000, 200_000] {
-        let mut world = World::with(&["a", "b"], config());
+        let mut sim = Simulation::with(&["a", "b"], config());
         let message = large("b", length);
-        world.send(0, &message[..500]);
-        world.reset(1);
-        let new = world.connect();
-        world.send(new, b"b|");
-        world.send(0, &message[500..]);
-        world.send(0, b"b|5|hello");
-        assert_eq!(world.got(new), "hello", "nothing of {length} bytes for the one before");
-        assert_eq!(world.clients[0].gone, None);
-        world.assert_clean();
+        sim.send(0, &message[..500]);
+        sim.reset(1);
+        let new = sim.connect();
+        sim.send(new, b"b|");
+        sim.send(0, &message[500..]);
+        sim.send(0, b"b|5|hello");
+        assert_eq!(sim.got(new), "hello", "nothing of {length} bytes for the one before");
+        assert_eq!(sim.clients[0].gone, None);
+        sim.assert_clean();
     }
 }
 
 #[test]
-fn a_name_is_taken_within_a_message_to_its_holder() {
-    // How long the message is, how much of it was sent before, and how much of it the old holder gets.
+fn name_taken_within_a_message_to_its_holder() {
+    // The length of the message, the bytes that were sent before, and those that the old holder gets.
     let table = [
         ("a small one that is not whole", 50_000, 49_999, 0),
         ("a small one", 50_000, 50_000, 50_000),
@@ -499,352 +500,356 @@ fn a_name_is_taken_within_a_message_to_its_holder() {
     ];
     for (what, length, before, arrives) in table {
         for piece in [1000, 50_000, usize::MAX] {
-            let mut world = World::with(&["a", "b"], config());
-            world.piece = piece;
-            world.read_only(1, 0);
-            world.end(1);
+            let mut sim = Simulation::with(&["a", "b"], config());
+            sim.piece = piece;
+            sim.read_only(1, 0);
+            sim.end(1);
             let message = large("b", length);
             let header = message.len() - length;
-            world.send(0, &message[..header + before]);
-            let new = world.connect();
-            world.send(new, b"b|");
-            world.send(0, &message[header + before..]);
-            world.send(0, b"b|5|hello");
-            world.read_only(1, usize::MAX);
-            assert!(world.clients[1].got == message[header..header + arrives], "{what}, by {piece}");
-            let fates = (world.clients[0].gone, world.clients[1].gone, world.clients[new].gone);
-            assert_eq!(fates, (None, Some(CloseReason::Ended), None), "{what}: nobody else is to blame");
-            assert_eq!(world.got(new), "hello", "{what}: nothing of it is for the new one");
+            sim.send(0, &message[..header + before]);
+            let new = sim.connect();
+            sim.send(new, b"b|");
+            sim.send(0, &message[header + before..]);
+            sim.send(0, b"b|5|hello");
+            sim.read_only(1, usize::MAX);
+            assert!(sim.clients[1].got == message[header..header + arrives], "{what}, by {piece}");
+            let fates = (sim.clients[0].gone, sim.clients[1].gone, sim.clients[new].gone);
+            assert_eq!(fates, (None, Some(CloseReason::Ended), None), "{what}: no other client is closed");
+            assert_eq!(sim.got(new), "hello", "{what}: nothing of it is for the new one");
             let cut = u64::from((1..length).contains(&arrives));
-            assert_eq!(world.router.stats().truncated, cut, "{what}");
-            world.assert_clean();
+            assert_eq!(sim.router.stats().truncated, cut, "{what}");
+            sim.assert_clean();
         }
     }
 }
 
 #[test]
-fn an_end_that_waits_behind_a_message_does_not_give_the_name_away() {
-    let mut world = World::with(&["a", "b"], config());
+fn unread_eof_does_not_give_the_name_away() {
+    let mut sim = Simulation::with(&["a", "b"], config());
     let message = large("b", 100_000);
-    world.send(0, &message[..1000]);
+    sim.send(0, &message[..1000]);
     // b is not read before a's message is whole, and so it is not known that it has ended.
-    world.send(1, b"b|5|hello");
-    world.end(1);
-    let early = world.connect();
-    world.send(early, b"b|");
-    assert_eq!((world.clients[early].gone, world.clients[1].gone), (Some(CloseReason::Duplicate), None));
-    world.send(0, &message[1000..]);
-    assert!(world.got(1).ends_with("hello"));
-    let late = world.connect();
-    world.send(late, b"b|");
-    assert_eq!((world.clients[late].gone, world.clients[1].gone), (None, Some(CloseReason::Ended)));
+    sim.send(1, b"b|5|hello");
+    sim.end(1);
+    let early = sim.connect();
+    sim.send(early, b"b|");
+    assert_eq!((sim.clients[early].gone, sim.clients[1].gone), (Some(CloseReason::Duplicate), None));
+    sim.send(0, &message[1000..]);
+    assert!(sim.got(1).ends_with("hello"));
+    let late = sim.connect();
+    sim.send(late, b"b|");
+    assert_eq!((sim.clients[late].gone, sim.clients[1].gone), (None, Some(CloseReason::Ended)));
 }
 
 #[test]
-fn a_full_queue_stops_its_senders_and_nobody_else() {
-    let mut world = World::with(&["a", "slow", "c"], config());
-    world.read_only(1, 0);
+fn full_queue_stops_only_its_senders() {
+    let mut sim = Simulation::with(&["a", "slow", "c"], config());
+    sim.read_only(1, 0);
     let message = large("slow", 50_000);
     for _ in 0..20 {
-        world.send(0, &message);
+        sim.send(0, &message);
     }
-    let unread = world.clients[0].sent.len();
+    let unread = sim.clients[0].sent.len();
     assert!(unread > 500_000, "{unread} bytes were not read");
-    assert!(world.router.used() < 400_000, "{} bytes are kept", world.router.used());
-    world.send(2, b"c|2|hi");
-    assert_eq!(world.got(2), "hi");
-    world.read_only(1, usize::MAX);
-    assert_eq!(world.clients[1].got.len(), 1_000_000);
-    world.assert_clean();
+    assert!(sim.router.used() < 400_000, "{} bytes are kept", sim.router.used());
+    sim.send(2, b"c|2|hi");
+    assert_eq!(sim.got(2), "hi");
+    sim.read_only(1, usize::MAX);
+    assert_eq!(sim.clients[1].got.len(), 1_000_000);
+    sim.assert_clean();
 }
 
 #[test]
-fn who_accepts_next_to_nothing_for_ten_seconds_is_gone_and_its_senders_go_on() {
-    let mut world = World::with(&["a", "slow"], config());
-    world.read_only(1, 0);
+fn stalled_client_is_closed_and_its_senders_go_on() {
+    let mut sim = Simulation::with(&["a", "slow"], config());
+    sim.read_only(1, 0);
     for _ in 0..10 {
-        world.send(0, &large("slow", 60_000));
+        sim.send(0, &large("slow", 60_000));
     }
-    world.send(0, b"a|4|here");
+    sim.send(0, b"a|4|here");
     for _ in 0..9 {
-        world.pass_seconds(1);
-        world.read_only(1, 400);
-        world.send(1, b"slow|0|");
+        sim.pass_seconds(1);
+        sim.read_only(1, 400);
+        sim.send(1, b"slow|0|");
     }
-    assert_eq!((world.clients[1].gone, world.got(0).as_str()), (None, ""));
-    world.pass_seconds(1);
-    assert_eq!((world.clients[1].gone, world.got(0).as_str()), (Some(CloseReason::Slow), "here"));
-    world.assert_clean();
+    assert_eq!((sim.clients[1].gone, sim.got(0).as_str()), (None, ""));
+    sim.pass_seconds(1);
+    assert_eq!((sim.clients[1].gone, sim.got(0).as_str()), (Some(CloseReason::Slow), "here"));
+    sim.assert_clean();
 }
 
 #[test]
-fn who_accepts_a_little_is_not_gone() {
-    let mut world = World::with(&["a", "slow"], config());
-    world.read_only(1, 0);
+fn slow_client_is_not_closed() {
+    let mut sim = Simulation::with(&["a", "slow"], config());
+    sim.read_only(1, 0);
     for _ in 0..10 {
-        world.send(0, &large("slow", 60_000));
+        sim.send(0, &large("slow", 60_000));
     }
     for _ in 0..60 {
-        world.pass_seconds(9);
-        world.read_only(1, 5000);
-        world.send(1, b"slow|0|");
+        sim.pass_seconds(9);
+        sim.read_only(1, 5000);
+        sim.send(1, b"slow|0|");
     }
-    assert_eq!((world.clients[1].gone, world.clients[0].gone), (None, None), "a waits, and is not idle");
+    assert_eq!((sim.clients[1].gone, sim.clients[0].gone), (None, None), "a waits, and is not idle");
 }
 
 #[test]
-fn the_clock_of_a_sender_stands_while_it_is_not_read() {
-    let mut world =
-        World::with(&["a", "slow"], RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() });
-    world.read_only(1, 0);
+fn idle_timeout_stands_while_a_sender_is_not_read() {
+    let mut sim = Simulation::with(
+        &["a", "slow"],
+        RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() },
+    );
+    sim.read_only(1, 0);
     for _ in 0..10 {
-        world.send(0, &large("slow", 60_000));
+        sim.send(0, &large("slow", 60_000));
     }
     for _ in 0..30 {
-        world.pass_seconds(29);
-        world.send(1, b"slow|0|");
+        sim.pass_seconds(29);
+        sim.send(1, b"slow|0|");
     }
-    assert_eq!(world.clients[0].gone, None);
-    world.read_only(1, usize::MAX);
-    assert_eq!(world.clients[1].got.len(), 600_000);
-    world.pass_seconds(29);
-    world.send(1, b"slow|0|");
-    assert_eq!(world.clients[0].gone, None);
-    world.pass_seconds(1);
-    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
+    assert_eq!(sim.clients[0].gone, None);
+    sim.read_only(1, usize::MAX);
+    assert_eq!(sim.clients[1].got.len(), 600_000);
+    sim.pass_seconds(29);
+    sim.send(1, b"slow|0|");
+    assert_eq!(sim.clients[0].gone, None);
+    sim.pass_seconds(1);
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
-fn who_holds_up_others_with_half_a_message_is_gone() {
-    let mut world = World::with(&["a", "b", "c"], config());
-    world.send(0, &large("b", 200_000)[..1000]);
-    world.pass_seconds(20);
-    assert_eq!(world.clients[0].gone, None, "nobody waits");
-    world.send(2, b"b|5|hello");
-    world.pass_seconds(5);
-    assert_eq!(world.clients[0].gone, Some(CloseReason::Stuck));
-    assert!(world.got(1).ends_with("hello"));
-    assert_eq!(world.router.stats().truncated, 1);
+fn lock_holder_that_stops_is_closed_if_others_wait() {
+    let mut sim = Simulation::with(&["a", "b", "c"], config());
+    sim.send(0, &large("b", 200_000)[..1000]);
+    sim.pass_seconds(20);
+    assert_eq!(sim.clients[0].gone, None, "no client waits");
+    sim.send(2, b"b|5|hello");
+    sim.pass_seconds(5);
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::Stuck));
+    assert!(sim.got(1).ends_with("hello"));
+    assert_eq!(sim.router.stats().truncated, 1);
 }
 
 #[test]
-fn memory_has_an_end_and_the_oldest_half_message_goes_first() {
-    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
-    world.send(0, &large("b", 60_000)[..45_000]);
-    world.pass_seconds(1);
-    world.send(1, &large("b", 60_000)[..45_000]);
-    world.pass_seconds(1);
-    world.send(2, &large("b", 60_000)[..45_000]);
-    assert_eq!((world.clients[0].gone, world.clients[1].gone), (Some(CloseReason::Memory), None));
-    // A full queue is no reason to cut anybody, only to read no more.
-    let mut world = World::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
-    world.read_only(3, 0);
-    world.send(0, &large("slow", 60_000));
-    world.send(1, &large("slow", 60_000));
-    world.send(2, b"a|2|hi");
-    assert_eq!(world.got(0), "");
-    world.pass_seconds(10);
-    assert_eq!((world.clients[3].gone, world.got(0).as_str()), (Some(CloseReason::Slow), "hi"));
-    world.assert_clean();
+fn memory_limit_closes_the_oldest_incomplete_message() {
+    let mut sim =
+        Simulation::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
+    sim.send(0, &large("b", 60_000)[..45_000]);
+    sim.pass_seconds(1);
+    sim.send(1, &large("b", 60_000)[..45_000]);
+    sim.pass_seconds(1);
+    sim.send(2, &large("b", 60_000)[..45_000]);
+    assert_eq!((sim.clients[0].gone, sim.clients[1].gone), (Some(CloseReason::Memory), None));
+    // A full queue closes no client, but no more is read.
+    let mut sim =
+        Simulation::with(&["a", "b", "c", "slow"], RouterConfig { memory_limit: 100_000, ..config() });
+    sim.read_only(3, 0);
+    sim.send(0, &large("slow", 60_000));
+    sim.send(1, &large("slow", 60_000));
+    sim.send(2, b"a|2|hi");
+    assert_eq!(sim.got(0), "");
+    sim.pass_seconds(10);
+    assert_eq!((sim.clients[3].gone, sim.got(0).as_str()), (Some(CloseReason::Slow), "hi"));
+    sim.assert_clean();
 }
 
 #[test]
-fn bytes_that_go_past_the_queue() {
-    let mut world = World::with(&["a", "b", "c"], config());
-    let now = world.now;
-    world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
+fn splice_bypasses_the_queue() {
+    let mut sim = Simulation::with(&["a", "b", "c"], config());
+    let now = sim.now;
+    sim.send(0, &large("b", 1 << 20)[..100_010]);
+    let (a, b) = (sim.clients[0].id.unwrap(), sim.clients[1].id.unwrap());
     let left = (1 << 20) - 100_000;
-    assert_eq!(world.router.splice(a), Some(Splice { to: b, left, queued: false }));
-    world.router.spliced(a, b, 500_000, 0, now);
-    assert_eq!((world.router.lock_holder(b), world.router.read_budget(a)), (Some(a), 0));
-    world.router.spliced(a, b, 0, 400_000, now);
-    world.router.spliced(a, b, left - 500_000, 0, now);
-    assert_eq!(world.router.splice(a), None, "all of it was taken");
-    // The next message waits for its end, and so does everybody else.
-    world.send(2, b"b|5|hello");
-    world.send(0, b"b|1|!");
-    assert_eq!(world.clients[1].got.len(), 100_000);
-    world.router.spliced(a, b, 0, 100_000, now);
-    world.router.copied_back(b, &vec![7; left as usize - 500_000], now);
-    world.pump();
-    assert_eq!(world.clients[1].got.len(), 100_000 + left as usize - 500_000 + 6);
-    assert!(world.got(1).ends_with("hello!") || world.got(1).ends_with("!hello"));
-    assert_eq!(world.router.stats().messages, 3);
-    world.assert_clean();
+    assert_eq!(sim.router.splice(a), Some(Splice { to: b, left, queued: false }));
+    sim.router.spliced(a, b, 500_000, 0, now);
+    assert_eq!((sim.router.lock_holder(b), sim.router.read_budget(a)), (Some(a), 0));
+    sim.router.spliced(a, b, 0, 400_000, now);
+    sim.router.spliced(a, b, left - 500_000, 0, now);
+    assert_eq!(sim.router.splice(a), None, "all of it was taken");
+    // The next message waits for its end, and so do those of other clients.
+    sim.send(2, b"b|5|hello");
+    sim.send(0, b"b|1|!");
+    assert_eq!(sim.clients[1].got.len(), 100_000);
+    sim.router.spliced(a, b, 0, 100_000, now);
+    sim.router.copied_back(b, &vec![7; left as usize - 500_000], now);
+    sim.pump();
+    assert_eq!(sim.clients[1].got.len(), 100_000 + left as usize - 500_000 + 6);
+    assert!(sim.got(1).ends_with("hello!") || sim.got(1).ends_with("!hello"));
+    assert_eq!(sim.router.stats().messages, 3);
+    sim.assert_clean();
 }
 
 #[test]
-fn a_sender_that_dies_leaves_what_is_under_way() {
-    let mut world = World::with(&["a", "b", "c"], config());
-    let now = world.now;
-    world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
-    world.router.spliced(a, b, 1000, 0, now);
-    world.reset(0);
-    world.send(2, b"b|5|hello");
-    assert_eq!(world.clients[1].got.len(), 100_000, "the end of the prefix comes first");
-    world.router.copied_back(b, &[7; 1000], now);
-    world.pump();
-    assert_eq!(world.clients[1].got.len(), 101_005);
-    world.assert_clean();
+fn bytes_in_the_pipe_outlive_their_sender() {
+    let mut sim = Simulation::with(&["a", "b", "c"], config());
+    let now = sim.now;
+    sim.send(0, &large("b", 1 << 20)[..100_010]);
+    let (a, b) = (sim.clients[0].id.unwrap(), sim.clients[1].id.unwrap());
+    sim.router.spliced(a, b, 1000, 0, now);
+    sim.reset(0);
+    sim.send(2, b"b|5|hello");
+    assert_eq!(sim.clients[1].got.len(), 100_000, "the end of the prefix comes first");
+    sim.router.copied_back(b, &[7; 1000], now);
+    sim.pump();
+    assert_eq!(sim.clients[1].got.len(), 101_005);
+    sim.assert_clean();
 }
 
 #[test]
-fn a_destination_that_leaves_with_bytes_under_way_frees_their_sender() {
-    let mut world = World::with(&["a", "b"], config());
-    world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
-    world.router.spliced(a, b, 1000, 0, world.now);
-    world.end(1);
-    let heir = world.connect();
-    world.send(heir, b"b|");
-    let before = world.clients[0].resumed;
-    world.pass(FLUSH_TIMEOUT);
-    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended));
-    assert!(world.clients[0].resumed > before, "nobody else would read it again");
-    assert_eq!(world.router.discardable(a), (1 << 20) - 101_000);
-    world.assert_clean();
+fn destination_that_leaves_frees_the_sender_of_a_splice() {
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.send(0, &large("b", 1 << 20)[..100_010]);
+    let (a, b) = (sim.clients[0].id.unwrap(), sim.clients[1].id.unwrap());
+    sim.router.spliced(a, b, 1000, 0, sim.now);
+    sim.end(1);
+    let heir = sim.connect();
+    sim.send(heir, b"b|");
+    let before = sim.clients[0].resumed;
+    sim.pass(FLUSH_TIMEOUT);
+    assert_eq!(sim.clients[1].gone, Some(CloseReason::Ended));
+    assert!(sim.clients[0].resumed > before, "otherwise it would never be read again");
+    assert_eq!(sim.router.discardable(a), (1 << 20) - 101_000);
+    sim.assert_clean();
 }
 
 #[test]
-fn who_waits_for_a_pipe_is_not_idle() {
-    let mut world =
-        World::with(&["a", "b"], RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() });
-    world.send(0, &large("b", 1 << 20)[..100_010]);
-    let (a, b) = (world.clients[0].id.unwrap(), world.clients[1].id.unwrap());
-    world.router.spliced(a, b, 1000, 0, world.now);
+fn sender_that_waits_for_a_pipe_is_not_idle() {
+    let mut sim =
+        Simulation::with(&["a", "b"], RouterConfig { stall_timeout: Duration::from_secs(1000), ..config() });
+    sim.send(0, &large("b", 1 << 20)[..100_010]);
+    let (a, b) = (sim.clients[0].id.unwrap(), sim.clients[1].id.unwrap());
+    sim.router.spliced(a, b, 1000, 0, sim.now);
     for _ in 0..3 {
-        world.pass_seconds(29);
-        world.send(1, b"b|0|");
+        sim.pass_seconds(29);
+        sim.send(1, b"b|0|");
     }
-    assert_eq!(world.clients[0].gone, None);
-    world.router.spliced(a, b, 0, 1000, world.now);
-    world.pump();
-    world.pass_seconds(30);
-    assert_eq!(world.clients[0].gone, Some(CloseReason::Idle));
+    assert_eq!(sim.clients[0].gone, None);
+    sim.router.spliced(a, b, 0, 1000, sim.now);
+    sim.pump();
+    sim.pass_seconds(30);
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::Idle));
 }
 
 #[test]
-fn what_waits_with_a_client_is_not_thrown_away_twice() {
-    let mut world = World::with(&["a", "b", "c"], RouterConfig { max_clients: 3, ..config() });
-    world.read_only(1, 0);
-    world.end(1);
+fn pending_bytes_are_not_discardable() {
+    let mut sim = Simulation::with(&["a", "b", "c"], RouterConfig { max_clients: 3, ..config() });
+    sim.read_only(1, 0);
+    sim.end(1);
     for _ in 0..5 {
-        world.send(0, &large("b", 50_000));
+        sim.send(0, &large("b", 50_000));
     }
-    // A part of the large one waits with its sender; then its destination has to make room.
-    world.send(0, &large("b", 300_000)[..240_000]);
-    let a = world.clients[0].id.unwrap();
-    assert_eq!((world.router.read_budget(a), world.router.discardable(a)), (0, 0));
-    world.connect();
-    assert_eq!(world.clients[1].gone, Some(CloseReason::Ended));
-    world.send(0, &large("b", 300_000)[240_000..]);
-    world.send(0, b"c|5|hello");
-    assert_eq!((world.got(2).as_str(), world.clients[0].gone), ("hello", None));
+    // A part of the large one waits with its sender; then its destination must make room.
+    sim.send(0, &large("b", 300_000)[..240_000]);
+    let a = sim.clients[0].id.unwrap();
+    assert_eq!((sim.router.read_budget(a), sim.router.discardable(a)), (0, 0));
+    sim.connect();
+    assert_eq!(sim.clients[1].gone, Some(CloseReason::Ended));
+    sim.send(0, &large("b", 300_000)[240_000..]);
+    sim.send(0, b"c|5|hello");
+    assert_eq!((sim.got(2).as_str(), sim.clients[0].gone), ("hello", None));
 }
 
 #[test]
-fn those_who_were_starved_are_fed_again() {
-    let mut world =
-        World::with(&["a", "b", "c", "d", "e"], RouterConfig { memory_limit: 200_000, ..config() });
-    // Half messages, and bytes that are under way.
-    world.send(0, &large("c", 60_000)[..47_000]);
-    world.send(1, &large("c", 60_000)[..45_000]);
-    world.send(4, &large("d", 1 << 20)[..10]);
-    let (e, d) = (world.clients[4].id.unwrap(), world.clients[3].id.unwrap());
-    world.router.spliced(e, d, 150_000, 0, world.now);
-    world.send(0, &large("c", 60_000)[47_000..]);
-    world.send(1, &large("c", 60_000)[45_000..]);
-    assert_eq!(world.clients[2].got.len(), 0, "there is no memory");
-    // A newcomer is let in all the same.
-    let new = world.connect();
-    world.send(new, b"new|");
-    assert_eq!(world.router.names(), 6);
-    world.router.spliced(e, d, 0, 150_000, world.now);
-    world.pump();
-    assert_eq!(world.clients[2].got.len(), 120_000);
+fn memory_blocked_clients_are_resumed() {
+    let mut sim =
+        Simulation::with(&["a", "b", "c", "d", "e"], RouterConfig { memory_limit: 200_000, ..config() });
+    // Incomplete messages, and bytes in a pipe.
+    sim.send(0, &large("c", 60_000)[..47_000]);
+    sim.send(1, &large("c", 60_000)[..45_000]);
+    sim.send(4, &large("d", 1 << 20)[..10]);
+    let (e, d) = (sim.clients[4].id.unwrap(), sim.clients[3].id.unwrap());
+    sim.router.spliced(e, d, 150_000, 0, sim.now);
+    sim.send(0, &large("c", 60_000)[47_000..]);
+    sim.send(1, &large("c", 60_000)[45_000..]);
+    assert_eq!(sim.clients[2].got.len(), 0, "there is no memory");
+    // A new client is admitted all the same.
+    let new = sim.connect();
+    sim.send(new, b"new|");
+    assert_eq!(sim.router.names(), 6);
+    sim.router.spliced(e, d, 0, 150_000, sim.now);
+    sim.pump();
+    assert_eq!(sim.clients[2].got.len(), 120_000);
 }
 
 #[test]
-fn who_takes_a_little_now_and_then_is_tried_now_and_then() {
-    let mut world = World::with(&["a", "slow"], config());
-    world.read_only(1, 0);
-    world.send(0, &large("slow", 60_000));
-    let id = world.clients[1].id.unwrap();
-    while world.router.next_output().is_some() {}
+fn stalled_client_is_retried() {
+    let mut sim = Simulation::with(&["a", "slow"], config());
+    sim.read_only(1, 0);
+    sim.send(0, &large("slow", 60_000));
+    let id = sim.clients[1].id.unwrap();
+    while sim.router.next_output().is_some() {}
     for second in [2.5, 5.0, 7.5] {
-        world.now += Duration::from_millis(2500);
-        world.router.tick(world.now);
-        assert_eq!(world.router.next_output(), Some(id), "at {second} s");
+        sim.now += Duration::from_millis(2500);
+        sim.router.tick(sim.now);
+        assert_eq!(sim.router.next_output(), Some(id), "at {second} s");
     }
-    assert_eq!(world.clients[1].gone, None);
-    world.pass_seconds(3);
-    assert_eq!(world.clients[1].gone, Some(CloseReason::Slow));
+    assert_eq!(sim.clients[1].gone, None);
+    sim.pass_seconds(3);
+    assert_eq!(sim.clients[1].gone, Some(CloseReason::Slow));
 }
 
 #[test]
-fn the_oldest_newcomer_makes_room() {
-    let mut world = World::new(RouterConfig { max_clients: 5000, ..config() });
+fn oldest_unregistered_client_makes_room() {
+    let mut sim = Simulation::new(RouterConfig { max_clients: 5000, ..config() });
     for _ in 0..1025 {
-        world.connect();
+        sim.connect();
     }
-    assert_eq!(world.clients[0].gone, Some(CloseReason::Evicted));
-    assert!(world.clients[1..].iter().all(|client| client.gone.is_none()));
+    assert_eq!(sim.clients[0].gone, Some(CloseReason::Evicted));
+    assert!(sim.clients[1..].iter().all(|client| client.gone.is_none()));
 }
 
 #[test]
-fn more_than_may_come_are_refused() {
+fn clients_beyond_the_limit_are_refused() {
     let mut router = Router::new(RouterConfig { max_clients: 1, ..config() });
     let (now, ip) = (Instant::now(), "192.0.2.1".parse().unwrap());
     assert!(matches!(router.admit(ip, now), Admission::Joined(_)));
     assert_eq!(router.admit(ip, now), Admission::Refused(CloseReason::TooMany));
     // But one that only listens makes room.
-    let mut world = World::with(&["a", "b"], RouterConfig { max_clients: 2, ..config() });
-    world.end(1);
-    world.connect();
-    assert_eq!((world.clients[0].gone, world.clients[1].gone), (None, Some(CloseReason::Ended)));
+    let mut sim = Simulation::with(&["a", "b"], RouterConfig { max_clients: 2, ..config() });
+    sim.end(1);
+    sim.connect();
+    assert_eq!((sim.clients[0].gone, sim.clients[1].gone), (None, Some(CloseReason::Ended)));
 }
 
 #[test]
-fn closing_down_delivers_what_is_there() {
-    let mut world = World::with(&["a", "b"], config());
-    world.read_only(1, 0);
-    world.send(0, b"b|5|hello");
-    world.router.close_down(world.now);
-    world.pump();
-    assert_eq!((world.clients[0].gone, world.clients[1].gone), (Some(CloseReason::Shutdown), None));
-    world.read_only(1, usize::MAX);
-    assert_eq!((world.got(1).as_str(), world.clients[1].gone), ("hello", Some(CloseReason::Shutdown)));
+fn closing_down_writes_the_queues() {
+    let mut sim = Simulation::with(&["a", "b"], config());
+    sim.read_only(1, 0);
+    sim.send(0, b"b|5|hello");
+    sim.router.close_down(sim.now);
+    sim.pump();
+    assert_eq!((sim.clients[0].gone, sim.clients[1].gone), (Some(CloseReason::Shutdown), None));
+    sim.read_only(1, usize::MAX);
+    assert_eq!((sim.got(1).as_str(), sim.clients[1].gone), ("hello", Some(CloseReason::Shutdown)));
 }
 
 #[test]
-fn an_hour_of_coming_and_going_leaves_nothing_behind() {
-    let mut world = World::with(&["sink"], config());
+fn hour_of_connections_leaves_nothing_behind() {
+    let mut sim = Simulation::with(&["sink"], config());
     for turn in 0..3600_usize {
-        let who = world.connect();
-        world.send(who, format!("c{}|sink|5|hello", turn % 20).as_bytes());
+        let who = sim.connect();
+        sim.send(who, format!("c{}|sink|5|hello", turn % 20).as_bytes());
         match turn % 4 {
-            0 => world.reset(who),
-            1 => world.end(who),
+            0 => sim.reset(who),
+            1 => sim.end(who),
             _ => {}
         }
-        world.send(0, b"sink|0|");
-        world.pass_seconds(1);
-        world.clients[0].got.clear();
-        assert!(world.router.clients() <= 32, "{} clients", world.router.clients());
+        sim.send(0, b"sink|0|");
+        sim.pass_seconds(1);
+        sim.clients[0].got.clear();
+        assert!(sim.router.clients() <= 32, "{} clients", sim.router.clients());
         if turn % 100 == 99 {
-            // Those who are gone need not be looked at again.
-            assert!(world.clients[1..turn - 40].iter().all(|client| client.gone.is_some()));
+            // Clients that have left are not checked again.
+            assert!(sim.clients[1..turn - 40].iter().all(|client| client.gone.is_some()));
         }
     }
-    world.pass_seconds(60);
-    assert_eq!((world.router.clients(), world.router.names(), world.router.deadline()), (0, 0, None));
-    world.assert_clean();
+    sim.pass_seconds(60);
+    assert_eq!((sim.router.clients(), sim.router.names(), sim.router.deadline()), (0, 0, None));
+    sim.assert_clean();
 }
 
 #[test]
-fn a_hundred_thousand_idle_clients() {
+fn hundred_thousand_idle_clients() {
     let mut router = Router::new(RouterConfig { max_clients: 200_000, ..config() });
     let now = Instant::now();
     let mut ids = Vec::new();
