@@ -12,6 +12,7 @@ use crate::{cli::Clients, net::access::Rule};
 pub struct Access {
     /// `None` is every address.
     pub allow: Option<Vec<Rule>>,
+    /// Addresses that are refused even if they are allowed.
     pub deny: Vec<Rule>,
     /// Clients of one address at once; of IPv6, of one /64 network.
     pub max_per_ip: Option<usize>,

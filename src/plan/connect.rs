@@ -17,6 +17,7 @@ use crate::{cli::Args, net::SocketConfig};
 /// Connect, and have one session.
 #[derive(Debug)]
 pub struct Connect {
+    /// The destination, behind the proxy if there is one.
     pub to: Target,
     /// The proxy that connects in our place.
     pub proxy: Option<Proxy>,
@@ -25,6 +26,7 @@ pub struct Connect {
     pub timeout: Option<Duration>,
     /// Further attempts after the first.
     pub retry: u64,
+    /// TLS with the destination, through the proxy if there is one.
     pub tls: Option<Tls>,
     pub session: Session,
 }

@@ -14,10 +14,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct HostPorts {
     pub transport: Transport,
+    /// The path of a UNIX socket, in place of host and ports.
     pub unix: Option<PathBuf>,
+    /// A name or an address; `None` is every address of a listener.
     pub host: Option<String>,
     /// As typed; several only for a scan.
     pub ports: Vec<String>,
+    /// The local port of a connection.
     pub source_port: Option<u16>,
 }
 

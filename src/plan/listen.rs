@@ -21,14 +21,17 @@ use crate::{
 pub struct Listen {
     pub at: Bind,
     pub socket_config: SocketConfig,
+    /// The clients that are accepted.
     pub access: Access,
     pub tls: Option<Tls>,
+    /// The plan of the session, or of each session.
     pub session: Session,
 }
 
 /// Listen, and have a session with every client (`-k`).
 #[derive(Debug)]
 pub struct Serve {
+    /// The listener, and the plan of each session.
     pub listen: Listen,
     /// `-m`: sessions at once.
     pub max_clients: usize,

@@ -19,6 +19,7 @@ use crate::{
 pub struct Practice {
     /// The addresses to listen at, on each of the ports.
     pub addresses: Vec<IpAddr>,
+    /// The port of TCP.
     pub port: u16,
     pub udp_port: u16,
     pub files_port: u16,
@@ -26,7 +27,9 @@ pub struct Practice {
     pub root: Option<PathBuf>,
     /// `--open`: over UDP, unverified addresses get more than they have sent.
     pub open: bool,
+    /// Whether packets of streams are numbered.
     pub sequence: bool,
+    /// Pause between the marker and the file over TCP.
     pub marker_pause: Duration,
     /// Whether the end of stdin ends it.
     pub while_open: bool,
@@ -44,7 +47,9 @@ pub struct PracticeClient {
     pub files_port: u16,
     /// The folder whose files local servers serve.
     pub root: Option<PathBuf>,
+    /// Whether requests go over UDP.
     pub udp: bool,
+    /// Whether existing files are replaced.
     pub force: bool,
     /// `-T`.
     pub timeout: Option<Duration>,

@@ -18,7 +18,9 @@ use crate::{
 /// A proxy (`-x`).
 #[derive(Debug)]
 pub struct Proxy {
+    /// The address of the proxy.
     pub at: Target,
+    /// The request for the destination.
     pub request: Request,
     /// The file of the password; without one, it is in the environment, or asked for at the terminal.
     pub password_file: Option<PathBuf>,

@@ -33,14 +33,19 @@ pub struct Relay {
     pub max_message: u64,
     /// Bytes in all queues together.
     pub buffer: usize,
+    /// Time for a new client to send its name.
     pub register_timeout: Duration,
+    /// Silence after which a client is disconnected.
     pub idle: Duration,
+    /// Time for a client to accept 4 KiB of what its queue holds.
     pub stall: Duration,
+    /// Whether messages are delivered behind `sender|length|`.
     pub framed: bool,
     /// The file whose first line is a part of every name.
     pub token: Option<PathBuf>,
     /// The file of names and the hashes of their keys.
     pub names: Option<PathBuf>,
+    /// The address of the metrics for Prometheus.
     pub metrics: Option<SocketAddr>,
     /// The port for clients with TLS.
     pub tls: Option<(u16, Tls)>,
@@ -53,10 +58,13 @@ pub struct Relay {
 pub struct RelayClient {
     /// The connection to the relay.
     pub connect: Connect,
+    /// The name to register.
     pub name: String,
     /// The receiver of everything; `None` if each line names its own.
     pub to: Option<String>,
+    /// The file whose first line is the token of the relay.
     pub token: Option<PathBuf>,
+    /// The file whose first line is the key of the name.
     pub key: Option<PathBuf>,
 }
 

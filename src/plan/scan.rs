@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Scan {
     pub host: String,
+    /// The ports, in the order in which they are reported.
     pub ports: Vec<u16>,
     pub socket_config: SocketConfig,
     /// For each port.

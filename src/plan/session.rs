@@ -21,6 +21,7 @@ pub struct Session {
     pub direction: Direction,
     pub input: Outgoing,
     pub output: Incoming,
+    /// Whether sending goes on without a time limit after the end of the peer.
     pub half_open: bool,
     /// With `-s`: an empty datagram follows the last one, and marks the end.
     pub send_eof_datagram: bool,
@@ -32,19 +33,23 @@ pub struct Session {
     pub idle: Option<Duration>,
     /// `-N`: the end of the input is passed on to the peer.
     pub pass_eof: bool,
+    /// `-C`: LF becomes CR LF.
     pub crlf: bool,
     /// `-t`.
     pub telnet: bool,
     /// `--zstd`: the level.
     pub zstd: Option<i32>,
+    /// Whether lines are kept whole: each is a datagram, or a write.
     pub lines: bool,
     /// `--datagram`: bytes.
     pub datagram_size: usize,
     /// Bytes per second.
     pub rate: Option<u64>,
+    /// `-d`: pause between two sends.
     pub delay: Option<Duration>,
     /// `-W`.
     pub max_datagrams: Option<u64>,
+    /// Whether the BLAKE3 digests are printed.
     pub digest: bool,
     /// `-o`.
     pub dump: Option<PathBuf>,

@@ -82,6 +82,7 @@ pub enum Progress {
 /// The object of `--json` for a failure before the session.
 #[derive(Debug, Serialize)]
 pub struct Failure<'a> {
+    /// The way in which the program ends, as in the objects of sessions.
     pub end: &'static str,
     pub error: &'a str,
 }

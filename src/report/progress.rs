@@ -15,6 +15,7 @@ use crate::sys;
 pub struct Meter {
     style: Style,
     started: Instant,
+    /// The time of the next output.
     next: Instant,
 }
 

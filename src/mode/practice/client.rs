@@ -27,9 +27,11 @@ pub struct Client<'a> {
     reactor: Reactor,
     /// The token of stdin, stdout and all sockets: each wait attempts the one thing that is under way.
     token: Token,
+    /// stdin and stdout.
     local: Stdio,
     /// Bytes of stdin that are not a complete line yet.
     typed: Vec<u8>,
+    /// No more lines follow those in `typed`.
     stdin_ended: bool,
     /// The reader of stdout has closed it: further commands would be of no use.
     pub stdout_closed: bool,

@@ -36,6 +36,7 @@ struct DatagramClient {
     address: SockAddr,
     /// Answers, each with the local address of its request.
     answers: VecDeque<(Answer, Option<SocketAddr>)>,
+    /// The pace of files, which keeps within the receive buffer of the client.
     pace: Pace,
     /// The token bucket: requests that were allowed at `since`.
     tokens: f64,

@@ -23,6 +23,7 @@ pub struct FileClient {
     host: String,
     /// `None`: the servers have no folder.
     port: Option<u16>,
+    /// The conversation, from the first command until an error or the end.
     conversation: Option<Conversation>,
     /// The folder of the last `chdir`.
     folder: Option<Vec<u8>>,

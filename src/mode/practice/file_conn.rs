@@ -19,8 +19,10 @@ use crate::{
 pub struct FileServerConn {
     stream: Stream,
     peer: Address,
+    /// The position of the client.
     folder: Folder,
     commands: CommandReader,
+    /// The reply to the last command, or at first the key.
     reply: Vec<u8>,
     /// Bytes of the reply that were sent.
     sent: usize,

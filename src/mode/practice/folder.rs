@@ -8,6 +8,7 @@ use crate::sys::{self, Entry};
 /// The position of a client in the folder.
 #[derive(Clone, Debug)]
 pub struct Folder {
+    /// The open root, which all clients share.
     root: Rc<File>,
     /// The names on the way from the root.
     names: Vec<Vec<u8>>,

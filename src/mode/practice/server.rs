@@ -105,6 +105,7 @@ fn announce(
 /// The listeners, and the connections of their clients.
 struct Server<'a> {
     style: Style,
+    /// The root, if files are served; each client gets a position in it.
     folder: Option<Folder>,
     echo: Acceptor,
     files: Option<Acceptor>,

@@ -10,6 +10,7 @@ use super::request::{MARKER, Request};
 pub struct Answer {
     state: AnswerState,
     style: Style,
+    /// The time of the request, which due times count from.
     start: Instant,
 }
 

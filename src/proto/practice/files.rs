@@ -25,6 +25,7 @@ pub enum Command {
 /// The commands of a client, as the server receives them.
 #[derive(Debug, Default)]
 pub struct CommandReader {
+    /// Received bytes, from the first that belongs to no command yet.
     bytes: VecDeque<u8>,
     /// Bytes at the front in which no command ends.
     searched: usize,

@@ -21,6 +21,7 @@ pub struct Stream {
     pub interval: Duration,
     /// 1 to [`MAX_PACKETS`].
     pub count: u32,
+    /// The bytes of each packet.
     pub packet: Vec<u8>,
 }
 

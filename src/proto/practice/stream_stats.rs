@@ -10,6 +10,7 @@ use std::{
 pub struct StreamStats {
     expected: u32,
     interval: Duration,
+    /// The time of the request.
     start: Instant,
     /// Of each packet: its time, and its number, counted up from 0, if it has one.
     received: Vec<(Instant, Option<u32>)>,
@@ -22,8 +23,11 @@ pub struct StreamStats {
 /// The statistics of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
+    /// Packets that were requested.
     pub sent: u32,
+    /// Packets received, duplicates included.
     pub received: u32,
+    /// Packets that have not arrived.
     pub lost: u32,
     /// Packets that arrived after one with a later number; `None` if packets have no numbers.
     pub reordered: Option<u32>,

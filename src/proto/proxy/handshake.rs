@@ -11,6 +11,7 @@ use super::{
 /// A request in progress with one proxy.
 #[derive(Clone)]
 pub struct ProxyHandshake {
+    /// Bytes to send before more are received.
     output: Vec<u8>,
     reply: ReplyState,
 }

@@ -32,7 +32,9 @@ pub struct HttpReply {
     /// Whether a user and a password were sent.
     given: bool,
     part: Part,
+    /// The line so far.
     line: Vec<u8>,
+    /// Bytes received, of all lines.
     taken: usize,
 }
 

@@ -31,6 +31,7 @@ pub fn request(host: &Host, port: u16, user: &str) -> Vec<u8> {
 /// The reply so far: a zero, a code, and six bytes without meaning.
 #[derive(Clone, Default)]
 pub struct Socks4Reply {
+    /// Bytes received.
     taken: usize,
 }
 

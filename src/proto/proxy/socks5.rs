@@ -15,6 +15,7 @@ pub struct Socks5Reply {
     taken: Vec<u8>,
     /// User and password (RFC 1929), sent if the proxy asks for them.
     login: Option<Vec<u8>>,
+    /// The request, sent after the authentication.
     request: Vec<u8>,
 }
 
