@@ -11,6 +11,7 @@ mod exec; // -e and -c: programs on connections
 mod files; // -s and -r: names, parts, refusals, digests, progress
 mod interfaces; // -i, -b, -a, scopes
 mod interop; // with other netcats, curl, bash and Python, in both roles
+mod interrupted; // signals before a session, and between its connections
 mod layout; // the layers, and their imports
 mod listen; // one client or many
 mod load; // much at once, in little memory

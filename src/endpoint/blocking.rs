@@ -115,8 +115,8 @@ impl Read for ReaderThread {
             self.0.moved.notify_one();
             return Ok(n);
         }
-        match queue.error.take() {
-            Some(error) => Err(error),
+        match &queue.error {
+            Some(error) => Err(sys::clone_error(error)),
             None if queue.last => Ok(0),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -194,8 +194,8 @@ impl WriterThread {
         let mut queue = self.shared.queue();
         queue.last = true;
         self.shared.moved.notify_one();
-        match queue.error.take() {
-            Some(error) => Err(error),
+        match &queue.error {
+            Some(error) => Err(sys::clone_error(error)),
             None if queue.stopped => Ok(()),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -203,7 +203,7 @@ impl WriterThread {
 
     /// The error that the thread has met, once; or that nobody reads what it writes.
     pub fn broken(&self) -> Option<io::Error> {
-        let met = self.shared.queue().error.take();
+        let met = self.shared.queue().error.as_ref().map(sys::clone_error);
         met.or_else(|| self.hangup_watch.as_ref().and_then(Descriptor::broken))
     }
 }
@@ -211,8 +211,8 @@ impl WriterThread {
 impl Write for WriterThread {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut queue = self.shared.queue();
-        if let Some(error) = queue.error.take() {
-            return Err(error);
+        if let Some(error) = &queue.error {
+            return Err(sys::clone_error(error));
         }
         let n = buf.len().min(ROOM.saturating_sub(queue.bytes.len()));
         if n == 0 {
@@ -317,5 +317,10 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        // Asked again, it answers the same.
+        for _ in 0..2 {
+            assert_eq!(thread.broken().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+            assert_eq!(thread.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
     }
 }
