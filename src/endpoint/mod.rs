@@ -18,7 +18,6 @@ pub use self::{
 };
 
 use std::{
-    fmt::Debug,
     io::{self, Read, Write},
     time::Instant,
 };
@@ -81,7 +80,7 @@ pub trait Endpoint: Read + Write {
 }
 
 /// The far side of a session. A layer answers with the peer below it.
-pub trait Peer: Endpoint + Debug {
+pub trait Peer: Endpoint {
     /// Returns the peer that this one is a layer over.
     fn below(&self) -> Option<&dyn Peer> {
         None

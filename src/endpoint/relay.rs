@@ -13,7 +13,6 @@ use crate::{
 };
 
 /// A client's connection to a relay.
-#[derive(Debug)]
 pub struct RelayConnection {
     connection: Box<dyn Peer>,
     client: ClientProtocol,

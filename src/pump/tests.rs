@@ -2,8 +2,10 @@
 //! in any order: every byte arrives once, in order, and every session ends.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     io::{self, Read, Write},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    endpoint::{Crlf, Telnet, Zstd},
+    endpoint::{Crlf, Peer, Telnet, Zstd},
     proto::telnet,
 };
 
@@ -90,16 +92,6 @@ impl Write for Actor {
     }
 }
 
-impl Endpoint for &mut Actor {
-    fn finish(&mut self) -> io::Result<()> {
-        (**self).finish()
-    }
-
-    fn broken(&mut self) -> Option<io::Error> {
-        None
-    }
-}
-
 impl Endpoint for Actor {
     fn finish(&mut self) -> io::Result<()> {
         self.mood(1)?;
@@ -112,6 +104,60 @@ impl Endpoint for Actor {
         None
     }
 }
+
+/// A peer that can be looked at while a layer has it.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<Actor>>);
+
+impl Shared {
+    fn new(actor: Actor) -> Self {
+        Self(Rc::new(RefCell::new(actor)))
+    }
+
+    fn zstd(&self) -> Zstd {
+        Zstd::new(Box::new(self.clone()), 3, true).unwrap()
+    }
+
+    fn hears(&self) -> Vec<u8> {
+        self.0.borrow().hears.clone()
+    }
+
+    fn finished(&self) -> bool {
+        self.0.borrow().finished
+    }
+
+    fn unsaid(&self) -> usize {
+        self.0.borrow().says.len()
+    }
+}
+
+impl Read for Shared {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(buf)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Endpoint for Shared {
+    fn finish(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().finish()
+    }
+
+    fn broken(&mut self) -> Option<io::Error> {
+        None
+    }
+}
+
+impl Peer for Shared {}
 
 fn moods() -> impl Strategy<Value = Vec<Mood>> {
     let mood = prop_oneof![(1_usize..3000).prop_map(Mood::Short), Just(Mood::Stall)];
@@ -191,21 +237,21 @@ proptest! {
         elsewhere in moods(), size in prop::option::of(1_usize..5000),
         rate in prop::option::of(1000_u64..10_000_000),
     ) {
-        let (mut local, mut peer) = (Actor::new(&ours, &here), Actor::new(b"", &there));
+        let (mut local, peer) = (Actor::new(&ours, &here), Shared::new(Actor::new(b"", &there)));
         let framing = size.map_or(Framing::AsRead, Framing::Chunks);
         let mut pump = pump(FlowConfig { framing, pace: Pace::new(rate, None), ..encoded() });
-        let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+        let mut zstd = peer.zstd();
         run(&mut pump, &mut local, &mut zstd);
         let sent = zstd.wire().unwrap().sent();
         prop_assert_eq!(zstd.held(), 0);
         let outbound = pump.outbound.unwrap();
-        prop_assert_eq!((sent, outbound.moved()), (peer.hears.len() as u64, ours.len() as u64));
-        prop_assert_eq!((outbound.pending(), peer.finished), (0, true));
+        prop_assert_eq!((sent, outbound.moved()), (peer.hears().len() as u64, ours.len() as u64));
+        prop_assert_eq!((outbound.pending(), peer.finished()), (0, true));
 
-        let (mut local, mut peer) = (Actor::new(b"", &elsewhere), Actor::new(&peer.hears, &there));
+        let (mut local, peer) = (Actor::new(b"", &elsewhere), Shared::new(Actor::new(&peer.hears(), &there)));
         let mut pump = receiver(FlowConfig::plain(Traffic::Received));
-        let sent = peer.says.len() as u64;
-        let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+        let sent = peer.unsaid() as u64;
+        let mut zstd = peer.zstd();
         run(&mut pump, &mut local, &mut zstd);
         let received = zstd.wire().unwrap().received();
         prop_assert!(local.hears == ours && local.finished && pump.inbound.fault().is_none());
@@ -221,14 +267,14 @@ proptest! {
         here in moods(), there in moods(), has_source: bool,
     ) {
         let text = if has_source { text } else { Vec::new() };
-        let (mut local, mut peer) = (Actor::new(&text, &here), Actor::new(&says, &there));
+        let (mut local, peer) = (Actor::new(&text, &here), Shared::new(Actor::new(&says, &there)));
         let (mut parser, mut answers) = (telnet::Telnet::default(), Vec::new());
         let heard: Vec<u8> = says.iter().filter_map(|byte| parser.receive(*byte, &mut answers)).collect();
         let mut pump = match has_source {
             true => pump(FlowConfig { pass_eof: false, ..encoded() }),
             false => receiver(FlowConfig::plain(Traffic::Received)),
         };
-        let mut layer = Telnet::new(&mut peer);
+        let mut layer = Telnet::new(Box::new(peer.clone()));
         run(&mut pump, &mut local, &mut layer);
         // The last answers may still be on their way.
         for _ in 0..1000 {
@@ -238,9 +284,9 @@ proptest! {
         prop_assert_eq!(layer.held(), 0);
         prop_assert_eq!(&local.hears, &heard);
         // Our own side of telnet sees the text as it was, and commands that are the answers, in their order.
-        let (mut parsed, mut commands, mut at) = (Vec::new(), Vec::new(), 0);
-        while at < peer.hears.len() {
-            match peer.hears[at..] {
+        let (wire, mut parsed, mut commands, mut at) = (peer.hears(), Vec::new(), Vec::new(), 0);
+        while at < wire.len() {
+            match wire[at..] {
                 [255, 255, ..] => { parsed.push(255); at += 2; }
                 [255, verb, option, ..] => { commands.extend([255, verb, option]); at += 3; }
                 [255, ..] => prop_assert!(false, "torn"),
@@ -294,20 +340,19 @@ fn encoded() -> FlowConfig {
 
 /// Returns the frame that `--zstd` sends for these bytes, flushed after each part.
 fn compressed(parts: &[&[u8]]) -> Vec<u8> {
-    let mut wire = Actor::new(b"", &[]);
-    let mut zstd = Zstd::new(&mut wire, 3, true).unwrap();
+    let wire = Shared::new(Actor::new(b"", &[]));
+    let mut zstd = wire.zstd();
     for part in parts {
         zstd.write_all(part).unwrap();
         zstd.flush().unwrap();
     }
     zstd.finish().unwrap();
-    wire.hears
+    wire.hears()
 }
 
 /// Returns the bytes in a frame, and whether it is whole.
 fn decompressed(wire: &[u8]) -> (Vec<u8>, bool) {
-    let mut source = Actor::new(wire, &[]);
-    let (mut bytes, mut zstd) = (Vec::new(), Zstd::new(&mut source, 3, true).unwrap());
+    let (mut bytes, mut zstd) = (Vec::new(), Shared::new(Actor::new(wire, &[])).zstd());
     let is_whole = zstd.read_to_end(&mut bytes).is_ok();
     (bytes, is_whole)
 }
@@ -321,85 +366,56 @@ fn send(flow: &mut Flow, local: &mut Actor, peer: &mut dyn Endpoint, share: usiz
 fn a_pause_of_the_source_flushes() {
     // It is asked once more after what it brought has been sent; the peer takes nothing at first.
     let moods = [Mood::Short(6), Mood::Stall, Mood::Stall];
-    let (mut local, mut peer) = (Actor::new(b"hello there", &moods), Actor::new(b"", &[Mood::Stall]));
+    let (mut local, peer) =
+        (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
     let mut flow = flow(encoded());
-    let wire = Shared(&std::cell::RefCell::new(&mut peer));
-    let mut zstd = Zstd::new(wire, 3, true).unwrap();
+    let mut zstd = peer.zstd();
     let heard = [(); 3].map(|()| {
         let step = send(&mut flow, &mut local, &mut zstd, MAX_SHARE);
-        (step, decompressed(&wire.0.borrow().hears))
+        (step, decompressed(&peer.hears()))
     });
     assert_eq!(heard[0], (Step::Blocked(None), (Vec::new(), true)));
     assert_eq!(heard[1], (Step::Blocked(None), (b"hello ".to_vec(), false)));
     assert_eq!(heard[2], (Step::Finished, (b"hello there".to_vec(), true)));
 }
 
-/// A peer that can be looked at while a layer has it.
-#[derive(Clone, Copy)]
-struct Shared<'a>(&'a std::cell::RefCell<&'a mut Actor>);
-
-impl Read for Shared<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read(buf)
-    }
-}
-
-impl Write for Shared<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for Shared<'_> {
-    fn finish(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().finish()
-    }
-
-    fn broken(&mut self) -> Option<io::Error> {
-        None
-    }
-}
-
 #[test]
 fn what_is_broken_off_does_not_look_whole() {
     for pass_eof in [true, false] {
         let moods = [Mood::Short(5), Mood::Stall, Mood::Stall];
-        let (mut local, mut peer) = (Actor::new(b"hello there", &moods), Actor::new(b"", &[Mood::Stall]));
+        let (mut local, peer) =
+            (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
         let mut flow = flow(encoded());
-        let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+        let mut zstd = peer.zstd();
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Blocked(None));
         flow.stop(pass_eof);
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
-        assert_eq!(decompressed(&peer.hears), (b"hello".to_vec(), false));
-        assert_eq!(peer.finished, pass_eof);
+        assert_eq!(decompressed(&peer.hears()), (b"hello".to_vec(), false));
+        assert_eq!(peer.finished(), pass_eof);
     }
-    let (mut local, mut peer) =
-        (Actor::new(b"hello there", &[Mood::Short(5), Mood::Fail]), Actor::new(b"", &[]));
+    let (mut local, peer) =
+        (Actor::new(b"hello there", &[Mood::Short(5), Mood::Fail]), Shared::new(Actor::new(b"", &[])));
     let mut flow = flow(encoded());
-    let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+    let mut zstd = peer.zstd();
     assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
-    assert!(matches!(flow.fault(), Some(Fault::Source(_))) && !peer.finished);
-    assert_eq!(decompressed(&peer.hears), (b"hello".to_vec(), false));
+    assert!(matches!(flow.fault(), Some(Fault::Source(_))) && !peer.finished());
+    assert_eq!(decompressed(&peer.hears()), (b"hello".to_vec(), false));
 }
 
 #[test]
 fn what_the_compressor_holds_is_not_delivered() {
-    let (mut local, mut peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Actor::new(b"", &[]));
-    peer.refuses_after = Some(0);
+    let (mut local, peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Shared::new(Actor::new(b"", &[])));
+    peer.0.borrow_mut().refuses_after = Some(0);
     let mut pump = pump(encoded());
-    let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+    let mut zstd = peer.zstd();
     // The end of the source, the peer refuses; what it would have been sent is small, but it is there.
     run(&mut pump, &mut local, &mut zstd);
     let outbound = pump.outbound.unwrap();
     assert!(outbound.fault().is_some() && outbound.pending() + zstd.held() as u64 > 0);
 
-    let (mut local, mut peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Actor::new(b"", &[]));
+    let (mut local, peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Shared::new(Actor::new(b"", &[])));
     let mut flow = flow(encoded());
-    let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+    let mut zstd = peer.zstd();
     send(&mut flow, &mut local, &mut zstd, 1);
     assert_eq!((flow.pending(), zstd.held(), flow.moved()), (1000, 0, 0));
     send(&mut flow, &mut local, &mut zstd, 1);
@@ -411,9 +427,9 @@ fn what_the_compressor_holds_is_not_delivered() {
 fn what_was_read_is_decoded_though_no_more_is_read() {
     let text: Vec<u8> = (0..2_000_000_u32).map(|i| (i / 977 % 251) as u8).collect();
     let wire = compressed(&[&text]);
-    let (mut local, mut peer) = (Actor::new(b"", &[]), Actor::new(&wire, &[]));
+    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&wire, &[])));
     let mut pump = receiver(FlowConfig::plain(Traffic::Received));
-    let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+    let mut zstd = peer.zstd();
     // A small piece of the wire has become so much that the sink has its turn before all is decoded.
     pump.inbound.run(&mut zstd, &mut local, &mut Taps::default(), Instant::now(), 1);
     pump.inbound.stop(true);
@@ -426,10 +442,10 @@ fn what_was_read_is_decoded_though_no_more_is_read() {
 fn lines_are_kept_whole_behind_a_decoder() {
     let wire = compressed(&[b"on", b"e\ntw", b"o\nthree"]);
     for piece in [1, 5, 1000] {
-        let (mut local, mut peer) =
-            (Actor::new(b"", &[]), Actor::new(&wire, &vec![Mood::Short(piece); wire.len()]));
+        let peer = Shared::new(Actor::new(&wire, &vec![Mood::Short(piece); wire.len()]));
+        let mut local = Actor::new(b"", &[]);
         let inbound = FlowConfig { framing: Framing::Lines(100), ..FlowConfig::plain(Traffic::Received) };
-        let mut zstd = Zstd::new(&mut peer, 3, true).unwrap();
+        let mut zstd = peer.zstd();
         run(&mut receiver(inbound), &mut local, &mut zstd);
         assert_eq!((local.writes, local.hears), (vec![4, 4, 5], b"one\ntwo\nthree".to_vec()));
     }
@@ -438,21 +454,20 @@ fn lines_are_kept_whole_behind_a_decoder() {
 #[test]
 fn answers_that_are_not_read_stop_the_reading() {
     let says = [255, 253, 1].repeat(2_000_000);
-    let (mut local, mut peer) = (Actor::new(b"", &[]), Actor::new(&says, &[]));
-    peer.mute = true;
-    let peer = std::cell::RefCell::new(&mut peer);
-    let mut layer = Telnet::new(Shared(&peer));
+    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&says, &[])));
+    peer.0.borrow_mut().mute = true;
+    let mut layer = Telnet::new(Box::new(peer.clone()));
     let mut pump = receiver(FlowConfig::plain(Traffic::Received));
     let now = Instant::now();
     let turns = (0..1000).take_while(|_| pump.advance(&mut local, &mut layer, now) == Turn::Yielded).count();
     assert!(turns < 1000, "it would spin");
-    let read = says.len() - peer.borrow().says.len();
+    let read = says.len() - peer.unsaid();
     assert!((4096..1 << 20).contains(&read), "{read}");
-    peer.borrow_mut().mute = false;
+    peer.0.borrow_mut().mute = false;
     run(&mut pump, &mut local, &mut layer);
     layer.tick(now);
-    assert_eq!(peer.borrow().hears.len(), says.len());
-    assert!(peer.borrow().hears.chunks(3).all(|answer| answer == [255, 252, 1]));
+    assert_eq!(peer.hears().len(), says.len());
+    assert!(peer.hears().chunks(3).all(|answer| answer == [255, 252, 1]));
 }
 
 #[test]

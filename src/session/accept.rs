@@ -123,7 +123,6 @@ pub struct PendingHandshake {
 }
 
 /// A client that was accepted.
-#[derive(Debug)]
 pub enum Accept {
     /// It is ready for its session.
     Peer(Box<dyn Peer>),

@@ -58,7 +58,6 @@ struct Ends {
 }
 
 /// The result of a step.
-#[derive(Debug)]
 pub enum Progress {
     Pending,
     /// There is a connection; TLS, if it was asked for, is still to come. Told once.
@@ -70,7 +69,6 @@ pub enum Progress {
 }
 
 /// A connection that was made.
-#[derive(Debug)]
 pub struct Dialed {
     pub peer: Box<dyn Peer>,
     /// As it was asked for, where a proxy has connected to it.

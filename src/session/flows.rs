@@ -51,13 +51,13 @@ pub fn begin(
 }
 
 /// Puts the layers of the plan over a peer.
-pub fn layered<P: Peer + 'static>(peer: Box<P>, plan: &plan::Session) -> Result<Box<dyn Peer>> {
+pub fn layered(peer: Box<dyn Peer>, plan: &plan::Session) -> Result<Box<dyn Peer>> {
     Ok(match plan.zstd {
         // Bytes that are dropped need not be decodable.
         Some(level) => {
-            Box::new(Zstd::new(*peer, level, plan.direction != Direction::Send).context("compress")?)
+            Box::new(Zstd::new(peer, level, plan.direction != Direction::Send).context("compress")?)
         }
-        None if plan.telnet => Box::new(Telnet::new(*peer)),
+        None if plan.telnet => Box::new(Telnet::new(peer)),
         None => peer,
     })
 }

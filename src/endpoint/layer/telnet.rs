@@ -13,9 +13,8 @@ use crate::{
 };
 
 /// An endpoint that speaks telnet over the one below.
-#[derive(Debug)]
-pub struct Telnet<E> {
-    below: E,
+pub struct Telnet {
+    below: Box<dyn Peer>,
     wire: Wire,
     parser: telnet::Telnet,
     /// Answers that go as soon as no text is on its way: between two writes, never inside one.
@@ -30,9 +29,9 @@ pub struct Telnet<E> {
     finished: bool,
 }
 
-impl<E> Telnet<E> {
+impl Telnet {
     /// Takes the endpoint below.
-    pub fn new(below: E) -> Self {
+    pub fn new(below: Box<dyn Peer>) -> Self {
         Self {
             below,
             wire: Wire::default(),
@@ -46,7 +45,7 @@ impl<E> Telnet<E> {
     }
 }
 
-impl<E: Endpoint> Telnet<E> {
+impl Telnet {
     /// Passes on the text, and then the answers, that wait.
     fn push(&mut self) -> io::Result<()> {
         self.push_wire()?;
@@ -62,7 +61,7 @@ impl<E: Endpoint> Telnet<E> {
 
     fn push_wire(&mut self) -> io::Result<()> {
         let before = self.wire.sent();
-        let pushed = self.wire.push(&mut self.below);
+        let pushed = self.wire.push(&mut *self.below);
         let sent = self.wire.sent() - before;
 
         if self.answering {
@@ -99,7 +98,7 @@ impl<E: Endpoint> Telnet<E> {
     }
 }
 
-impl<E: Endpoint> Read for Telnet<E> {
+impl Read for Telnet {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // What goes wrong here, the writer meets again.
         let _ = self.push();
@@ -121,7 +120,7 @@ impl<E: Endpoint> Read for Telnet<E> {
     }
 }
 
-impl<E: Endpoint> Write for Telnet<E> {
+impl Write for Telnet {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.push()?;
         telnet::escape(buf, self.wire.queue());
@@ -143,7 +142,7 @@ impl<E: Endpoint> Write for Telnet<E> {
     }
 }
 
-impl<E: Endpoint> Endpoint for Telnet<E> {
+impl Endpoint for Telnet {
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         self.finished = true;
@@ -173,13 +172,13 @@ impl<E: Endpoint> Endpoint for Telnet<E> {
     }
 }
 
-impl<E: Peer + 'static> Peer for Telnet<E> {
+impl Peer for Telnet {
     fn below(&self) -> Option<&dyn Peer> {
-        Some(&self.below)
+        Some(&*self.below)
     }
 
     fn below_mut(&mut self) -> Option<&mut dyn Peer> {
-        Some(&mut self.below)
+        Some(&mut *self.below)
     }
 
     /// Answers are for the peer's sake: whether they have arrived is not the session's concern.

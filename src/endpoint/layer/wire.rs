@@ -73,7 +73,7 @@ impl Wire {
     }
 
     /// Passes waiting bytes on; `WouldBlock` if not all of them could go.
-    pub(super) fn push(&mut self, below: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn push(&mut self, below: &mut (impl Write + ?Sized)) -> io::Result<()> {
         while !self.is_clear() {
             let rest = &self.queue[self.done..];
             let most = self.allowance.unwrap_or(usize::MAX).min(rest.len());

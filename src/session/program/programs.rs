@@ -14,17 +14,15 @@ use crate::{
 };
 
 /// Programs by the token of their client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Programs(HashMap<Token, Running>);
 
-#[derive(Debug)]
 struct Running {
     child: Child,
     client: Client,
 }
 
 /// The connection of a program with its client.
-#[derive(Debug)]
 enum Client {
     /// The program has the socket itself, of which this is our handle.
     Bare { peer: Box<dyn Peer>, address: Address, lingering: Option<Lingering> },

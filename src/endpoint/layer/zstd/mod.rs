@@ -16,9 +16,8 @@ use crate::{
 };
 
 /// An endpoint whose bytes travel compressed over the one below.
-#[derive(Debug)]
-pub struct Zstd<E> {
-    below: E,
+pub struct Zstd {
+    below: Box<dyn Peer>,
     wire: Wire,
     compressor: Compressor,
     /// `None` where the session drops all that it receives, which then need not be decodable.
@@ -34,9 +33,9 @@ pub struct Zstd<E> {
     unended: bool,
 }
 
-impl<E> Zstd<E> {
+impl Zstd {
     /// Compresses at `level`, 1 to 19. Fails if there is no memory.
-    pub fn new(below: E, level: i32, decompresses: bool) -> io::Result<Self> {
+    pub fn new(below: Box<dyn Peer>, level: i32, decompresses: bool) -> io::Result<Self> {
         Ok(Self {
             below,
             wire: Wire::default(),
@@ -51,15 +50,15 @@ impl<E> Zstd<E> {
     }
 }
 
-impl<E: Endpoint> Zstd<E> {
+impl Zstd {
     fn push(&mut self) -> io::Result<()> {
-        self.wire.push(&mut self.below)?;
+        self.wire.push(&mut *self.below)?;
         self.passed = self.taken - self.compressor.held() as u64;
         Ok(())
     }
 }
 
-impl<E: Endpoint> Read for Zstd<E> {
+impl Read for Zstd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(decompressor) = &mut self.decompressor else {
@@ -92,7 +91,7 @@ impl<E: Endpoint> Read for Zstd<E> {
     }
 }
 
-impl<E: Endpoint> Write for Zstd<E> {
+impl Write for Zstd {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.push()?;
         self.compressor.write(buf, self.wire.queue())?;
@@ -117,7 +116,7 @@ impl<E: Endpoint> Write for Zstd<E> {
     }
 }
 
-impl<E: Endpoint> Endpoint for Zstd<E> {
+impl Endpoint for Zstd {
     fn finish(&mut self) -> io::Result<()> {
         self.end()?;
         self.below.finish()
@@ -163,13 +162,13 @@ impl<E: Endpoint> Endpoint for Zstd<E> {
     }
 }
 
-impl<E: Peer + 'static> Peer for Zstd<E> {
+impl Peer for Zstd {
     fn below(&self) -> Option<&dyn Peer> {
-        Some(&self.below)
+        Some(&*self.below)
     }
 
     fn below_mut(&mut self) -> Option<&mut dyn Peer> {
-        Some(&mut self.below)
+        Some(&mut *self.below)
     }
 }
 
