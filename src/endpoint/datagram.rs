@@ -16,7 +16,7 @@ use crate::sys::{self, Batch, Descriptor};
 pub struct Datagram {
     socket: Descriptor,
     /// What came before the socket was this peer's own.
-    inbox: VecDeque<Vec<u8>>,
+    queued: VecDeque<Vec<u8>>,
     filter: PeerFilter,
     eof: EofDatagram,
     offload: Offload,
@@ -24,7 +24,7 @@ pub struct Datagram {
     segments_refused: bool,
     batch: Batch,
     received: u64,
-    lost: u64,
+    dropped: u64,
 }
 
 /// The peers whose datagrams count, and the one that is answered.
@@ -46,7 +46,7 @@ impl PeerFilter {
     pub fn settling(peer: SockAddr, socket: &Descriptor) -> Self {
         // What a buffer of unknown size can hold is not known either.
         let room = socket.socket().recv_buffer_size().unwrap_or(usize::MAX);
-        Self::Settling { peer, left: room / LEAST_KEPT }
+        Self::Settling { peer, left: room / MIN_TRUESIZE }
     }
 }
 
@@ -74,14 +74,14 @@ impl Datagram {
     pub fn new(socket: Descriptor, filter: PeerFilter, eof: EofDatagram) -> Self {
         Self {
             socket,
-            inbox: VecDeque::new(),
+            queued: VecDeque::new(),
             filter,
             eof,
             offload: Offload::default(),
             segments_refused: false,
             batch: Batch::default(),
             received: 0,
-            lost: 0,
+            dropped: 0,
         }
     }
 
@@ -103,30 +103,30 @@ impl Datagram {
     }
 
     /// Begins with what came before.
-    pub fn with_inbox(self, inbox: VecDeque<Vec<u8>>) -> Self {
-        Self { inbox, ..self }
+    pub fn with_queued(self, queued: VecDeque<Vec<u8>>) -> Self {
+        Self { queued, ..self }
     }
 
-    /// A datagram of this peer that came another way. Where many wait already, it is lost, as it would
+    /// A datagram of this peer that came another way. Where many wait already, it is dropped, as it would
     /// be in the kernel.
     pub fn deliver(&mut self, bytes: Vec<u8>) {
-        if self.inbox.len() < MOST_WAITING {
-            self.inbox.push_back(bytes);
+        if self.queued.len() < MAX_QUEUED {
+            self.queued.push_back(bytes);
         } else {
-            self.lost += 1;
+            self.dropped += 1;
         }
     }
 
     /// Takes what has come and was not read, with where it came from if that is known: it may be another's.
-    pub fn rest(&mut self) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
-        let mut rest: Vec<_> = self.inbox.drain(..).map(|bytes| (None, bytes)).collect();
+    pub fn take_queued(&mut self) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
+        let mut all: Vec<_> = self.queued.drain(..).map(|bytes| (None, bytes)).collect();
         let mut room = vec![0; 1 << 16];
-        while rest.len() < MOST_WAITING
+        while all.len() < MAX_QUEUED
             && let Ok(datagram) = sys::receive_from(&self.socket, &mut room)
         {
-            rest.push((datagram.from.as_socket(), room[..datagram.size].to_vec()));
+            all.push((datagram.from.as_socket(), room[..datagram.size].to_vec()));
         }
-        rest
+        all
     }
 
     /// Whether a datagram from there counts.
@@ -146,11 +146,11 @@ impl Datagram {
     }
 
     fn next(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(bytes) = self.inbox.pop_front() {
+        if let Some(bytes) = self.queued.pop_front() {
             buf[..bytes.len()].copy_from_slice(&bytes);
             return Ok(bytes.len());
         }
-        for _ in 0..MOST_SKIPPED {
+        for _ in 0..MAX_SKIPPED {
             let datagram = match (sys::receive_from(&self.socket, buf), &self.filter) {
                 // The last of what had waited.
                 (Err(error), PeerFilter::Settling { .. }) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -213,10 +213,10 @@ impl Datagram {
 
 impl Read for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        for _ in 0..MOST_SKIPPED {
-            let alone = matches!(self.filter, PeerFilter::Connected);
-            let together = self.offload.gro.filter(|_| alone && self.inbox.is_empty());
-            let read = match together {
+        for _ in 0..MAX_SKIPPED {
+            let is_connected = matches!(self.filter, PeerFilter::Connected);
+            let merged = self.offload.gro.filter(|_| is_connected && self.queued.is_empty());
+            let read = match merged {
                 Some(most) => self.read_batch(buf, most),
                 None => self.next(buf),
             };
@@ -224,7 +224,7 @@ impl Read for Datagram {
                 // An empty datagram is no end, unless a file is being transferred.
                 Ok(0) if !self.eof.honor => self.received += 1,
                 Ok(n) => {
-                    self.received += u64::from(n > 0 && together.is_none());
+                    self.received += u64::from(n > 0 && merged.is_none());
                     return Ok(n);
                 }
                 result => return result,
@@ -281,7 +281,7 @@ impl Peer for Datagram {
     }
 
     fn datagrams(&self) -> Option<Datagrams> {
-        Some(Datagrams { received: self.received, dropped: self.lost + sys::dropped(&self.socket) })
+        Some(Datagrams { received: self.received, dropped: self.dropped + sys::dropped(&self.socket) })
     }
 
     fn as_datagram(&mut self) -> Option<&mut Datagram> {
@@ -291,10 +291,10 @@ impl Peer for Datagram {
 
 /// Bytes of a receive buffer that the smallest datagram takes, at least (socket(7), SO_RCVBUF counts what
 /// the kernel keeps beside the data).
-const LEAST_KEPT: usize = 512;
+const MIN_TRUESIZE: usize = 512;
 
 /// Datagrams that wait for a session beside its socket.
-const MOST_WAITING: usize = 256;
+const MAX_QUEUED: usize = 256;
 
 /// Datagrams that nobody wants, in a row, before others have their turn (`Interrupted`).
-const MOST_SKIPPED: usize = 64;
+const MAX_SKIPPED: usize = 64;

@@ -15,19 +15,19 @@ impl Framing {
     /// Returns the length of the piece at the front of `bytes`; `None` if more must be read to know it. `last` says that
     /// there is no more.
     pub fn next(self, bytes: &[u8], last: bool) -> Option<usize> {
-        let rest = (!bytes.is_empty()).then_some(bytes.len());
+        let all = (!bytes.is_empty()).then_some(bytes.len());
         match self {
-            Self::AsRead => rest,
+            Self::AsRead => all,
             Self::Chunks(size) if bytes.len() >= size => Some(size),
             Self::Lines(most) => {
                 let front = &bytes[..bytes.len().min(most)];
                 match front.iter().position(|b| *b == b'\n') {
                     Some(at) => Some(at + 1),
                     None if bytes.len() >= most => Some(most),
-                    None => rest.filter(|_| last),
+                    None => all.filter(|_| last),
                 }
             }
-            Self::Chunks(_) => rest.filter(|_| last),
+            Self::Chunks(_) => all.filter(|_| last),
         }
     }
 }
@@ -65,12 +65,12 @@ mod tests {
         #[test]
         fn pieces_make_up_the_whole(bytes: Vec<u8>, size in 1_usize..9, lines: bool) {
             let framing = if lines { Framing::Lines(size) } else { Framing::Chunks(size) };
-            let mut rest = &bytes[..];
-            while let Some(n) = framing.next(rest, true) {
+            let mut left = &bytes[..];
+            while let Some(n) = framing.next(left, true) {
                 prop_assert!(0 < n && n <= size);
-                rest = &rest[n..];
+                left = &left[n..];
             }
-            prop_assert!(rest.is_empty());
+            prop_assert!(left.is_empty());
         }
     }
 }

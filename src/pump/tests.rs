@@ -30,8 +30,8 @@ enum Mood {
 
 #[derive(Debug)]
 struct Actor {
-    says: VecDeque<u8>,
-    hears: Vec<u8>,
+    source: VecDeque<u8>,
+    received: Vec<u8>,
     /// The lengths of the writes: the datagrams, where it takes datagrams.
     writes: Vec<usize>,
     moods: VecDeque<Mood>,
@@ -39,19 +39,19 @@ struct Actor {
     /// Bytes after which it takes no more.
     refuses_after: Option<usize>,
     /// It takes nothing for now.
-    mute: bool,
+    stalled: bool,
 }
 
 impl Actor {
-    fn new(says: &[u8], moods: &[Mood]) -> Self {
+    fn new(source: &[u8], moods: &[Mood]) -> Self {
         Self {
-            says: says.iter().copied().collect(),
-            hears: Vec::new(),
+            source: source.iter().copied().collect(),
+            received: Vec::new(),
             writes: Vec::new(),
             moods: moods.iter().copied().collect(),
             finished: false,
             refuses_after: None,
-            mute: false,
+            stalled: false,
         }
     }
 
@@ -68,21 +68,21 @@ impl Actor {
 impl Read for Actor {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.mood(buf.len())?;
-        self.says.read(&mut buf[..n])
+        self.source.read(&mut buf[..n])
     }
 }
 
 impl Write for Actor {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         assert!(!self.finished, "it was written to after its end");
-        if self.refuses_after.is_some_and(|most| self.hears.len() >= most) {
+        if self.refuses_after.is_some_and(|most| self.received.len() >= most) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.mute {
+        if self.stalled {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let n = self.mood(buf.len())?;
-        self.hears.extend_from_slice(&buf[..n]);
+        self.received.extend_from_slice(&buf[..n]);
         self.writes.push(n);
         Ok(n)
     }
@@ -118,8 +118,8 @@ impl Shared {
         Zstd::new(Box::new(self.clone()), 3, true).unwrap()
     }
 
-    fn hears(&self) -> Vec<u8> {
-        self.0.borrow().hears.clone()
+    fn received(&self) -> Vec<u8> {
+        self.0.borrow().received.clone()
     }
 
     fn finished(&self) -> bool {
@@ -127,7 +127,7 @@ impl Shared {
     }
 
     fn unsaid(&self) -> usize {
-        self.0.borrow().says.len()
+        self.0.borrow().source.len()
     }
 }
 
@@ -212,8 +212,8 @@ proptest! {
         let framing = size.map_or(Framing::AsRead, Framing::Chunks);
         let mut pump = pump(FlowConfig { framing, pace: Pace::new(rate, None), ..out() });
         run(&mut pump, &mut local, &mut peer);
-        prop_assert_eq!(&peer.hears, &ours);
-        prop_assert_eq!(&local.hears, &theirs);
+        prop_assert_eq!(&peer.received, &ours);
+        prop_assert_eq!(&local.received, &theirs);
         prop_assert!(local.finished && peer.finished);
         let outbound = pump.outbound.unwrap();
         prop_assert_eq!((outbound.moved(), pump.inbound.moved()), (ours.len() as u64, theirs.len() as u64));
@@ -228,7 +228,7 @@ proptest! {
         run(&mut pump, &mut Crlf::default().over(&mut local), &mut peer);
         let (mut source, mut whole) = (Actor::new(text.as_bytes(), &[]), Vec::new());
         Crlf::default().over(&mut source).read_to_end(&mut whole).unwrap();
-        prop_assert_eq!(&peer.hears, &whole);
+        prop_assert_eq!(&peer.received, &whole);
     }
 
     #[test]
@@ -245,16 +245,16 @@ proptest! {
         let sent = zstd.wire().unwrap().sent();
         prop_assert_eq!(zstd.held(), 0);
         let outbound = pump.outbound.unwrap();
-        prop_assert_eq!((sent, outbound.moved()), (peer.hears().len() as u64, ours.len() as u64));
+        prop_assert_eq!((sent, outbound.moved()), (peer.received().len() as u64, ours.len() as u64));
         prop_assert_eq!((outbound.pending(), peer.finished()), (0, true));
 
-        let (mut local, peer) = (Actor::new(b"", &elsewhere), Shared::new(Actor::new(&peer.hears(), &there)));
+        let (mut local, peer) = (Actor::new(b"", &elsewhere), Shared::new(Actor::new(&peer.received(), &there)));
         let mut pump = receiver(FlowConfig::plain(Traffic::Received));
         let sent = peer.unsaid() as u64;
         let mut zstd = peer.zstd();
         run(&mut pump, &mut local, &mut zstd);
         let received = zstd.wire().unwrap().received();
-        prop_assert!(local.hears == ours && local.finished && pump.inbound.fault().is_none());
+        prop_assert!(local.received == ours && local.finished && pump.inbound.fault().is_none());
         prop_assert_eq!((received, pump.inbound.moved()), (sent, ours.len() as u64));
         // An empty frame is nothing that was said.
         prop_assert_eq!(pump.inbound.reads() > 0, !ours.is_empty());
@@ -263,13 +263,13 @@ proptest! {
 
     #[test]
     fn answers_tear_nothing_and_reach_a_peer_that_reads(
-        text in prop::collection::vec(any::<u8>(), 0..3000), says in prop::collection::vec(248_u8..=255, 0..3000),
+        text in prop::collection::vec(any::<u8>(), 0..3000), source in prop::collection::vec(248_u8..=255, 0..3000),
         here in moods(), there in moods(), has_source: bool,
     ) {
         let text = if has_source { text } else { Vec::new() };
-        let (mut local, peer) = (Actor::new(&text, &here), Shared::new(Actor::new(&says, &there)));
+        let (mut local, peer) = (Actor::new(&text, &here), Shared::new(Actor::new(&source, &there)));
         let (mut parser, mut answers) = (telnet::Telnet::default(), Vec::new());
-        let heard: Vec<u8> = says.iter().filter_map(|byte| parser.receive(*byte, &mut answers)).collect();
+        let seen: Vec<u8> = source.iter().filter_map(|byte| parser.receive(*byte, &mut answers)).collect();
         let mut pump = match has_source {
             true => pump(FlowConfig { pass_eof: false, ..encoded() }),
             false => receiver(FlowConfig::plain(Traffic::Received)),
@@ -282,9 +282,9 @@ proptest! {
             pump.advance(&mut local, &mut layer, Instant::now());
         }
         prop_assert_eq!(layer.held(), 0);
-        prop_assert_eq!(&local.hears, &heard);
+        prop_assert_eq!(&local.received, &seen);
         // Our own side of telnet sees the text as it was, and commands that are the answers, in their order.
-        let (wire, mut parsed, mut commands, mut at) = (peer.hears(), Vec::new(), Vec::new(), 0);
+        let (wire, mut parsed, mut commands, mut at) = (peer.received(), Vec::new(), Vec::new(), 0);
         while at < wire.len() {
             match wire[at..] {
                 [255, 255, ..] => { parsed.push(255); at += 2; }
@@ -307,16 +307,16 @@ proptest! {
         let inbound = flow(FlowConfig { sink_close_ok: true, ..FlowConfig::plain(Traffic::Received) });
         let mut one = Pump { inbound, ..pump(out()) };
         run(&mut one, &mut local, &mut peer);
-        prop_assert_eq!(&peer.hears, &ours);
-        prop_assert!(one.inbound.fault().is_none() && theirs.starts_with(&local.hears));
+        prop_assert_eq!(&peer.received, &ours);
+        prop_assert!(one.inbound.fault().is_none() && theirs.starts_with(&local.received));
 
         let (mut local, mut peer) = (Actor::new(&ours, &here), Actor::new(&theirs, &there));
         peer.refuses_after = Some(most);
         let mut other = pump(out());
         run(&mut other, &mut local, &mut peer);
-        prop_assert_eq!(&local.hears, &theirs);
+        prop_assert_eq!(&local.received, &theirs);
         let outbound = other.outbound.unwrap();
-        prop_assert_eq!(outbound.fault().is_some(), ours.len() > peer.hears.len());
+        prop_assert_eq!(outbound.fault().is_some(), ours.len() > peer.received.len());
         prop_assert!(outbound.fault().is_none() || outbound.pending() > 0, "the loss is not counted");
     }
 
@@ -347,7 +347,7 @@ fn compressed(parts: &[&[u8]]) -> Vec<u8> {
         zstd.flush().unwrap();
     }
     zstd.finish().unwrap();
-    wire.hears()
+    wire.received()
 }
 
 /// Returns the bytes in a frame, and whether it is whole.
@@ -370,13 +370,13 @@ fn a_pause_of_the_source_flushes() {
         (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
     let mut flow = flow(encoded());
     let mut zstd = peer.zstd();
-    let heard = [(); 3].map(|()| {
+    let seen = [(); 3].map(|()| {
         let step = send(&mut flow, &mut local, &mut zstd, MAX_SHARE);
-        (step, decompressed(&peer.hears()))
+        (step, decompressed(&peer.received()))
     });
-    assert_eq!(heard[0], (Step::Blocked(None), (Vec::new(), true)));
-    assert_eq!(heard[1], (Step::Blocked(None), (b"hello ".to_vec(), false)));
-    assert_eq!(heard[2], (Step::Finished, (b"hello there".to_vec(), true)));
+    assert_eq!(seen[0], (Step::Blocked(None), (Vec::new(), true)));
+    assert_eq!(seen[1], (Step::Blocked(None), (b"hello ".to_vec(), false)));
+    assert_eq!(seen[2], (Step::Finished, (b"hello there".to_vec(), true)));
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn what_is_broken_off_does_not_look_whole() {
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Blocked(None));
         flow.stop(pass_eof);
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
-        assert_eq!(decompressed(&peer.hears()), (b"hello".to_vec(), false));
+        assert_eq!(decompressed(&peer.received()), (b"hello".to_vec(), false));
         assert_eq!(peer.finished(), pass_eof);
     }
     let (mut local, peer) =
@@ -399,7 +399,7 @@ fn what_is_broken_off_does_not_look_whole() {
     let mut zstd = peer.zstd();
     assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
     assert!(matches!(flow.fault(), Some(Fault::Source(_))) && !peer.finished());
-    assert_eq!(decompressed(&peer.hears()), (b"hello".to_vec(), false));
+    assert_eq!(decompressed(&peer.received()), (b"hello".to_vec(), false));
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn what_was_read_is_decoded_though_no_more_is_read() {
     pump.inbound.stop(true);
     let read = zstd.wire().map_or(0, |wire| wire.received()) as usize;
     run(&mut pump, &mut local, &mut zstd);
-    assert!(local.hears == decompressed(&wire[..read]).0 && local.hears.len() > 1 << 17);
+    assert!(local.received == decompressed(&wire[..read]).0 && local.received.len() > 1 << 17);
 }
 
 #[test]
@@ -447,27 +447,27 @@ fn lines_are_kept_whole_behind_a_decoder() {
         let inbound = FlowConfig { framing: Framing::Lines(100), ..FlowConfig::plain(Traffic::Received) };
         let mut zstd = peer.zstd();
         run(&mut receiver(inbound), &mut local, &mut zstd);
-        assert_eq!((local.writes, local.hears), (vec![4, 4, 5], b"one\ntwo\nthree".to_vec()));
+        assert_eq!((local.writes, local.received), (vec![4, 4, 5], b"one\ntwo\nthree".to_vec()));
     }
 }
 
 #[test]
 fn answers_that_are_not_read_stop_the_reading() {
-    let says = [255, 253, 1].repeat(2_000_000);
-    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&says, &[])));
-    peer.0.borrow_mut().mute = true;
+    let source = [255, 253, 1].repeat(2_000_000);
+    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&source, &[])));
+    peer.0.borrow_mut().stalled = true;
     let mut layer = Telnet::new(Box::new(peer.clone()));
     let mut pump = receiver(FlowConfig::plain(Traffic::Received));
     let now = Instant::now();
     let turns = (0..1000).take_while(|_| pump.advance(&mut local, &mut layer, now) == Turn::Yielded).count();
     assert!(turns < 1000, "it would spin");
-    let read = says.len() - peer.unsaid();
+    let read = source.len() - peer.unsaid();
     assert!((4096..1 << 20).contains(&read), "{read}");
-    peer.0.borrow_mut().mute = false;
+    peer.0.borrow_mut().stalled = false;
     run(&mut pump, &mut local, &mut layer);
     layer.tick(now);
-    assert_eq!(peer.hears().len(), says.len());
-    assert!(peer.hears().chunks(3).all(|answer| answer == [255, 252, 1]));
+    assert_eq!(peer.received().len(), source.len());
+    assert!(peer.received().chunks(3).all(|answer| answer == [255, 252, 1]));
 }
 
 #[test]
@@ -476,14 +476,14 @@ fn a_delay_stands_between_lines() {
     let delay = Duration::from_secs(3);
     let pace = Pace::new(None, Some(delay));
     let mut pump = pump(FlowConfig { framing: Framing::Lines(100), pace, ..out() });
-    let (start, mut heard) = (Instant::now(), Vec::new());
+    let (start, mut seen) = (Instant::now(), Vec::new());
     let mut now = start;
     while let Turn::Blocked(Some(until)) = pump.advance(&mut local, &mut peer, now) {
-        heard.push((now - start, peer.hears.len()));
+        seen.push((now - start, peer.received.len()));
         now = until;
     }
-    heard.push((now - start, peer.hears.len()));
-    assert_eq!(heard, [(Duration::ZERO, 2), (delay, 4), (delay * 2, 6)]);
+    seen.push((now - start, peer.received.len()));
+    assert_eq!(seen, [(Duration::ZERO, 2), (delay, 4), (delay * 2, 6)]);
 }
 
 #[test]
@@ -491,5 +491,5 @@ fn a_limit_of_reads_is_kept() {
     let (mut local, mut peer) = (Actor::new(b"", &[]), Actor::new(b"abcdef", &[Mood::Short(2); 9]));
     let inbound = FlowConfig { limit: Some(2), ..FlowConfig::plain(Traffic::Received) };
     run(&mut receiver(inbound), &mut local, &mut peer);
-    assert_eq!(local.hears, b"abcd");
+    assert_eq!(local.received, b"abcd");
 }

@@ -153,7 +153,7 @@ fn datagram(plan: &plan::Session, accepted: Accepted) -> Datagram {
         Isolation::None(only) => PeerFilter::First(Some(only)),
         Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
     };
-    Datagram::new(accepted.socket, filter, eof).with_inbox(accepted.queued)
+    Datagram::new(accepted.socket, filter, eof).with_queued(accepted.queued)
 }
 
 /// Returns the message about a client that is not admitted.

@@ -125,7 +125,7 @@ impl ConnectAttempts {
             return Ok(None);
         };
 
-        for (address, outcome) in attempts.take_settled(config) {
+        for (address, outcome) in attempts.take_finished(config) {
             match outcome {
                 Ok(socket) => return Ok(Some((socket, address))),
                 Err(error) => attempts.fail(address, error, target, now, report),
@@ -204,16 +204,16 @@ impl Attempts {
     }
 
     /// Takes out the attempts that have come to an end.
-    fn take_settled(&mut self, config: &SocketConfig) -> Vec<(Address, io::Result<Descriptor>)> {
-        let mut settled = Vec::new();
+    fn take_finished(&mut self, config: &SocketConfig) -> Vec<(Address, io::Result<Descriptor>)> {
+        let mut finished = Vec::new();
         for (address, socket) in std::mem::take(&mut self.running) {
             match connected(&socket, &address, config) {
                 Ok(false) => self.running.push((address, socket)),
-                Ok(true) => settled.push((address, Ok(socket))),
-                Err(error) => settled.push((address, Err(error))),
+                Ok(true) => finished.push((address, Ok(socket))),
+                Err(error) => finished.push((address, Err(error))),
             }
         }
-        settled
+        finished
     }
 
     fn fail(&mut self, address: Address, error: io::Error, target: &Target, now: Instant, report: &Report) {

@@ -175,7 +175,7 @@ impl<'a> Conversation<'a> {
     pub fn advance(&mut self, peer: &mut dyn Peer, reactor: &mut Reactor, now: Instant) -> Option<Outcome> {
         if let Some(exchange) = &mut self.exchange {
             let summary = exchange.advance(peer, reactor, self.setting.token, now)?;
-            self.settle(*summary, peer, now);
+            self.end_session(*summary, peer, now);
         }
 
         let interrupted = matches!(self.outcome, Outcome::Signalled(_));
@@ -201,13 +201,13 @@ impl<'a> Conversation<'a> {
     }
 
     /// Ends the session: its success is settled before anything is told of it.
-    fn settle(&mut self, mut summary: Summary, peer: &mut dyn Peer, now: Instant) {
+    fn end_session(&mut self, mut summary: Summary, peer: &mut dyn Peer, now: Instant) {
         let Some(mut exchange) = self.exchange.take() else { return };
         exchange.local.release_terminal();
-        let shown = exchange.shown(peer);
-        exchange.meter.finish(shown, now);
+        let moved = exchange.progress(peer);
+        exchange.meter.finish(moved, now);
 
-        summary.settle_file(exchange.local.take_download());
+        summary.finish_file(exchange.local.take_download());
         summary.tcp = if self.setting.report.json { super::tcp(peer) } else { None };
         summary.print(self.setting.report, exchange.interactive);
 
@@ -257,15 +257,15 @@ impl Exchange {
         };
 
         if self.meter.deadline().is_some() {
-            let shown = self.shown(peer);
-            self.meter.show(shown, now);
+            let moved = self.progress(peer);
+            self.meter.show(moved, now);
         }
         reactor.wake_at(token, earlier(until, self.meter.deadline()));
         None
     }
 
     /// Returns the bytes that the progress is of.
-    fn shown(&mut self, peer: &mut dyn Peer) -> u64 {
+    fn progress(&mut self, peer: &mut dyn Peer) -> u64 {
         if self.length.is_some() {
             return self.session.sent_content();
         }

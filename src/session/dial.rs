@@ -43,8 +43,8 @@ enum State {
     Connecting(Box<ConnectAttempts>),
     Proxy(ProxyConnect),
     /// The caller was told that there is a connection.
-    Connected(Descriptor, Ends),
-    Tls(TlsHandshake, Ends),
+    Connected(Descriptor, Addresses),
+    Tls(TlsHandshake, Addresses),
     /// The next attempt is made then.
     Pausing(Instant),
     Over,
@@ -52,7 +52,7 @@ enum State {
 
 /// The addresses of a connection.
 #[derive(Clone, Debug)]
-struct Ends {
+struct Addresses {
     address: Address,
     local: Address,
 }
@@ -147,8 +147,10 @@ impl<'a> Dial<'a> {
                     self.state = State::Pausing(until);
                     Some(Progress::Pending)
                 }
-                State::Connected(socket, ends) => self.begin_session(socket, ends, now)?,
-                State::Tls(handshake, ends) => Some(self.shake_hands(handshake, ends, now, report)?),
+                State::Connected(socket, addresses) => self.begin_session(socket, addresses, now)?,
+                State::Tls(handshake, addresses) => {
+                    Some(self.continue_handshake(handshake, addresses, now, report)?)
+                }
                 state => match self.connect(state, reactor, now, report) {
                     Ok(progress) => progress,
                     Err(error) => {
@@ -233,22 +235,27 @@ impl<'a> Dial<'a> {
 
     fn connected(&mut self, socket: Descriptor, address: Address) -> Result<Progress> {
         let local = Address::from(&socket.socket().local_addr()?);
-        let ends = Ends { address: address.clone(), local: local.clone() };
-        self.state = State::Connected(socket, ends);
+        let addresses = Addresses { address: address.clone(), local: local.clone() };
+        self.state = State::Connected(socket, addresses);
         Ok(Progress::Connected { address, local })
     }
 
     /// Begins TLS, or is ready where there is none.
-    fn begin_session(&mut self, socket: Descriptor, ends: Ends, now: Instant) -> Result<Option<Progress>> {
+    fn begin_session(
+        &mut self,
+        socket: Descriptor,
+        addresses: Addresses,
+        now: Instant,
+    ) -> Result<Option<Progress>> {
         let session = &self.plan.session;
         if self.plan.socket_config.transport == Transport::Datagram {
             // Answers to what a group was asked come from its members.
-            let filter = match self.plan.socket_config.reaches_many(&ends.address) {
-                true => PeerFilter::Group(ends.address.to_sockaddr()?),
+            let filter = match self.plan.socket_config.reaches_many(&addresses.address) {
+                true => PeerFilter::Group(addresses.address.to_sockaddr()?),
                 false => PeerFilter::Connected,
             };
             let eof = EofDatagram { send: session.send_eof_datagram, honor: session.honor_eof_datagram };
-            return Ok(Some(ready(Box::new(Datagram::new(socket, filter, eof)), ends)));
+            return Ok(Some(ready(Box::new(Datagram::new(socket, filter, eof)), addresses)));
         }
 
         let stream = Stream::new(socket);
@@ -256,28 +263,28 @@ impl<'a> Dial<'a> {
             Some(tls) => {
                 // The handshake has the time that an attempt would have.
                 self.limit = earlier(self.deadline, session.idle.map(|idle| now + idle));
-                self.state = State::Tls(tls.begin(stream, None, now)?, ends);
+                self.state = State::Tls(tls.begin(stream, None, now)?, addresses);
                 Ok(None)
             }
-            None => Ok(Some(ready(layered(Box::new(stream), session)?, ends))),
+            None => Ok(Some(ready(layered(Box::new(stream), session)?, addresses))),
         }
     }
 
-    fn shake_hands(
+    fn continue_handshake(
         &mut self,
         mut handshake: TlsHandshake,
-        ends: Ends,
+        addresses: Addresses,
         now: Instant,
         report: &Report,
     ) -> Result<Progress> {
         let context = || format!("connect to {}", self.plan.to);
         if handshake.advance(now).with_context(context)? {
-            return Ok(ready(layered(handshake.finish(report), &self.plan.session)?, ends));
+            return Ok(ready(layered(handshake.finish(report), &self.plan.session)?, addresses));
         }
         if self.limit.is_some_and(|limit| now >= limit) {
             bail!("connect to {}: TLS: timed out", self.plan.to);
         }
-        self.state = State::Tls(handshake, ends);
+        self.state = State::Tls(handshake, addresses);
         Ok(Progress::Pending)
     }
 
@@ -310,7 +317,7 @@ impl<'a> Dial<'a> {
     }
 }
 
-fn ready(peer: Box<dyn Peer>, Ends { address, local }: Ends) -> Progress {
+fn ready(peer: Box<dyn Peer>, Addresses { address, local }: Addresses) -> Progress {
     Progress::Ready(Dialed { peer, address, local })
 }
 

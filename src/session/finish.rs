@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The bytes of a session that were not moved to their end.
-struct Lost {
+struct Undelivered {
     /// Read by us, and not delivered to the peer.
     undelivered: u64,
     /// Received, and not written.
@@ -36,9 +36,9 @@ impl Session {
         sink_blocked: bool,
         now: Instant,
     ) -> Status {
-        let lost = self.lost(local, peer);
-        let mut summary = self.summary(end, &lost, peer, now);
-        summary.error = self.error(end, sink_blocked, &lost, &summary, peer);
+        let missing = self.undelivered(local, peer);
+        let mut summary = self.summary(end, &missing, peer, now);
+        summary.error = self.error(end, sink_blocked, &missing, &summary, peer);
 
         if self.is_incomplete(end) {
             // The bytes that the peer has are not the whole, and must not look as if they were.
@@ -59,7 +59,7 @@ impl Session {
         matches!(end, End::Behind) || self.sends_file() && unfinished
     }
 
-    fn lost(&self, local: &mut dyn Endpoint, peer: &mut dyn Peer) -> Lost {
+    fn undelivered(&self, local: &mut dyn Endpoint, peer: &mut dyn Peer) -> Undelivered {
         let (inbound, outbound) = (&self.pump.inbound, self.pump.outbound.as_ref());
         let unsent = outbound.map_or(0, |_| peer.held() as u64);
         let output = held(local);
@@ -68,10 +68,10 @@ impl Session {
         let fin = u64::from(outbound.is_some_and(Flow::has_passed_eof));
         let on_its_way = outbound.map_or(0, |_| self.unacknowledged(peer)).saturating_sub(fin);
 
-        // Bytes that a reader did not want are not lost.
+        // Bytes that a reader did not want are not missing.
         let unread = if inbound.sink_closed() { 0 } else { peer.unread() as u64 };
 
-        Lost {
+        Undelivered {
             undelivered: outbound.map_or(0, Flow::pending) + on_its_way + unsent,
             unwritten: inbound.pending() + unread + output,
             unsent,
@@ -79,7 +79,7 @@ impl Session {
         }
     }
 
-    fn summary(&mut self, end: End, lost: &Lost, peer: &mut dyn Peer, now: Instant) -> Summary {
+    fn summary(&mut self, end: End, missing: &Undelivered, peer: &mut dyn Peer, now: Instant) -> Summary {
         let datagrams = peer.datagrams();
         let unread = peer.unread() as u64;
         let sent_content = self.sent_content();
@@ -89,9 +89,9 @@ impl Session {
         let (sent_bytes, sent_content, received_bytes) = match peer.wire() {
             Some(wire) => (wire.sent(), sent_content, wire.received().saturating_sub(unread)),
             None => (
-                outbound.map_or(0, Flow::moved).saturating_sub(lost.unsent),
-                sent_content.saturating_sub(lost.unsent),
-                inbound.moved() - lost.output,
+                outbound.map_or(0, Flow::moved).saturating_sub(missing.unsent),
+                sent_content.saturating_sub(missing.unsent),
+                inbound.moved() - missing.output,
             ),
         };
         let sent = DirectionStats {
@@ -102,7 +102,7 @@ impl Session {
         };
         let received = DirectionStats {
             bytes: received_bytes,
-            content: inbound.moved() - lost.output,
+            content: inbound.moved() - missing.output,
             datagrams: datagrams.map(|datagrams| datagrams.received),
             ..digest(digests.map(|Digests { received, .. }| received))
         };
@@ -119,8 +119,8 @@ impl Session {
             seconds: (now - self.started).as_secs_f64(),
             end: end.name(),
             error: None,
-            undelivered: lost.undelivered,
-            unwritten: lost.unwritten,
+            undelivered: missing.undelivered,
+            unwritten: missing.unwritten,
             dropped: datagrams.map_or(0, |datagrams| datagrams.dropped),
             file: None,
             tcp: None,
@@ -140,7 +140,7 @@ impl Session {
         &self,
         end: End,
         sink_blocked: bool,
-        lost: &Lost,
+        missing: &Undelivered,
         summary: &Summary,
         peer: &dyn Peer,
     ) -> Option<String> {
@@ -150,7 +150,7 @@ impl Session {
             End::Over(reason) => self
                 .fault(reason)
                 .or_else(|| self.gave_up(reason, sink_blocked))
-                .or_else(|| self.loss(reason, lost, summary, peer))?,
+                .or_else(|| self.loss(reason, missing, summary, peer))?,
         };
 
         let mut counts = format!("{} bytes sent, {} received", summary.sent.bytes, summary.received.bytes);
@@ -197,8 +197,14 @@ impl Session {
         }
     }
 
-    /// Describes bytes that are known to be lost.
-    fn loss(&self, reason: EndReason, lost: &Lost, summary: &Summary, peer: &dyn Peer) -> Option<String> {
+    /// Describes bytes that are known to be missing.
+    fn loss(
+        &self,
+        reason: EndReason,
+        missing: &Undelivered,
+        summary: &Summary,
+        peer: &dyn Peer,
+    ) -> Option<String> {
         let address = &self.names.peer;
         match reason {
             _ if self.is_truncated(peer) => Some(format!(
@@ -209,7 +215,7 @@ impl Session {
                 summary.dropped
             )),
             EndReason::Quiet if summary.undelivered > 0 => Some(format!("{address} takes nothing more")),
-            _ if lost.output > 0 && summary.undelivered == 0 => {
+            _ if missing.output > 0 && summary.undelivered == 0 => {
                 Some(format!("{} takes nothing more", self.names.sink))
             }
             _ if summary.undelivered + summary.unwritten > 0 => Some(format!("{address} has closed")),

@@ -65,8 +65,8 @@ pub fn open_output(plan: &plan::Session, at: At<'_>, waker: &Waker) -> Result<Ou
         Incoming::Nowhere => return Ok(Output::Nowhere),
         Incoming::Stdout => return Output::stdout(waker.clone()).context("open stdout"),
     };
-    let shown = name.path.display().to_string();
-    let download = Download::open(name).with_context(|| format!("receive into {shown}"))?;
+    let path = name.path.display().to_string();
+    let download = Download::open(name).with_context(|| format!("receive into {path}"))?;
     Ok(Output::Download(download))
 }
 

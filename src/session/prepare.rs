@@ -114,8 +114,8 @@ pub fn listen(
 
     let tls = match &plan.tls {
         Some(tls) => {
-            let rest = if plan.session.zstd.is_some() { " --zstd" } else { "" };
-            Some(TlsContext::server(tls, &listener.addresses(), ("remote", rest), report)?)
+            let options = if plan.session.zstd.is_some() { " --zstd" } else { "" };
+            Some(TlsContext::server(tls, &listener.addresses(), ("remote", options), report)?)
         }
         None => None,
     };

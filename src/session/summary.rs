@@ -177,7 +177,7 @@ impl Summary {
     }
 
     /// Gives a received file its name if it is whole, or keeps the part. A failure to do so is one of the session.
-    pub fn settle_file(&mut self, download: Option<Download>) {
+    pub fn finish_file(&mut self, download: Option<Download>) {
         let Some(download) = download else { return };
         let part = download.part().display().to_string();
 

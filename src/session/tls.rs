@@ -35,7 +35,7 @@ impl TlsContext {
             (None, Target::Host { host, .. }) => host.split('%').next().unwrap_or(host),
             (None, Target::Unix(_)) => "localhost",
         };
-        Ok(Self::Client(tls::client(&trust(plan), own(plan)?, &plan.alpn, host)?))
+        Ok(Self::Client(tls::client(&trust(plan), identity(plan)?, &plan.alpn, host)?))
     }
 
     /// For a listener. One without a certificate makes one, and says the command for the other side: the program, the
@@ -48,9 +48,11 @@ impl TlsContext {
     ) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != plan::Trust::Unverified).then_some(&clients);
-        let (identity, invitation) = match own(plan)? {
+        let (identity, invitation) = match identity(plan)? {
             Some(identity) => (identity, None),
-            None => make(addresses, command).map(|(identity, invitation)| (identity, Some(invitation)))?,
+            None => {
+                self_signed(addresses, command).map(|(identity, invitation)| (identity, Some(invitation)))?
+            }
         };
         let pin = identity.pin()?;
         let server = tls::server(identity, clients, &plan.alpn)?;
@@ -145,12 +147,12 @@ fn trust(plan: &plan::Tls) -> Trust {
     Trust { roots, pins: plan.pins.iter().copied().map(Pin).collect() }
 }
 
-fn own(plan: &plan::Tls) -> Result<Option<Identity>> {
+fn identity(plan: &plan::Tls) -> Result<Option<Identity>> {
     plan.identity.as_ref().map(|(certificate, key)| Identity::load(certificate, key)).transpose()
 }
 
 /// Makes a certificate, and the command to run on the other side.
-fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identity, String)> {
+fn self_signed(addresses: &[Address], (program, options): (&str, &str)) -> Result<(Identity, String)> {
     let address = addresses.first().context("there is no address to listen at")?;
     let (mut names, place) = match address {
         Address::Inet(inet) if inet.ip().is_unspecified() => {
@@ -170,7 +172,7 @@ fn make(addresses: &[Address], (program, rest): (&str, &str)) -> Result<(Identit
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;
-    Ok((identity, format!("on the other side run: {program} --tls --tls-pin {pin} {place}{rest}")))
+    Ok((identity, format!("on the other side run: {program} --tls --tls-pin {pin} {place}{options}")))
 }
 
 /// How long a handshake may take.

@@ -62,7 +62,7 @@ pub enum Output {
 impl Input {
     /// Opens stdin.
     pub fn stdin(waker: Waker) -> io::Result<Self> {
-        Self::adopt(sys::standard_stream(sys::StandardStream::Input)?, waker)
+        Self::from_inherited(sys::standard_stream(sys::StandardStream::Input)?, waker)
     }
 
     /// Opens a file, a FIFO or a device.
@@ -76,10 +76,10 @@ impl Input {
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Self::adopt(sys::classify(file)?, waker)
+        Self::from_inherited(sys::classify(file)?, waker)
     }
 
-    fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
+    fn from_inherited(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
             Inherited::Blocking(file) if sys::is_terminal(&file) => {
                 Self::TerminalThread(ReaderThread::start(|| Ok(file), waker)?)
@@ -118,7 +118,7 @@ impl Input {
 impl Output {
     /// Opens stdout.
     pub fn stdout(waker: Waker) -> io::Result<Self> {
-        Self::adopt(sys::standard_stream(sys::StandardStream::Output)?, waker)
+        Self::from_inherited(sys::standard_stream(sys::StandardStream::Output)?, waker)
     }
 
     /// Opens a FIFO or a device, which have no other name until they are whole.
@@ -129,10 +129,10 @@ impl Output {
             // fifo(7): opening waits for the reader, which a thread can do.
             return Ok(Self::Thread(WriterThread::start(move || how.open(at), waker)?));
         }
-        Self::adopt(sys::classify(how.open(path)?)?, waker)
+        Self::from_inherited(sys::classify(how.open(path)?)?, waker)
     }
 
-    fn adopt(inherited: Inherited, waker: Waker) -> io::Result<Self> {
+    fn from_inherited(inherited: Inherited, waker: Waker) -> io::Result<Self> {
         Ok(match inherited {
             Inherited::Blocking(file) => Self::Thread(WriterThread::new(file, waker)?),
             Inherited::Own(descriptor) => Self::Descriptor(descriptor),

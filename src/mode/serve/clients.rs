@@ -198,7 +198,7 @@ impl Server<'_> {
                 self.reap_programs(reactor);
                 self.requeue(&mut client, reactor);
             }
-            summary.settle_file(client.own.take_download());
+            summary.finish_file(client.own.take_download());
             summary.tcp = if self.report.json { session::tcp(&*client.peer) } else { None };
         }
         self.detach(token);
@@ -223,7 +223,7 @@ impl Server<'_> {
             return;
         };
         if let Some(datagram) = client.peer.as_datagram() {
-            for (from, bytes) in datagram.rest() {
+            for (from, bytes) in datagram.take_queued() {
                 self.acceptor.listener().requeue(from.unwrap_or(peer), local, bytes);
                 reactor.again(self.tokens.listener);
             }
