@@ -1,5 +1,5 @@
-//! A descriptor that can only be waited for by a thread, made to look like one that never waits.
-//! Nothing here depends on a platform.
+//! Blocking descriptors: a thread reads or writes each, so that the loop never waits for it. Nothing here depends on a
+//! platform.
 
 use std::{
     collections::VecDeque,
@@ -15,16 +15,15 @@ use crate::{
     sys::{self, Descriptor, MisalignedBuffer},
 };
 
-/// Brings bytes from a descriptor. Its thread is left to die with the process: a read that blocks
-/// cannot be called off.
+/// A thread that reads from a descriptor. It is left to die with the process: a read that blocks cannot be cancelled.
 #[derive(Debug)]
 pub struct ReaderThread(Arc<Shared>);
 
-/// Takes bytes to a descriptor.
+/// A thread that writes to a descriptor.
 #[derive(Debug)]
 pub struct WriterThread {
     shared: Arc<Shared>,
-    /// The same descriptor, to learn at once that its reader has left; none before it was opened.
+    /// The same descriptor, to report a hang-up at once; none where it is still to be opened.
     hangup_watch: Option<Descriptor>,
 }
 
@@ -34,13 +33,13 @@ struct Shared {
     moved: Condvar,
 }
 
-/// What is on board.
+/// Bytes between the thread and the loop.
 #[derive(Debug, Default)]
 struct Queue {
     bytes: VecDeque<u8>,
-    /// No more will come on board.
+    /// No more bytes will be added.
     last: bool,
-    /// The thread has stopped, after everything was unloaded or for this error.
+    /// The thread has stopped: everything was written, or it has met the error.
     stopped: bool,
     error: Option<io::Error>,
 }
@@ -60,7 +59,7 @@ impl ReaderThread {
     pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        thread::Builder::new().name("reader".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("reader".into()).stack_size(STACK_SIZE).spawn(move || {
             let mut file = match open() {
                 Ok(file) => file,
                 Err(error) => {
@@ -68,15 +67,15 @@ impl ReaderThread {
                     return waker.wake();
                 }
             };
-            let mut buf = MisalignedBuffer::new(ROOM);
+            let mut buf = MisalignedBuffer::new(MAX_QUEUED);
             loop {
                 let read = file.read(&mut buf);
                 if read.as_ref().is_err_and(|error| sys::is_background_read(error, &file)) {
-                    // Nothing tells a thread that the job is in the foreground again.
-                    thread::sleep(FOREGROUND);
+                    // termios(3): no event tells a thread that the job is in the foreground again.
+                    thread::sleep(FOREGROUND_CHECK_INTERVAL);
                     continue;
                 }
-                // Whoever else has the description wants it so.
+                // Another process has made the description non-blocking, and it stays so.
                 if would_block(&read) && sys::wait_readable(&file).is_ok() {
                     continue;
                 }
@@ -88,7 +87,7 @@ impl ReaderThread {
                     Err(error) => queue.error = Some(error),
                 }
                 let over = queue.last || queue.error.is_some();
-                // What was read is taken off before more is read: memory stays bounded.
+                // The loop takes these bytes before more are read: memory stays bounded.
                 while !over && !queue.bytes.is_empty() {
                     drop(queue);
                     waker.wake();
@@ -134,7 +133,7 @@ impl WriterThread {
     pub fn start(open: impl FnOnce() -> io::Result<File> + Send + 'static, waker: Waker) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = Arc::clone(&shared);
-        thread::Builder::new().name("writer".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("writer".into()).stack_size(STACK_SIZE).spawn(move || {
             let mut file = match open() {
                 Ok(file) => file,
                 Err(error) => {
@@ -145,7 +144,7 @@ impl WriterThread {
                     return waker.wake();
                 }
             };
-            let mut buf = Vec::with_capacity(ROOM);
+            let mut buf = Vec::with_capacity(MAX_QUEUED);
             loop {
                 let mut queue = shared.queue();
                 while queue.bytes.is_empty() && !queue.last {
@@ -164,12 +163,12 @@ impl WriterThread {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => queue.error = Some(error),
                 }
-                // Nothing was left to be written, so it was the end that woke us.
+                // Without bytes to write, the end has woken us.
                 queue.stopped = buf.is_empty() || queue.error.is_some();
                 let stopped = queue.stopped;
                 drop(queue);
                 if stopped {
-                    // Its reader is to see the end before we are told that it has.
+                    // The reader sees the end of file before the loop hears of it.
                     drop(file);
                     return waker.wake();
                 }
@@ -179,17 +178,17 @@ impl WriterThread {
         Ok(Self { shared: ours, hangup_watch: None })
     }
 
-    /// What tells of a hang-up, to be watched.
+    /// Returns the descriptor that reports a hang-up, to be watched.
     pub fn hangup_watch_mut(&mut self) -> Option<&mut Descriptor> {
         self.hangup_watch.as_mut()
     }
 
-    /// Bytes that are still on board.
+    /// Returns how many bytes were not written yet.
     pub fn held(&self) -> usize {
         self.shared.queue().bytes.len()
     }
 
-    /// Says that no more will come; done when everything was unloaded.
+    /// Ends the stream. Done when everything was written; to be called again after `WouldBlock`.
     pub fn finish(&mut self) -> io::Result<()> {
         let mut queue = self.shared.queue();
         queue.last = true;
@@ -201,7 +200,7 @@ impl WriterThread {
         }
     }
 
-    /// The error that the thread has met, once; or that nobody reads what it writes.
+    /// Returns the error that the thread has met, or that the descriptor has hung up.
     pub fn broken(&self) -> Option<io::Error> {
         let met = self.shared.queue().error.as_ref().map(sys::clone_error);
         met.or_else(|| self.hangup_watch.as_ref().and_then(Descriptor::broken))
@@ -214,7 +213,7 @@ impl Write for WriterThread {
         if let Some(error) = &queue.error {
             return Err(sys::clone_error(error));
         }
-        let n = buf.len().min(ROOM.saturating_sub(queue.bytes.len()));
+        let n = buf.len().min(MAX_QUEUED.saturating_sub(queue.bytes.len()));
         if n == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -232,13 +231,13 @@ fn would_block(result: &io::Result<usize>) -> bool {
     result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Bytes on board at most.
-const ROOM: usize = 64 << 10;
+/// Bytes in a queue at most.
+const MAX_QUEUED: usize = 64 << 10;
 
-/// How often a background job looks whether what is typed is for it.
-const FOREGROUND: Duration = Duration::from_millis(200);
+/// How often a background job looks whether it is in the foreground.
+const FOREGROUND_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-const STACK: usize = 128 << 10;
+const STACK_SIZE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_loaded_is_unloaded_before_the_end() {
+    fn queued_bytes_are_written_before_the_end() {
         let mut reactor = Reactor::new().unwrap();
         let (mut read, write) = pipe();
         let mut thread = WriterThread::start(|| Ok(write), reactor.waker(Token(1))).unwrap();

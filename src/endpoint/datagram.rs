@@ -11,16 +11,16 @@ use socket2::SockAddr;
 use super::{Datagrams, Endpoint, Peer};
 use crate::sys::{self, Batch, Descriptor};
 
-/// The socket.
+/// A datagram socket, and how its peer is told from others.
 #[derive(Debug)]
 pub struct Datagram {
     socket: Descriptor,
-    /// What came before the socket was this peer's own.
+    /// Datagrams that arrived before the socket was this peer's own, or another way.
     queued: VecDeque<Vec<u8>>,
     filter: PeerFilter,
     eof: EofDatagram,
     offload: Offload,
-    /// The way to the peer has refused datagrams that go together.
+    /// The device on the route has refused UDP_SEGMENT.
     segments_refused: bool,
     batch: Batch,
     received: u64,
@@ -44,7 +44,7 @@ pub enum PeerFilter {
 impl PeerFilter {
     /// Returns the filter for a socket that was connected a moment ago.
     pub fn settling(peer: SockAddr, socket: &Descriptor) -> Self {
-        // What a buffer of unknown size can hold is not known either.
+        // A buffer of unknown size may hold any number of datagrams.
         let room = socket.socket().recv_buffer_size().unwrap_or(usize::MAX);
         Self::Settling { peer, left: room / MIN_TRUESIZE }
     }
@@ -89,8 +89,8 @@ impl Datagram {
     pub fn set_offload(&mut self, offload: Offload) {
         self.offload = offload;
         if offload.gso.is_some() {
-            // The kernel keeps half as much beside the bytes of a bundle as beside those of single datagrams:
-            // no more of them are to be under way before a slow line, which drops bundles whole.
+            // The kernel keeps half as much beside the bytes of a bundle as beside those of single datagrams: no more of them
+            // should wait before a slow line, which drops bundles whole.
             let room = self.socket.socket().send_buffer_size().unwrap_or_default();
             // It doubles what it is given (socket(7), SO_SNDBUF).
             let _ = self.socket.socket().set_send_buffer_size(room / 4);
@@ -102,13 +102,13 @@ impl Datagram {
         matches!(self.filter, PeerFilter::Connected | PeerFilter::Settling { .. })
     }
 
-    /// Begins with what came before.
+    /// Adds datagrams that arrived before the socket was this peer's own.
     pub fn with_queued(self, queued: VecDeque<Vec<u8>>) -> Self {
         Self { queued, ..self }
     }
 
-    /// A datagram of this peer that came another way. Where many wait already, it is dropped, as it would
-    /// be in the kernel.
+    /// Queues a datagram of this peer that arrived another way. Where many wait already, it is dropped, as it would be in
+    /// the kernel.
     pub fn deliver(&mut self, bytes: Vec<u8>) {
         if self.queued.len() < MAX_QUEUED {
             self.queued.push_back(bytes);
@@ -117,7 +117,7 @@ impl Datagram {
         }
     }
 
-    /// Takes what has come and was not read, with where it came from if that is known: it may be another's.
+    /// Takes the datagrams that were not read, with their senders where they are known: a sender may be another peer.
     pub fn take_queued(&mut self) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
         let mut all: Vec<_> = self.queued.drain(..).map(|bytes| (None, bytes)).collect();
         let mut room = vec![0; 1 << 16];
@@ -129,7 +129,7 @@ impl Datagram {
         all
     }
 
-    /// Whether a datagram from there counts.
+    /// Returns whether a datagram from this address counts.
     fn is_meant(&mut self, from: &SockAddr) -> bool {
         match &mut self.filter {
             PeerFilter::Connected | PeerFilter::Group(_) => true,
@@ -152,7 +152,7 @@ impl Datagram {
         }
         for _ in 0..MAX_SKIPPED {
             let datagram = match (sys::receive_from(&self.socket, buf), &self.filter) {
-                // The last of what had waited.
+                // All that had waited before the socket was connected was read.
                 (Err(error), PeerFilter::Settling { .. }) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.filter = PeerFilter::Connected;
                     return Err(error);
@@ -171,7 +171,7 @@ impl Datagram {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// Reads as many as there is room for, up to an empty one.
+    /// Reads as many datagrams as there is room for, up to an empty one.
     fn read_batch(&mut self, buf: &mut [u8], most: usize) -> io::Result<usize> {
         let mut filled = 0;
         if self.batch.front().is_none() {
@@ -202,7 +202,7 @@ impl Datagram {
     fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
         if !self.segments_refused {
             match sys::send_segments(&self.socket, buf, segment) {
-                // A device may be unable, or a datagram would have to be fragmented.
+                // udp(7): the device may be unable, or a datagram would have to be fragmented.
                 Err(error) if sys::is_offload_refusal(&error) => self.segments_refused = true,
                 result => return result,
             }
@@ -254,14 +254,14 @@ impl Write for Datagram {
 impl Endpoint for Datagram {
     fn finish(&mut self) -> io::Result<()> {
         if self.eof.send {
-            // Empty is all of it.
+            // The empty datagram is sent whole.
             let _: usize = self.write(&[])?;
             self.eof.send = false;
         }
         Ok(())
     }
 
-    /// An error of an earlier datagram says nothing about the next.
+    /// Returns nothing: an error of an earlier datagram says nothing about the next.
     fn broken(&mut self) -> Option<io::Error> {
         None
     }
@@ -293,8 +293,8 @@ impl Peer for Datagram {
 /// the kernel keeps beside the data).
 const MIN_TRUESIZE: usize = 512;
 
-/// Datagrams that wait for a session beside its socket.
+/// Datagrams that may wait for a session beside its socket.
 const MAX_QUEUED: usize = 256;
 
-/// Datagrams that nobody wants, in a row, before others have their turn (`Interrupted`).
+/// Datagrams that do not count, in a row, before others have their turn (`Interrupted`).
 const MAX_SKIPPED: usize = 64;

@@ -1,4 +1,4 @@
-//! A file being received: it has its name only when it is whole.
+//! A file that is being received: it gets its name only when it is whole.
 
 use std::{
     ffi::OsString,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::sys::{self, Raw};
 
-/// What the file is to be called.
+/// The name that the file is to get.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name {
     pub path: PathBuf,
@@ -29,7 +29,7 @@ pub struct Download {
 }
 
 impl Name {
-    /// Whether something could be received under this name; changes nothing.
+    /// Fails if nothing could be received under this name. Changes nothing.
     pub fn check(&self) -> io::Result<()> {
         if self.path.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -50,7 +50,7 @@ impl Name {
 }
 
 impl Download {
-    /// Opens the part.
+    /// Creates the part.
     pub fn open(name: Name) -> io::Result<Self> {
         name.check()?;
         let mut number = 0;
@@ -71,7 +71,7 @@ impl Download {
         }
     }
 
-    /// The file is whole: gives it its name, and tells it.
+    /// Gives the whole file its name, and returns it.
     pub fn keep(mut self) -> io::Result<PathBuf> {
         self.file.flush()?;
         if self.name.force && !self.name.numbered {
@@ -82,7 +82,7 @@ impl Download {
             let path = self.name.candidate(self.number);
             match sys::rename_new(&self.part, &path) {
                 Ok(()) => return Ok(path),
-                // Somebody took the name while we received.
+                // Another process has taken the name while we received.
                 Err(error) if self.name.numbered && error.kind() == io::ErrorKind::AlreadyExists => {
                     self.number += 1;
                 }
@@ -91,7 +91,7 @@ impl Download {
         }
     }
 
-    /// The file is not whole: keeps what came as it is, and tells where; nothing came, nothing stays.
+    /// Keeps the part of a file that is not whole, and returns its path; an empty part is removed.
     pub fn leave(self) -> io::Result<Option<PathBuf>> {
         if self.file.metadata()?.len() == 0 {
             fs::remove_file(&self.part)?;
@@ -100,12 +100,12 @@ impl Download {
         Ok(Some(self.part))
     }
 
-    /// The file itself.
+    /// Returns the file itself.
     pub fn raw(&self) -> Raw<'_> {
         Raw::file(&self.file)
     }
 
-    /// Where the bytes are for now.
+    /// Returns the path of the part.
     pub fn part(&self) -> &Path {
         &self.part
     }

@@ -135,7 +135,7 @@ pub trait Peer: Endpoint {
         self.below()?.datagrams()
     }
 
-    /// Returns what TLS has negotiated.
+    /// Returns the result of its TLS handshake.
     fn tls(&self) -> Option<TlsInfo> {
         self.below()?.tls()
     }
@@ -164,7 +164,7 @@ pub struct Datagrams {
     pub dropped: u64,
 }
 
-/// What TLS has negotiated with a peer.
+/// The result of a TLS handshake.
 #[derive(Debug)]
 pub struct TlsInfo {
     /// As `TLS 1.3`.

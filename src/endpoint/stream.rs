@@ -9,7 +9,7 @@ use std::{
 use super::{Endpoint, Peer};
 use crate::sys::{self, Descriptor, Raw};
 
-/// The socket.
+/// A connected stream socket.
 #[derive(Debug)]
 pub struct Stream {
     socket: Descriptor,
@@ -60,7 +60,7 @@ impl Endpoint for Stream {
     fn broken(&mut self) -> Option<io::Error> {
         if self.lost.is_none() {
             let error = self.socket.broken()?;
-            // Both sides have closed: what came before that is whole.
+            // Both sides have closed: the bytes before that are whole.
             if error.kind() == io::ErrorKind::BrokenPipe {
                 return Some(error);
             }

@@ -1,4 +1,4 @@
-//! What the program does: one file a mode.
+//! The modes of the program, a file or a folder each.
 
 mod connect;
 mod listen;

@@ -15,28 +15,28 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// An empty buffer; it takes memory at the first read.
+    /// Makes an empty buffer, which takes memory at the first read.
     pub fn new() -> Self {
-        Self { bytes: MisalignedBuffer::default(), start: 0, end: 0, most: MOST, filled: false }
+        Self { bytes: MisalignedBuffer::default(), start: 0, end: 0, most: MAX_SIZE, filled: false }
     }
 
-    /// An empty buffer for datagrams of up to `largest` bytes: there is always room for one more
-    /// behind a part of a line that is being kept.
+    /// Makes an empty buffer for datagrams of up to `largest` bytes: there is always room for one more behind a part of a
+    /// line that is being kept.
     pub fn for_datagrams(largest: usize) -> Self {
         Self { bytes: MisalignedBuffer::new(largest * 2), start: 0, end: 0, most: largest * 2, filled: false }
     }
 
-    /// What is in it.
+    /// Returns the bytes in it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Whether the last read brought all that there was room for.
+    /// Returns whether the last read has filled it.
     pub fn was_filled(&self) -> bool {
         self.filled
     }
@@ -78,7 +78,7 @@ impl Buffer {
 
     fn make_room(&mut self) {
         if self.bytes.is_empty() {
-            self.grow(LEAST);
+            self.grow(MIN_SIZE);
         }
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -86,20 +86,20 @@ impl Buffer {
             self.start = 0;
         }
         // A pipe may keep packets, and drops what there is no room for (pipe(7), O_DIRECT).
-        if self.bytes.len() - self.end < PACKET {
+        if self.bytes.len() - self.end < MAX_PACKET {
             self.grow(self.bytes.len() * 2);
         }
     }
 }
 
 /// Bytes of a packet at most (limits.h(0P), PIPE_BUF).
-const PACKET: usize = 4096;
+const MAX_PACKET: usize = 4096;
 
-/// Bytes at first: more than anybody types, less than a page table notices.
-const LEAST: usize = 16 << 10;
+/// Bytes at first: more than a person types at once.
+const MIN_SIZE: usize = 16 << 10;
 
-/// Bytes at most: what a receive buffer brings at once on loopback; larger reads gain little.
-const MOST: usize = 256 << 10;
+/// Bytes at most: as many as a receive buffer brings at once on loopback; larger reads gain little.
+const MAX_SIZE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -124,11 +124,11 @@ mod tests {
             buffer.fill(&mut &b"typed"[..], usize::MAX).unwrap();
             buffer.consume(5);
         }
-        assert_eq!(buffer.bytes.len(), LEAST);
+        assert_eq!(buffer.bytes.len(), MIN_SIZE);
     }
 
     #[test]
-    fn what_is_kept_stays_in_front() {
+    fn kept_bytes_stay_in_front() {
         let mut buffer = Buffer::for_datagrams(8);
         buffer.fill(&mut &b"abcdefgh"[..], 8).unwrap();
         buffer.consume(3);

@@ -10,28 +10,28 @@ pub struct FlowConfig {
     pub pace: Pace,
     /// The direction, as the taps call it.
     pub traffic: Traffic,
-    /// Whether a tap hears the bytes.
+    /// A tap hears the bytes.
     pub watched: bool,
-    /// Whether a layer of the sink encodes them: a pace is then that of the wire.
+    /// A layer of the sink encodes them: a pace is then that of the wire.
     pub encoded: bool,
     /// Bytes of the largest datagram of the source; `None` for a stream.
     pub source_datagram: Option<usize>,
     /// Bytes of the largest datagram of the sink, each piece being one; `None` for a stream.
     pub sink_datagram: Option<usize>,
-    /// Whether the sink takes many datagrams in one write, and cuts them where they end (UDP_SEGMENT).
+    /// The sink takes many datagrams in one write (udp(7), UDP_SEGMENT).
     pub sink_offload: bool,
-    /// Whether the reader of the sink may close it without that being a failure (stdout, as in `| head`).
+    /// The reader of the sink may close it without that being a failure (stdout, as in `| head`).
     pub sink_close_ok: bool,
-    /// Whether a reset is how the source may end: a program that has not read all resets its pair (unix(7)).
+    /// A reset is how the source may end: a program that has not read all resets its pair (unix(7)).
     pub source_may_reset: bool,
-    /// Whether the end of the source is passed on (`--no-shutdown` clears it).
+    /// The end of the source is passed on (`--no-shutdown` clears it).
     pub pass_eof: bool,
     /// Reads after which the direction ends (`-W`).
     pub limit: Option<u64>,
 }
 
 impl FlowConfig {
-    /// Moves everything as it is read.
+    /// Returns the settings of a direction that moves everything as it is read.
     pub fn plain(traffic: Traffic) -> Self {
         Self {
             framing: Framing::AsRead,
@@ -68,7 +68,7 @@ impl FlowConfig {
         self.framing == Framing::AsRead && !datagrams && !self.needs_pieces()
     }
 
-    /// Whether the pieces are seen, kept apart in time or counted.
+    /// Returns whether the pieces are seen, kept apart in time or counted.
     fn needs_pieces(&self) -> bool {
         self.watched || self.pace.has_delay() || self.limit.is_some()
     }

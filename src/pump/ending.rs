@@ -1,21 +1,21 @@
-//! When is a session over? One pure function over what the two flows look like.
+//! The rules for the end of a session: one pure function over the state of its two flows.
 
 use std::time::{Duration, Instant};
 
 use super::earlier;
 
-/// What our end reads from.
+/// The kind of our source.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Source {
     /// It will end, and it is wanted whole.
     File,
     /// It may go on for ever, or be silent for ever.
     Pipe,
-    /// A person.
+    /// A person types at it.
     Terminal,
 }
 
-/// What a session's end depends on besides what happens: all of it from the command line.
+/// The settings of a session's end, all from the command line.
 #[derive(Clone, Debug)]
 pub struct Ending {
     /// Datagrams have no end of file of their own.
@@ -30,25 +30,25 @@ pub struct Ending {
     pub quiet: Option<Duration>,
     /// `-w`: how long nothing may move.
     pub idle: Option<Duration>,
-    /// Silence that ends a session of datagrams well, once something has come.
+    /// Silence that ends a session of datagrams well, once a datagram was received.
     pub silence: Option<Duration>,
-    /// Datagrams are followed by one that marks their end (`-s`): what may come then is an answer.
+    /// Datagrams are followed by one that marks their end (`-s`): any that is received then is an answer.
     pub sends_eof_datagram: bool,
-    /// The session began with something that came, though it may have been empty.
+    /// The session began with a datagram that was received, though it may have been empty.
     pub began_with_data: bool,
-    /// Who may not have read all has his own end waited for, for a while: a connection that is closed with something
-    /// sink_blocked is reset, and a reset may overtake what was sent.
+    /// The peer's FIN is awaited for a while: closing with unread data sends RST, which can overtake data (RFC 1122,
+    /// section 4.2.2.13).
     pub waits_for_fin: bool,
 }
 
-/// How far one direction is.
+/// The state of one direction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FlowState {
-    /// It went wrong.
+    /// It has failed.
     Failed,
-    /// It came to its end then.
+    /// It came to its end at this time.
     Finished(Instant),
-    /// The reader of our output has left, then.
+    /// The reader of our output has closed it at this time.
     SinkClosed(Instant),
     /// It goes on.
     Open,
@@ -56,44 +56,44 @@ pub enum FlowState {
     Refused,
 }
 
-/// What a session looks like.
+/// The state of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionState {
     /// From us to the peer; `None` where the session has no such direction.
     pub outbound: Option<FlowState>,
     /// From the peer to us.
     pub inbound: FlowState,
-    /// Whether the peer has ever sent something.
+    /// The peer has sent something.
     pub heard: bool,
-    /// Whether something that we have read, or must read, waits for the peer to take it.
+    /// Bytes that we have read, or must read, wait for the peer to take them.
     pub pending: bool,
-    /// Whether the reader of our output takes no more for now.
+    /// The reader of our output takes no more for now.
     pub sink_blocked: bool,
-    /// Whether we hold ourselves back (`--rate`, `-d`).
+    /// Our own pace holds us back (`--rate`, `-d`).
     pub paced: bool,
-    /// When something last came from the peer.
+    /// When something was last received.
     pub last_in: Instant,
-    /// When something last came from our source or went to the peer.
+    /// When something was last read from our source or sent.
     pub last_out: Instant,
     /// Bytes that the peer's system has not acknowledged.
     pub unacknowledged: u64,
     /// When that number last changed.
     pub last_acknowledged: Instant,
-    /// How long the peer's system has acknowledged nothing, where that is known.
+    /// How long the peer's system has acknowledged nothing, where that is known (TCP_INFO).
     pub since_heard: Option<Duration>,
-    /// Whether the connection is over, so that nothing will be acknowledged any more.
+    /// The connection is over, so that nothing will be acknowledged any more.
     pub closed: bool,
 }
 
-/// What to do.
+/// The answer of the rules.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// Go on, and ask again then at the latest.
+    /// Go on, and ask again at this time at the latest.
     Continue(Option<Instant>),
     Over(EndReason),
 }
 
-/// EndReason a session is over.
+/// The reason why a session is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EndReason {
     /// Both sides came to their end.
@@ -104,45 +104,46 @@ pub enum EndReason {
     Gone,
     /// Nothing moved for `-w`.
     Idle,
-    /// The peer closed while somebody sat at our terminal.
+    /// The peer closed while our source is a terminal.
     PeerClosed,
     /// One side had ended, and the other one was silent.
     Quiet,
-    /// The reader of our output left.
+    /// The reader of our output closed it.
     SinkClosed,
-    /// No datagram came for a while.
+    /// No datagram was received for a while.
     Silence,
 }
 
 impl Ending {
-    /// Is it over?
+    /// Decides whether the session is over.
     pub fn verdict(&self, state: &SessionState, now: Instant) -> Verdict {
-        let stage = self.stage(state, now);
-        let Verdict::Continue(until) = stage else { return stage };
+        let verdict = self.by_flows(state, now);
+        let Verdict::Continue(until) = verdict else { return verdict };
         if state.unacknowledged > 0
             && !matches!(state.inbound, FlowState::Open)
-            && state.since_heard.is_some_and(|time| time >= GONE)
+            && state.since_heard.is_some_and(|time| time >= GONE_TIMEOUT)
         {
             return Verdict::Over(EndReason::Gone);
         }
+
         let last = state.last_in.max(state.last_out);
         match (self.silence.filter(|_| state.heard || self.began_with_data), self.idle) {
-            // It is the reader of our output that is slow.
-            (Some(_), _) if state.sink_blocked => stage,
+            // The silence is not the peer's: the reader of our output is slow.
+            (Some(_), _) if state.sink_blocked => verdict,
             (Some(silence), _) => after(last, silence, EndReason::Silence, until, now),
             (None, Some(idle)) if !state.paced => after(last, idle, EndReason::Idle, until, now),
-            (None, _) => stage,
+            (None, _) => verdict,
         }
     }
 
-    fn stage(&self, state: &SessionState, now: Instant) -> Verdict {
+    fn by_flows(&self, state: &SessionState, now: Instant) -> Verdict {
         use FlowState::{Failed, Finished, Open, Refused, SinkClosed};
         match (state.outbound, state.inbound) {
-            // Whatever else is under way, it cannot become a success.
+            // Nothing that is still under way can make it a success.
             (Some(Failed), _) | (_, Failed | Refused) => Verdict::Over(EndReason::Failed),
-            // The peer refuses us, but may have said why; a datagram's refusal says it all.
+            // The peer refuses us, but may have sent a reason; a datagram's refusal has none.
             (Some(Refused), Open) if !self.datagrams => Verdict::Continue(None),
-            // It had ended, and now it has gone: nothing was lost by that.
+            // It had ended, and now it has closed: no byte was lost by that.
             (Some(Refused), Finished(_)) if !state.pending && state.unacknowledged == 0 => {
                 Verdict::Over(EndReason::Done)
             }
@@ -153,7 +154,7 @@ impl Ending {
             (Some(Finished(at)), SinkClosed(_))
                 if self.waits_for_fin && !state.closed && state.unacknowledged == 0 =>
             {
-                after(at.max(state.last_in), LINGER, EndReason::SinkClosed, None, now)
+                after(at.max(state.last_in), FIN_TIMEOUT, EndReason::SinkClosed, None, now)
             }
             (Some(Finished(_)), SinkClosed(_)) => acknowledged(state, EndReason::SinkClosed, now),
             (Some(Open | SinkClosed(_)), Finished(at)) => {
@@ -167,67 +168,69 @@ impl Ending {
         }
     }
 
-    /// Our end of file was sent, the peer goes on.
+    /// Decides after our end of file, while the peer goes on.
     fn after_us(&self, state: &SessionState, at: Instant, now: Instant) -> Verdict {
         let quiet = match (self.datagrams, self.quiet) {
-            // It is the reader of our output that is slow.
+            // The silence is not the peer's: the reader of our output is slow.
             _ if state.sink_blocked => return Verdict::Continue(None),
             (true, _) if self.send_only => return Verdict::Over(EndReason::Done),
-            // What is under way is no silence.
+            // Bytes that are under way are no silence.
             (false, Some(quiet)) if state.unacknowledged > 0 => {
                 let last = at.max(state.last_in).max(state.last_acknowledged);
-                let look = Some(now + patience(state, now));
-                return after(last, quiet.max(UNDER_WAY), EndReason::Quiet, look, now);
+                let look = Some(now + next_look(state, now));
+                return after(last, quiet.max(ACKNOWLEDGE_TIMEOUT), EndReason::Quiet, look, now);
             }
             (_, Some(quiet)) => quiet,
-            (true, None) if !self.listening || self.sends_eof_datagram => ANSWER,
+            (true, None) if !self.listening || self.sends_eof_datagram => ANSWER_TIMEOUT,
             (_, None) => return Verdict::Continue(None),
         };
         after(at.max(state.last_in), quiet, EndReason::Quiet, None, now)
     }
 
-    /// Nothing more comes from the peer, or nobody wants it; we go on.
+    /// Decides after the peer has ended, or our output was closed: we go on.
     fn after_peer(&self, state: &SessionState, at: Instant, why: EndReason, now: Instant) -> Verdict {
         match self.source {
             // Datagrams end because we have all that we wanted: a marked file, or `-W`.
             Source::Pipe | Source::Terminal if self.datagrams && !state.pending => {
                 Verdict::Over(EndReason::Done)
             }
-            _ if self.half_open => Verdict::Continue(Some(now + LOOK)),
+            _ if self.half_open => Verdict::Continue(Some(now + CHECK_INTERVAL)),
             Source::Terminal => Verdict::Over(why),
-            Source::File => Verdict::Continue(Some(now + LOOK)),
-            // It is the peer that holds us up.
-            Source::Pipe if state.pending => Verdict::Continue(Some(now + LOOK)),
+            Source::File => Verdict::Continue(Some(now + CHECK_INTERVAL)),
+            // The silence is not our pipe's: the peer takes nothing.
+            Source::Pipe if state.pending => Verdict::Continue(Some(now + CHECK_INTERVAL)),
             Source::Pipe if state.unacknowledged > 0 && !state.closed => {
-                Verdict::Continue(Some(now + patience(state, now)))
+                Verdict::Continue(Some(now + next_look(state, now)))
             }
             Source::Pipe => match self.quiet {
-                None if !state.heard && why == EndReason::PeerClosed => Verdict::Continue(Some(now + LOOK)),
+                None if !state.heard && why == EndReason::PeerClosed => {
+                    Verdict::Continue(Some(now + CHECK_INTERVAL))
+                }
                 quiet => {
-                    let quiet = quiet.unwrap_or(SILENT_PIPE);
-                    after(at.max(state.last_out), quiet, EndReason::Quiet, Some(now + LOOK), now)
+                    let quiet = quiet.unwrap_or(PIPE_SILENCE);
+                    after(at.max(state.last_out), quiet, EndReason::Quiet, Some(now + CHECK_INTERVAL), now)
                 }
             },
         }
     }
 }
 
-/// All was sent; it is over once all has arrived.
+/// Decides after all was sent: it is over once all has arrived.
 fn acknowledged(state: &SessionState, why: EndReason, now: Instant) -> Verdict {
     if state.unacknowledged > 0 && !state.closed {
-        Verdict::Continue(Some(now + patience(state, now)))
+        Verdict::Continue(Some(now + next_look(state, now)))
     } else {
         Verdict::Over(why)
     }
 }
 
-/// Silence of a peer that we have told our end, and whose own is waited for.
-const LINGER: Duration = Duration::from_secs(2);
+/// Silence of a peer whose FIN is awaited.
+const FIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How soon to look again whether the last bytes were acknowledged: no event tells.
-fn patience(state: &SessionState, now: Instant) -> Duration {
+/// Returns how soon to look again whether the last bytes were acknowledged: no event tells.
+fn next_look(state: &SessionState, now: Instant) -> Duration {
     let waited = now.saturating_duration_since(state.last_out);
-    (waited / 4).clamp(ACKNOWLEDGE.0, ACKNOWLEDGE.1)
+    (waited / 4).clamp(ACKNOWLEDGE_CHECKS.0, ACKNOWLEDGE_CHECKS.1)
 }
 
 fn after(last: Instant, time: Duration, why: EndReason, until: Option<Instant>, now: Instant) -> Verdict {
@@ -236,22 +239,22 @@ fn after(last: Instant, time: Duration, why: EndReason, until: Option<Instant>, 
 }
 
 /// How long a query over datagrams waits for the next answer.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long our pipe may be silent when the peer has had its say.
-const SILENT_PIPE: Duration = Duration::from_secs(2);
+/// How long our pipe may be silent once the peer has ended.
+const PIPE_SILENCE: Duration = Duration::from_secs(2);
 
-/// How long nothing may be acknowledged of what is still under way, whatever `-q` says of silence.
-const UNDER_WAY: Duration = Duration::from_secs(10);
+/// How long bytes that are under way may stay unacknowledged, whatever `-q` says of silence.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often we look whether the last bytes were acknowledged: at first, and at last.
-const ACKNOWLEDGE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const ACKNOWLEDGE_CHECKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// How often we look whether the peer's system is still there.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the peer's system may be mute before we take it for dead.
-const GONE: Duration = Duration::from_secs(60);
+/// How long the peer's system may acknowledge nothing before it counts as gone.
+const GONE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -260,7 +263,7 @@ mod tests {
     const Q: Option<Duration> = Some(Duration::from_secs(7));
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A session over a stream, with a pipe, that has heard something.
+    /// A session over a stream, with a pipe.
     fn rules() -> Ending {
         Ending {
             datagrams: false,
@@ -277,12 +280,12 @@ mod tests {
         }
     }
 
-    /// What was true at second 100: all of it began at second 0, and moved last at second 10.
-    struct Table {
+    /// The seconds of a session, which began at second 0 and moved last at second 10.
+    struct Clock {
         zero: Instant,
     }
 
-    impl Table {
+    impl Clock {
         fn at(&self, second: u64) -> Instant {
             self.zero + SECOND * u32::try_from(second).unwrap()
         }
@@ -309,7 +312,7 @@ mod tests {
     #[test]
     fn endings() {
         use FlowState::{Failed, Finished, Open, Refused, SinkClosed};
-        let t = Table { zero: Instant::now() };
+        let t = Clock { zero: Instant::now() };
         let done = |second| Finished(t.at(second));
         let left = |second| SinkClosed(t.at(second));
         let state = |outbound, inbound| t.state(outbound, inbound);
@@ -341,8 +344,8 @@ mod tests {
         let held_up = SessionState { pending: true, ..state(Some(Open), done(20)) };
         let on_its_way = SessionState { unacknowledged: 5, ..state(Some(done(20)), done(20)) };
         let closed = SessionState { closed: true, ..on_its_way };
-        let dead = SessionState { since_heard: Some(GONE), ..on_its_way };
-        let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1));
+        let dead = SessionState { since_heard: Some(GONE_TIMEOUT), ..on_its_way };
+        let soon = Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE_CHECKS.1));
 
         #[rustfmt::skip]
         let table: Vec<(&str, Ending, SessionState, u64, Verdict)> = vec![
@@ -356,9 +359,9 @@ mod tests {
             ("our source has ended, -q 7", quiet.clone(), state(Some(done(20)), Open), 26, until(27)),
             ("our source has ended 7 s ago, -q 7", quiet.clone(), state(Some(done(20)), Open), 27, over(EndReason::Quiet)),
             ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, go_on),
-            ("our source has ended, -q 7, and it is on its way", quiet.clone(), under_way(10), 29, Verdict::Continue(Some(t.at(29) + ACKNOWLEDGE.1))),
+            ("our source has ended, -q 7, and it is on its way", quiet.clone(), under_way(10), 29, Verdict::Continue(Some(t.at(29) + ACKNOWLEDGE_CHECKS.1))),
             ("our source has ended, -q 7, and nothing is acknowledged for 10 s", quiet.clone(), under_way(10), 30, over(EndReason::Quiet)),
-            ("our source has ended, -q 7, and more was acknowledged", quiet.clone(), under_way(25), 30, Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE.1))),
+            ("our source has ended, -q 7, and more was acknowledged", quiet.clone(), under_way(25), 30, Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE_CHECKS.1))),
             // Rule 2: the peer has ended.
             ("the peer has ended, we are at a terminal", terminal.clone(), state(Some(Open), done(20)), 20, over(EndReason::PeerClosed)),
             ("the peer has ended, we send a file", file.clone(), state(Some(Open), done(20)), 995, until(1000)),

@@ -148,7 +148,7 @@ impl Flow {
         }
     }
 
-    /// Derives which end a blocked flow waits for: the sink, if there is something that it did not take.
+    /// Derives the end that a blocked flow waits for: the sink, if there is something that it did not take.
     fn blocked_on(&self) -> BlockedOn {
         match &self.route {
             _ if self.piece > 0 || self.held() > 0 || self.phase == Phase::Draining => BlockedOn::Sink,
@@ -182,7 +182,7 @@ impl Flow {
         self.last
     }
 
-    /// Bytes that were read, and that only the kernel has.
+    /// Returns how many bytes were read into a pipe of the kernel's.
     fn held(&self) -> usize {
         self.route.as_ref().map_or(0, Route::held)
     }
@@ -242,7 +242,7 @@ impl Flow {
         }
     }
 
-    /// Moves one buffer's worth. Each block is derived from the state as it is, and the first that applies is the step.
+    /// Moves one buffer's worth. Each block derives from the state whether it applies; the first that does is the step.
     fn step(
         &mut self,
         from: &mut dyn Endpoint,
@@ -289,8 +289,8 @@ impl Flow {
         self.phase = Phase::Draining;
     }
 
-    /// Whether an error says that the reader has closed the sink: of a UNIX socket, one that leaves bytes unread resets
-    /// it (unix(7)).
+    /// Returns whether an error says that the reader has closed the sink. A reader of a UNIX socket that leaves bytes
+    /// unread resets it (unix(7)).
     fn is_sink_closed(&self, error: &io::Error) -> bool {
         let closed = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
         self.config.sink_close_ok && closed.contains(&error.kind())

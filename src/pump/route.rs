@@ -8,21 +8,21 @@ use crate::{
     sys::{self, Kind, SplicePipe},
 };
 
-/// The way of one flow, chosen once.
+/// The route of one flow, chosen once.
 #[derive(Debug)]
 pub enum Route {
     /// Read into our buffer, written from there.
     Copy,
     /// A file to a socket in one call.
     SendFile,
-    /// A socket to a pipe in one call; `wide` once the pipe was made as large as one of ours.
+    /// A socket to a pipe in one call; `wide` once the pipe was enlarged.
     Splice { wide: bool },
-    /// Through a pipe of ours. There is none before the flow has shown that it is busy.
+    /// Through a pipe of ours, which is made once the flow has shown that it is busy.
     Through(Option<SplicePipe>),
 }
 
 impl Route {
-    /// The cheapest way between two descriptors; `None` is an end that only we can read or write.
+    /// Chooses the cheapest route between two descriptors; `None` is an end that only we can read or write.
     pub fn choose(from: Option<Kind>, to: Option<Kind>) -> Self {
         match (from, to) {
             (Some(Kind::File), Some(Kind::Socket)) => Self::SendFile,
@@ -35,7 +35,7 @@ impl Route {
         }
     }
 
-    /// Whether one call moves bytes from the source to the sink, so that nothing is held on the way.
+    /// Returns whether one call moves bytes from the source to the sink, so that nothing is held on the way.
     pub fn is_direct(&self) -> bool {
         matches!(self, Self::SendFile | Self::Splice { .. })
     }
@@ -48,7 +48,7 @@ impl Route {
             Self::SendFile => sys::send_file(source, sink, most),
             Self::Splice { wide } => {
                 let n = sys::splice(source, sink, most)?;
-                if !*wide && n >= BUSY {
+                if !*wide && n >= DEFAULT_PIPE_SIZE {
                     *wide = true;
                     sys::enlarge_pipe(sink);
                 }
@@ -58,8 +58,7 @@ impl Route {
         }
     }
 
-    /// Reads once into what stands between the source and the sink, at most `most` bytes where that is
-    /// the buffer. Only while nothing is held.
+    /// Reads once into the pipe or the buffer, at most `most` bytes into the buffer. Only while the pipe is empty.
     pub fn fill(&mut self, from: &mut dyn Endpoint, buffer: &mut Buffer, most: usize) -> io::Result<usize> {
         if let Self::Through(pipe) = self {
             let source = from.source().ok_or_else(refused)?;
@@ -74,8 +73,7 @@ impl Route {
         buffer.fill(from, most)
     }
 
-    /// Whether there is something that only a read gets past, although the kernel moves nothing more (tcp(7), urgent
-    /// data).
+    /// Returns whether the source stands at urgent data (tcp(7)), which only a read gets past.
     pub fn is_stopped(&self, from: &dyn Endpoint) -> bool {
         match self {
             Self::Splice { .. } | Self::Through(Some(_)) => from.source().is_some_and(sys::at_mark),
@@ -83,7 +81,7 @@ impl Route {
         }
     }
 
-    /// Bytes that are held outside the buffer.
+    /// Returns how many bytes the pipe holds.
     pub fn held(&self) -> usize {
         match self {
             Self::Through(Some(pipe)) => pipe.held(),
@@ -91,7 +89,7 @@ impl Route {
         }
     }
 
-    /// Writes once what is held outside the buffer, at most `most` bytes.
+    /// Writes once from the pipe, at most `most` bytes.
     pub fn drain(&mut self, to: &dyn Endpoint, most: usize) -> io::Result<usize> {
         match self {
             Self::Through(Some(pipe)) => pipe.drain(to.sink().ok_or_else(refused)?, most),
@@ -99,7 +97,7 @@ impl Route {
         }
     }
 
-    /// Copies from now on. What is held comes into the buffer first.
+    /// Copies from now on. Bytes in the pipe are poured into the buffer first.
     pub fn fall_back(&mut self, buffer: &mut Buffer) -> io::Result<()> {
         if let Self::Through(Some(pipe)) = self {
             while pipe.held() > 0 {
@@ -113,14 +111,14 @@ impl Route {
     }
 }
 
-/// A way that is not there, as a kernel would say it.
+/// Returns the error of a route that does not exist, as a kernel would report it.
 fn refused() -> io::Error {
     io::ErrorKind::Unsupported.into()
 }
 
-/// Bytes in one call that fill a pipe as it was made (pipe(7)): then it is made as large as ours, though it
-/// is not ours. Whoever is at its other side is no hand at a keyboard, and sees only that more goes in.
-const BUSY: usize = 64 << 10;
+/// Bytes in one call that fill a pipe of the default size (pipe(7)). The pipe is enlarged then, although it is not ours:
+/// its other end sees only that more goes in.
+const DEFAULT_PIPE_SIZE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -128,7 +126,7 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
-    fn the_cheapest_way() {
+    fn the_cheapest_route() {
         use Kind::{File, Pipe, Socket, Terminal};
         let table = [
             (Some(File),     Some(Socket),   "SendFile"),

@@ -17,7 +17,7 @@ use crate::{
     proto::telnet,
 };
 
-/// What an endpoint does next; when the list is used up it does all that it is asked.
+/// The next reaction of an endpoint; when the list is used up, it does all that it is asked.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     /// Moves at most so many bytes.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The bytes of a session that were not moved to their end.
-struct Undelivered {
+struct Shortfall {
     /// Read by us, and not delivered to the peer.
     undelivered: u64,
     /// Received, and not written.
@@ -59,7 +59,7 @@ impl Session {
         matches!(end, End::Behind) || self.sends_file() && unfinished
     }
 
-    fn undelivered(&self, local: &mut dyn Endpoint, peer: &mut dyn Peer) -> Undelivered {
+    fn undelivered(&self, local: &mut dyn Endpoint, peer: &mut dyn Peer) -> Shortfall {
         let (inbound, outbound) = (&self.pump.inbound, self.pump.outbound.as_ref());
         let unsent = outbound.map_or(0, |_| peer.held() as u64);
         let output = held(local);
@@ -71,7 +71,7 @@ impl Session {
         // Bytes that a reader did not want are not missing.
         let unread = if inbound.sink_closed() { 0 } else { peer.unread() as u64 };
 
-        Undelivered {
+        Shortfall {
             undelivered: outbound.map_or(0, Flow::pending) + on_its_way + unsent,
             unwritten: inbound.pending() + unread + output,
             unsent,
@@ -79,7 +79,7 @@ impl Session {
         }
     }
 
-    fn summary(&mut self, end: End, missing: &Undelivered, peer: &mut dyn Peer, now: Instant) -> Summary {
+    fn summary(&mut self, end: End, missing: &Shortfall, peer: &mut dyn Peer, now: Instant) -> Summary {
         let datagrams = peer.datagrams();
         let unread = peer.unread() as u64;
         let sent_content = self.sent_content();
@@ -140,7 +140,7 @@ impl Session {
         &self,
         end: End,
         sink_blocked: bool,
-        missing: &Undelivered,
+        missing: &Shortfall,
         summary: &Summary,
         peer: &dyn Peer,
     ) -> Option<String> {
@@ -201,7 +201,7 @@ impl Session {
     fn loss(
         &self,
         reason: EndReason,
-        missing: &Undelivered,
+        missing: &Shortfall,
         summary: &Summary,
         peer: &dyn Peer,
     ) -> Option<String> {

@@ -1,4 +1,4 @@
-//! What comes before the first client: look-ups of names, the listener, and its TLS.
+//! The preparation for the first client: look-ups of names, the listener, and its TLS.
 
 use std::{collections::HashMap, time::Instant};
 

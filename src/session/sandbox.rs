@@ -1,4 +1,4 @@
-//! What the process may do for the rest of its life: no file but those that were named, no program, no other connection.
+//! The rights that the process keeps: the files that were named, no program, no other connection.
 
 use std::path::{Path, PathBuf};
 

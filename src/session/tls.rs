@@ -38,8 +38,8 @@ impl TlsContext {
         Ok(Self::Client(tls::client(&trust(plan), identity(plan)?, &plan.alpn, host)?))
     }
 
-    /// For a listener. One without a certificate makes one, and says the command for the other side: the program, the
-    /// options of TLS, where to, and what else it takes.
+    /// Sets up a listener. One without a certificate makes one, and prints the command for the other side, of which
+    /// `command` is the program and its last options.
     pub fn server(
         plan: &plan::Tls,
         addresses: &[Address],
@@ -140,7 +140,7 @@ impl TlsHandshake {
 
 fn trust(plan: &plan::Tls) -> Trust {
     let roots = match &plan.trust {
-        plan::Trust::Pins | plan::Trust::Unverified => Roots::Anybody,
+        plan::Trust::Pins | plan::Trust::Unverified => Roots::Any,
         plan::Trust::CaFile(path) => Roots::File(path.clone()),
         plan::Trust::System => Roots::System,
     };

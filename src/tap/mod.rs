@@ -1,5 +1,5 @@
-//! What looks at the bytes of a session and changes none: each tap hears the direction, the bytes or their end, and
-//! the time.
+//! Taps: they look at the bytes of a session and change none. Each hears the direction, the bytes or their end, and the
+//! time.
 
 mod digest;
 mod hexdump;
@@ -8,7 +8,7 @@ pub use self::{digest::Digest, hexdump::Hexdump};
 
 use std::{io, time::Instant};
 
-/// Which way bytes went.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Traffic {
     Received,
@@ -22,7 +22,7 @@ pub struct Taps {
     pub digests: Option<Digests>,
     /// `-o`: the bytes that cross the wire.
     pub dump: Option<Hexdump>,
-    /// Whether a layer encodes the bytes: the wire then carries others than the session moves.
+    /// A layer encodes the bytes: the wire then carries others than the session moves.
     pub encoded: bool,
 }
 

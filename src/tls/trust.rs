@@ -1,4 +1,4 @@
-//! Who is trusted, and who we are: certificates, keys and pins.
+//! Certificates, keys and pins: our own, and those that are trusted.
 
 use std::{
     error::Error,
@@ -36,7 +36,7 @@ impl Pin {
     }
 }
 
-/// As it is given to `--tls-pin`.
+/// Formats the pin for `--tls-pin`.
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
@@ -44,25 +44,25 @@ impl fmt::Display for Pin {
     }
 }
 
-/// Whose certificates are good.
+/// The certificates that are accepted.
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub roots: Roots,
-    /// One of these keys it has to be, if there are any.
+    /// The key must be one of these, if there are any.
     pub pins: Vec<Pin>,
 }
 
-/// Who may have signed them.
+/// The authorities that may have signed them.
 #[derive(Clone, Debug)]
 pub enum Roots {
-    /// Anybody: a pin says enough, or nothing is to be verified.
-    Anybody,
+    /// Any: a pin is enough, or nothing is verified.
+    Any,
     File(PathBuf),
     System,
 }
 
 impl Trust {
-    /// What verifies it; `build` makes what knows chains.
+    /// Makes the verifier; `build` makes its part that knows chains.
     fn verifier<C: ?Sized>(
         &self,
         build: impl FnOnce(Arc<RootCertStore>) -> Result<Arc<C>>,
@@ -74,12 +74,12 @@ impl Trust {
         Ok(Arc::new(Verifier { chain, named, pins: self.pins.clone() }))
     }
 
-    /// The roots, read, and the certificates that were named one by one; `None` for anybody.
+    /// Loads the roots, and the certificates that were named one by one; `None` for any.
     fn load(&self) -> Result<Option<(Arc<RootCertStore>, Vec<CertificateDer<'static>>)>> {
         let mut store = RootCertStore::empty();
         let mut named = Vec::new();
         match &self.roots {
-            Roots::Anybody => return Ok(None),
+            Roots::Any => return Ok(None),
             Roots::File(path) => {
                 named = certificates(path)?;
                 for certificate in named.iter().cloned() {
@@ -134,26 +134,26 @@ impl Identity {
         })
     }
 
-    /// The pin of its key.
+    /// Returns the pin of its key.
     pub fn pin(&self) -> Result<Pin> {
         let first = self.chain.first().context("there is no certificate")?;
         Ok(describe(first)?.1)
     }
 }
 
-/// What makes a connection a client's.
+/// The settings of a client.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub config: Arc<ClientConfig>,
     pub name: ServerName<'static>,
 }
 
-/// What makes a connection a server's.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Server(pub Arc<ServerConfig>);
 
-/// A client of a server that is called `name` (or has that address): it trusts, and may have an identity of its own;
-/// `alpn` are the protocols it offers.
+/// Makes the settings of a client that connects to `name`, a host name or an address. `own` is its identity, if it has
+/// one, and `alpn` are the protocols that it offers.
 pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
@@ -166,12 +166,13 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = protocols(alpn);
-    // We connect once.
+    // A session is resumed only by a second connection, and there is none.
     config.resumption = Resumption::disabled();
     Ok(Client { config: config.into(), name })
 }
 
-/// A server: it has an identity, and perhaps trusts certain clients and no others; `alpn` are the protocols it speaks.
+/// Makes the settings of a server. `clients` are those that are accepted, and all without it; `alpn` are the protocols
+/// that it speaks.
 pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<Server> {
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config =
@@ -183,20 +184,20 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
         };
     let mut config = config.with_single_cert(own.chain, own.key).map_err(|error| unfit(&error))?;
     config.alpn_protocols = protocols(alpn);
-    // Nobody comes back; and a client that only sends would close with a ticket unread, which is a reset that may take
-    // what it has sent with it.
+    // No session is resumed; and a client that only sends would close with a ticket unread, which is a reset that may
+    // overtake its data.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Server(config.into()))
 }
 
-/// The names that a certificate is for, and the pin of its key.
+/// Returns the names that a certificate is for, and the pin of its key.
 pub fn describe(certificate: &CertificateDer<'_>) -> Result<(Vec<String>, Pin), webpki::Error> {
     let certificate = EndEntityCert::try_from(certificate)?;
     Ok((certificate.valid_dns_names().map(str::to_owned).collect(), Pin::of(&certificate)))
 }
 
-/// Why a certificate and its key are of no use.
+/// Describes why a certificate and its key cannot be used.
 fn unfit(error: &rustls::Error) -> anyhow::Error {
     match error {
         rustls::Error::InconsistentKeys(_) => anyhow!("the key is not that of the certificate"),
@@ -230,10 +231,10 @@ fn pem(error: &rustls::pki_types::pem::Error) -> String {
     }
 }
 
-/// What stands in an encrypted key (RFC 5958; RFC 1421, section 4.6.1.1).
+/// The word in the PEM label or header of an encrypted key (RFC 5958; RFC 1421, section 4.6.1.1).
 const ENCRYPTED: &[u8] = b"encrypted";
 
-/// What a certificate is not.
+/// The error that a key is none of `--tls-pin`.
 #[derive(Debug)]
 struct Unpinned(Pin);
 
@@ -245,9 +246,8 @@ impl fmt::Display for Unpinned {
 
 impl Error for Unpinned {}
 
-/// Whether a certificate that was named itself is refused for nothing but its signature, or for claiming to be an
-/// authority: webpki looks at its dates before both, and at what it may be used for before the first; for the second it
-/// must not say what it may be used for.
+/// Returns whether a certificate that was named itself is refused only for its signature, or for being an authority.
+/// webpki checks its dates before both, and its extended key usage before the first; for the second it must have none.
 fn is_only_unsigned(error: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
     let rustls::Error::InvalidCertificate(error) = error else { return false };
     match error {
@@ -267,16 +267,16 @@ const EXTENDED_KEY_USAGE: &[u8] = &[6, 3, 0x55, 0x1d, 0x25];
 /// Verifies the other side: `C` knows chains, those of servers or those of clients.
 #[derive(Debug)]
 struct Verifier<C: ?Sized> {
-    /// `None` where anybody may have signed.
+    /// `None` where any authority may have signed.
     chain: Option<Arc<C>>,
-    /// Certificates that were named themselves. Many that sign themselves claim to be an authority, which nobody else is
-    /// to be (`openssl req -x509` makes such).
+    /// Certificates that were named themselves. Many self-signed ones claim to be an authority (`openssl req -x509`), which
+    /// no other certificate may.
     named: Vec<CertificateDer<'static>>,
     pins: Vec<Pin>,
 }
 
 impl<C: ?Sized> Verifier<C> {
-    /// Whether a chain does not count that is refused with this error.
+    /// Returns whether the error of a chain does not count.
     fn excuses(&self, error: &rustls::Error, certificate: &CertificateDer<'_>) -> bool {
         self.named.contains(certificate) && is_only_unsigned(error, certificate)
     }

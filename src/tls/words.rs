@@ -1,11 +1,11 @@
-//! What TLS says, in words.
+//! The errors and names of TLS in plain words.
 
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, ProtocolVersion,
     SupportedCipherSuite,
 };
 
-/// Why it has come to nothing, as part of a sentence.
+/// Describes an error as part of a sentence.
 pub fn refusal(error: &Error) -> String {
     match error {
         Error::AlertReceived(alert) => alerted(*alert),
@@ -25,7 +25,7 @@ pub fn refusal(error: &Error) -> String {
     }
 }
 
-/// What the peer has against us (RFC 8446, section 6.2).
+/// Describes an alert of the peer (RFC 8446, section 6.2).
 fn alerted(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => "the peer demands a certificate (--tls-cert)".into(),
@@ -68,7 +68,7 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// A name of rustls's as words: `HandshakeFailure` is `handshake failure`.
+/// Turns a name of rustls into words: `HandshakeFailure` is `handshake failure`.
 fn spaced(name: &str) -> String {
     let mut words = String::new();
     let mut before = ' ';
@@ -82,7 +82,7 @@ fn spaced(name: &str) -> String {
     words
 }
 
-/// As people write it.
+/// Returns the version as it is usually written.
 pub fn version(version: Option<ProtocolVersion>) -> &'static str {
     match version {
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
@@ -91,7 +91,7 @@ pub fn version(version: Option<ProtocolVersion>) -> &'static str {
     }
 }
 
-/// As IANA registers it: rustls parts the two numbers of TLS 1.3 from the rest.
+/// Returns the name that IANA registers: rustls has other names for the suites of TLS 1.3.
 pub fn suite(suite: Option<SupportedCipherSuite>) -> String {
     suite.map_or_else(String::new, |suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_"))
 }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said() {
+    fn errors_in_words() {
         let table = [
             (
                 Error::AlertReceived(AlertDescription::HandshakeFailure),

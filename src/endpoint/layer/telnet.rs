@@ -19,7 +19,7 @@ pub struct Telnet {
     parser: telnet::Telnet,
     /// Answers that go as soon as no text is on its way: between two writes, never inside one.
     answers: Vec<u8>,
-    /// Whether the wire carries answers now, and not text.
+    /// The wire carries answers now, and not text.
     answering: bool,
     /// Bytes of answers at the end of all that was sent.
     answered: u64,
@@ -100,7 +100,7 @@ impl Telnet {
 
 impl Read for Telnet {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // What goes wrong here, the writer meets again.
+        // The writer meets an error again.
         let _ = self.push();
         // A peer that does not read its answers is not read: there would be ever more of them.
         if self.answers.len() > MAX_ANSWERS {

@@ -1,4 +1,4 @@
-//! TLS over another endpoint: rustls does the protocol, and here it meets a socket that never waits.
+//! TLS over an endpoint: rustls speaks the protocol, over a socket that never blocks.
 
 use std::{
     io::{self, Read, Write},
@@ -18,42 +18,42 @@ use crate::{
     },
 };
 
-/// An endpoint whose bytes travel encrypted over another one.
+/// An endpoint whose bytes travel encrypted over the one below.
 #[derive(Debug)]
 pub struct Tls<E> {
     below: E,
     connection: Connection,
-    /// What came from below, and what of it was not looked at yet.
-    room: MisalignedBuffer,
-    came: Range<usize>,
-    /// Bytes that were written here since all that was encrypted last went below.
+    /// Bytes from below, and those of them that rustls has not seen yet.
+    buffer: MisalignedBuffer,
+    filled: Range<usize>,
+    /// Bytes that were written here since the endpoint below last took all records.
     held: usize,
-    /// What rustls has said is wrong: it says it once.
+    /// The error of rustls, which it returns only once.
     failure: Option<String>,
-    /// The end of what we send was encrypted.
+    /// The close_notify was encrypted.
     closing: bool,
-    /// Bytes below that only say so.
+    /// Bytes of it that went below.
     close_notify_bytes: u64,
-    /// The end of what comes was announced.
+    /// The peer has sent its close_notify.
     ended: bool,
-    /// What came has ended below, and not here.
+    /// The connection was closed without one.
     truncated: bool,
     records: Records,
 }
 
-/// Where in the stream below one record ends and the next one begins (RFC 8446, section 5.1): five bytes, the last two of
-/// which tell how many follow.
+/// The boundaries of records in the stream below (RFC 8446, section 5.1): a header of five bytes, the last two of which
+/// tell how many follow.
 #[derive(Debug, Default)]
 struct Records {
     header: [u8; 5],
-    /// Bytes of the header that have come.
+    /// Bytes of the header that were received.
     begun: usize,
-    /// Bytes of the record that have not.
+    /// Bytes of the record that were not.
     left: usize,
 }
 
 impl Records {
-    fn see(&mut self, mut bytes: &[u8]) {
+    fn observe(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let n = self.left.min(bytes.len());
@@ -69,14 +69,14 @@ impl Records {
         }
     }
 
-    /// Whether more of a record has to come.
+    /// Returns whether the stream stands inside a record.
     fn is_within(&self) -> bool {
         self.begun > 0 || self.left > 0
     }
 }
 
 impl<E: Endpoint> Tls<E> {
-    /// The side that has connected.
+    /// Begins as the client.
     pub fn client(below: E, client: &Client) -> io::Result<Self> {
         let connection = ClientConnection::new(Arc::clone(&client.config), client.name.clone());
         connection
@@ -84,7 +84,7 @@ impl<E: Endpoint> Tls<E> {
             .map_err(|error| failed(refusal(&error)))
     }
 
-    /// The side that was connected to.
+    /// Begins as the server.
     pub fn server(below: E, server: &Server) -> io::Result<Self> {
         let connection = ServerConnection::new(Arc::clone(&server.0));
         connection
@@ -96,8 +96,8 @@ impl<E: Endpoint> Tls<E> {
         Self {
             below,
             connection,
-            room: MisalignedBuffer::default(),
-            came: 0..0,
+            buffer: MisalignedBuffer::default(),
+            filled: 0..0,
             held: 0,
             failure: None,
             closing: false,
@@ -108,43 +108,42 @@ impl<E: Endpoint> Tls<E> {
         }
     }
 
-    /// Goes on with the handshake. To be called again if it would block; before it is done, nothing is read or
-    /// written.
+    /// Goes on with the handshake; to be called again after `WouldBlock`. Before it is over, nothing is read or written.
     pub fn handshake(&mut self) -> io::Result<()> {
         while self.connection.is_handshaking() {
             self.flush()?;
             if !self.connection.is_handshaking() {
                 break;
             }
-            if !self.take_in()? {
+            if !self.receive()? {
                 return Err(failed("the peer has closed in the middle of the handshake".into()));
             }
         }
-        // The last words of it; what is in the way of them, the session will find out.
+        // Its last record may have to wait for the socket: the session flushes it.
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Has rustls look at what came from below, and reads more if there is nothing; `Ok(false)` is the end of it.
-    fn take_in(&mut self) -> io::Result<bool> {
+    /// Shows rustls the bytes from below, and reads more if there are none; `Ok(false)` is the end of file.
+    fn receive(&mut self) -> io::Result<bool> {
         if let Some(failure) = &self.failure {
             return Err(failed(failure.clone()));
         }
-        if self.came.is_empty() {
-            if self.room.is_empty() {
-                self.room = MisalignedBuffer::new(ROOM);
+        if self.filled.is_empty() {
+            if self.buffer.is_empty() {
+                self.buffer = MisalignedBuffer::new(READ_SIZE);
             }
-            self.came = 0..self.below.read(&mut self.room)?;
+            self.filled = 0..self.below.read(&mut self.buffer)?;
         }
-        let n = self.connection.read_tls(&mut &self.room[self.came.clone()])?;
-        self.records.see(&self.room[self.came.clone()][..n]);
-        self.came.start += n;
+        let n = self.connection.read_tls(&mut &self.buffer[self.filled.clone()])?;
+        self.records.observe(&self.buffer[self.filled.clone()][..n]);
+        self.filled.start += n;
         if let Err(error) = self.connection.process_new_packets() {
-            // What was good before it can still be read.
+            // The records before the bad one can still be read.
             self.failure = Some(refusal(&error));
-            // The peer is told why, if it still listens.
+            // An alert tells the peer why (RFC 8446, section 6.2), if it still reads.
             let _ = self.flush();
             return Ok(true);
         }
@@ -167,10 +166,10 @@ impl<E: Endpoint> Read for Tls<E> {
                 }
                 result => return result,
             }
-            // Answers of the protocol itself are not kept waiting for something of ours to send.
-            // Who takes nothing more may still have said something.
+            // Answers of the protocol itself do not wait for a write of ours. A peer that takes nothing more may still have
+            // sent something.
             let _ = self.flush();
-            self.take_in()?;
+            self.receive()?;
         }
     }
 }
@@ -190,7 +189,7 @@ impl<E: Endpoint> Write for Tls<E> {
         }
     }
 
-    /// Passes on what is encrypted; `WouldBlock` if not all of it could be.
+    /// Passes records on; `WouldBlock` if not all of them could go.
     fn flush(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
             let n = self.connection.write_tls(&mut self.below)?;
@@ -220,7 +219,7 @@ impl<E: Endpoint> Endpoint for Tls<E> {
         self.below.tick(now)
     }
 
-    /// What happens below after the end was announced takes nothing away.
+    /// Returns no error after a close_notify: all bytes had arrived by then.
     fn lost(&self) -> Option<io::Error> {
         if self.ended { None } else { self.below.lost() }
     }
@@ -239,7 +238,7 @@ impl<E: Peer + 'static> Peer for Tls<E> {
         Some(&mut self.below)
     }
 
-    /// Whether a close_notify has arrived matters to the peer alone.
+    /// Leaves out the close_notify: whether it has arrived matters to the peer alone.
     fn unacknowledged(&self) -> u64 {
         self.below.unacknowledged().saturating_sub(self.close_notify_bytes)
     }
@@ -271,7 +270,7 @@ fn failed(why: String) -> io::Error {
 }
 
 /// Bytes that one read takes: several records (RFC 8446, section 5.1: 16 KiB each).
-const ROOM: usize = 128 << 10;
+const READ_SIZE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -284,8 +283,8 @@ mod tests {
         for at in 0..=stream.len() {
             let within = !ends.contains(&at);
             let (mut at_once, mut one_by_one) = (Records::default(), Records::default());
-            at_once.see(&stream[..at]);
-            stream[..at].iter().for_each(|byte| one_by_one.see(&[*byte]));
+            at_once.observe(&stream[..at]);
+            stream[..at].iter().for_each(|byte| one_by_one.observe(&[*byte]));
             assert_eq!((at_once.is_within(), one_by_one.is_within()), (within, within), "{at}");
         }
     }

@@ -1,5 +1,5 @@
-//! A line being typed: what the terminal's canonical mode does (termios(3)), without its limit of 4,095
-//! bytes. Keys in, lines and echo out; no descriptor.
+//! A line that is being typed: the canonical mode of a terminal (termios(3)) without its limit of 4,095 bytes. Keys in,
+//! lines and echo out; no descriptor.
 
 use std::collections::VecDeque;
 
@@ -9,26 +9,26 @@ use crate::sys::Keys;
 
 /// The line editor.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct LineEditor {
     keys: Keys,
-    /// What was typed since the last line feed, and the columns that each byte takes on the screen;
-    /// those of a character stand at its first byte.
+    /// The text since the last line feed, and the columns that each byte takes on the screen; those of a character stand at
+    /// its first byte.
     text: Vec<u8>,
     columns: Vec<usize>,
     /// The next byte is text, whatever it is.
     literal: bool,
-    /// Lines that are finished.
+    /// Complete lines.
     done: VecDeque<u8>,
-    /// What the screen is to show.
+    /// Output for the screen.
     echo: Vec<u8>,
     ended: bool,
-    /// What stands before each line.
+    /// The prompt before each line.
     prompt: String,
-    /// Lines that were typed behind a prompt, the oldest first, and which of them is shown: behind the last, what is
-    /// being typed.
+    /// Lines that were typed behind a prompt, the oldest first, and the one that is on the screen: behind the last is the
+    /// line that is being typed.
     history: Vec<Vec<u8>>,
-    shown: usize,
-    /// How far a key that sends several bytes has come.
+    recalled: usize,
+    /// The state of a key that sends several bytes.
     escape: Escape,
 }
 
@@ -41,19 +41,19 @@ enum Escape {
     None,
 }
 
-impl Line {
-    /// From now on, this stands before each line.
+impl LineEditor {
+    /// Sets the prompt before each line.
     pub fn set_prompt(&mut self, prompt: String) {
         self.prompt = prompt;
         self.echo.extend_from_slice(self.prompt.as_bytes());
     }
 
-    /// Whether something stands before each line.
+    /// Returns whether there is a prompt.
     pub fn has_prompt(&self) -> bool {
         !self.prompt.is_empty()
     }
 
-    /// Shows something above the line that is being typed, on a screen of so many columns.
+    /// Shows text above the line that is being typed, on a screen of `width` columns.
     pub fn show_above(&mut self, bytes: &[u8], width: usize) {
         let columns = self.prompt.width() + self.columns.iter().sum::<usize>();
         // The cursor stays in the last column until there is more.
@@ -70,40 +70,40 @@ impl Line {
         self.show_line();
     }
 
-    /// Whether there is a prompt, and nothing behind it.
+    /// Returns whether there is a prompt, and nothing behind it.
     pub fn is_waiting(&self) -> bool {
         self.has_prompt() && self.text.is_empty() && self.echo.is_empty()
     }
 
-    /// Shows the prompt, and what was typed behind it.
+    /// Shows the prompt, and the text behind it.
     pub fn show_line(&mut self) {
         self.echo.extend_from_slice(self.prompt.as_bytes());
-        self.echo.extend(self.text.iter().flat_map(|byte| shown(*byte)));
+        self.echo.extend(self.text.iter().flat_map(|byte| visible(*byte)));
     }
 
-    /// From now on the line is edited with these keys; what was typed stays.
+    /// Sets the keys that edit the line; its text stays.
     pub fn set_keys(&mut self, keys: Keys) {
         self.keys = keys;
     }
 
-    /// Takes what was typed.
+    /// Takes typed bytes.
     pub fn type_in(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.key(byte);
         }
     }
 
-    /// Finished lines, to be read.
+    /// Returns complete lines, to be read.
     pub fn done(&mut self) -> &mut VecDeque<u8> {
         &mut self.done
     }
 
-    /// What the screen is to show, to be taken off the front.
+    /// Returns the output for the screen, to be taken off the front.
     pub fn echo(&mut self) -> &mut Vec<u8> {
         &mut self.echo
     }
 
-    /// Whether the end-of-file key was typed at the start of a line.
+    /// Returns whether the end-of-file key was typed at the start of a line.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -146,10 +146,10 @@ impl Line {
     }
 
     fn insert(&mut self, byte: u8) {
-        self.echo.extend(shown(byte));
+        self.echo.extend(visible(byte));
         self.text.push(byte);
         self.columns.push(match byte {
-            b'\t' => TAB - self.columns.iter().sum::<usize>() % TAB,
+            b'\t' => TAB_WIDTH - self.columns.iter().sum::<usize>() % TAB_WIDTH,
             0..=0x1f | 0x7f => 2,
             0x20..=0x7e => 1,
             _ => 0,
@@ -162,20 +162,20 @@ impl Line {
                 self.columns[start] = character.width().unwrap_or(0);
             }
         }
-        if self.text.len() >= LONGEST {
+        if self.text.len() >= MAX_LINE {
             self.release();
         }
     }
 
-    /// Takes the bytes of keys that send several. Only where there is a prompt: elsewhere they may be meant for the peer.
+    /// Takes the bytes of keys that send several. Only behind a prompt: elsewhere they may be meant for the peer.
     fn escape(&mut self, byte: u8) -> bool {
         let was = std::mem::take(&mut self.escape);
         match (was, byte) {
             (Escape::None, 0x1b) if self.has_prompt() => self.escape = Escape::Begun,
             (Escape::None, _) => return false,
             (Escape::Begun, b'[' | b'O') => self.escape = Escape::Inside,
-            (Escape::Inside, b'A') => self.recall(self.shown.checked_sub(1)),
-            (Escape::Inside, b'B') => self.recall(Some(self.shown + 1)),
+            (Escape::Inside, b'A') => self.recall(self.recalled.checked_sub(1)),
+            (Escape::Inside, b'B') => self.recall(Some(self.recalled + 1)),
             (Escape::Inside, b'0'..=b'9' | b';') => self.escape = Escape::Inside,
             (Escape::Begun | Escape::Inside, _) => {}
         }
@@ -185,7 +185,7 @@ impl Line {
     /// Shows another line of the history in place of the one being typed.
     fn recall(&mut self, which: Option<usize>) {
         let Some(which) = which.filter(|which| *which <= self.history.len()) else { return };
-        self.shown = which;
+        self.recalled = which;
         let text = self.history.get(which).cloned().unwrap_or_default();
         self.clear();
         for byte in text {
@@ -196,11 +196,11 @@ impl Line {
     fn remember(&mut self) {
         if self.has_prompt() && !self.text.is_empty() && self.history.last() != Some(&self.text) {
             self.history.push(self.text.clone());
-            if self.history.len() > REMEMBERED {
+            if self.history.len() > MAX_HISTORY {
                 self.history.remove(0);
             }
         }
-        self.shown = self.history.len();
+        self.recalled = self.history.len();
     }
 
     fn clear(&mut self) {
@@ -209,7 +209,7 @@ impl Line {
         }
     }
 
-    /// Takes the last character back.
+    /// Removes the last character.
     fn erase(&mut self) {
         let start = last_character(&self.text);
         let columns: usize = self.columns.drain(start..).sum();
@@ -225,15 +225,15 @@ impl Line {
     }
 }
 
-/// Where the last character of UTF-8 text starts; of other text, the last byte.
+/// Returns where the last character of UTF-8 text starts; of other text, the last byte.
 fn last_character(text: &[u8]) -> usize {
     let tail = text.len().saturating_sub(4)..text.len();
     let start = tail.rev().find(|at| text[*at] & 0xc0 != 0x80);
     start.unwrap_or(text.len().saturating_sub(1))
 }
 
-/// A byte on the screen: control characters as `^A`.
-fn shown(byte: u8) -> Vec<u8> {
+/// Returns a byte as it is shown: control characters as `^A`.
+fn visible(byte: u8) -> Vec<u8> {
     match byte {
         b'\t' | 0x20..=0x7e | 0x80.. => vec![byte],
         _ => vec![b'^', byte ^ 0x40],
@@ -241,13 +241,13 @@ fn shown(byte: u8) -> Vec<u8> {
 }
 
 /// Bytes after which a line is passed on without its end: the largest datagram.
-const LONGEST: usize = 65_507;
+const MAX_LINE: usize = 65_507;
 
-/// Lines that are remembered.
-const REMEMBERED: usize = 500;
+/// Lines in the history at most.
+const MAX_HISTORY: usize = 500;
 
 /// Columns between tabulator stops.
-const TAB: usize = 8;
+const TAB_WIDTH: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -257,7 +257,7 @@ mod tests {
         Keys { end_of_file: 4, erase: 127, kill: 21, literal_next: 22, reprint: 18, word_erase: 23 };
 
     fn typed(text: &str) -> (String, String, bool) {
-        let mut line = Line::default();
+        let mut line = LineEditor::default();
         line.set_keys(KEYS);
         line.type_in(text.as_bytes());
         let done: Vec<u8> = line.done().drain(..).collect();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_is_shown_above_the_line_being_typed() {
+    fn received_text_appears_above_the_line_being_typed() {
         let table = [
             ("hel", "hi", 80, "\r\x1b[Jhi\nme> hel"),
             ("hel", "hi\n", 80, "\r\x1b[Jhi\nme> hel"),
@@ -311,14 +311,14 @@ mod tests {
             ("1234567", "hi", 10, "\r\x1b[1A\x1b[Jhi\nme> 1234567"),
             ("あああああああああ", "hi", 10, "\r\x1b[2A\x1b[Jhi\nme> あああああああああ"),
         ];
-        for (typed, comes, width, shown) in table {
-            let mut line = Line::default();
+        for (typed, received, width, screen) in table {
+            let mut line = LineEditor::default();
             line.set_keys(KEYS);
             line.set_prompt("me> ".into());
             line.type_in(typed.as_bytes());
             line.echo().clear();
-            line.show_above(comes.as_bytes(), width);
-            assert_eq!(String::from_utf8_lossy(line.echo()), shown, "{typed:?} {comes:?}");
+            line.show_above(received.as_bytes(), width);
+            assert_eq!(String::from_utf8_lossy(line.echo()), screen, "{typed:?} {received:?}");
         }
     }
 
@@ -334,7 +334,7 @@ mod tests {
             ("a\x1b[1;5Cb\x1b[Dc\x1bxd\n", "abcd\n"),
         ];
         for (typed, done) in table {
-            let mut line = Line::default();
+            let mut line = LineEditor::default();
             line.set_keys(KEYS);
             line.set_prompt("> ".into());
             line.type_in(typed.as_bytes());
@@ -352,6 +352,6 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_passed_on() {
-        assert_eq!(typed(&"x".repeat(70_000)).0.len(), LONGEST);
+        assert_eq!(typed(&"x".repeat(70_000)).0.len(), MAX_LINE);
     }
 }

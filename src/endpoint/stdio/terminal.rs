@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::line_editor::Line;
+use super::line_editor::LineEditor;
 use crate::sys::{self, Descriptor, RawModeGuard};
 
 /// The terminal. While we are in the foreground its lines are edited here, because the kernel cuts them at 4,095 bytes
@@ -13,13 +13,13 @@ pub struct Terminal {
     mode: Option<RawModeGuard>,
     /// It was released: other programs may have written to it.
     released: bool,
-    line: Line,
+    line: LineEditor,
 }
 
 impl Terminal {
     /// Takes a terminal; its mode changes at the first read.
     pub fn new(descriptor: Descriptor) -> Self {
-        Self { descriptor, mode: None, released: false, line: Line::default() }
+        Self { descriptor, mode: None, released: false, line: LineEditor::default() }
     }
 
     /// Returns the descriptor.

@@ -258,7 +258,7 @@ impl<'a> Server<'a> {
         self.clients.len() + self.programs.clients().count()
     }
 
-    /// Lets stdin and stdout move, and the clients whom that concerns.
+    /// Moves stdin and stdout, and turns the sessions of the clients.
     fn advance_stdio(&mut self, reactor: &mut Reactor) {
         for _ in 0..MAX_STDIO_TURNS {
             let Some(stdio) = &mut self.stdio else { return };

@@ -103,7 +103,7 @@ impl Flow {
     }
 }
 
-/// Whether a read brought no bytes.
+/// Returns whether a read brought no bytes.
 pub(super) fn is_empty_handed(result: &io::Result<usize>) -> bool {
     match result {
         Ok(n) => *n == 0,

@@ -115,7 +115,7 @@ impl Flow {
         self.pieces += pieces as u64;
         self.last = now;
 
-        // What a layer makes of them was counted where it crossed the wire.
+        // The bytes that a layer makes of them were counted where they crossed the wire.
         if !self.config.encoded {
             self.config.pace.spend(n);
         }

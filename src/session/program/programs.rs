@@ -121,7 +121,7 @@ impl Running {
                     *lingering = Lingering::begin(&mut **peer, reactor, token, now);
                 }
                 if lingering.is_some() {
-                    // What has arrived already is dropped at once.
+                    // No event tells of bytes that have arrived already.
                     reactor.again(token);
                     return false;
                 }

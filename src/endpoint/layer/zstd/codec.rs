@@ -4,17 +4,17 @@ use std::{fmt, io};
 
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, get_error_name};
 
-/// Makes one frame of all that it is given.
+/// An encoder of one frame.
 pub struct Compressor {
     context: CCtx<'static>,
-    /// Bytes that it was given since nothing of them was left in it.
+    /// Bytes that were written since the last flush.
     given: u64,
     ended: bool,
 }
 
 impl Compressor {
-    /// A compressor of this level, 1 to 19: more would need a window that decoders need not have. Fails if
-    /// there is no memory.
+    /// Makes a compressor of this level, 1 to 19: higher levels need a window that decoders need not have. Fails if there
+    /// is no memory.
     pub fn new(level: i32) -> io::Result<Self> {
         let mut context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(true)] {
@@ -23,39 +23,38 @@ impl Compressor {
         Ok(Self { context, given: 0, ended: false })
     }
 
-    /// Puts what is ready of `bytes` at the end of `out`.
+    /// Compresses bytes, and appends the blocks that are ready to `out`.
     pub fn write(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         self.given += bytes.len() as u64;
         let mut input = InBuffer::around(bytes);
-        into(out, |output| {
+        append(out, |output| {
             self.context.compress_stream(output, &mut input)?;
             Ok(bytes.len() - input.pos())
         })
     }
 
-    /// Bytes of what it was given that are still in it: zstd makes blocks of a fixed size, and shorter ones
-    /// only when it is flushed.
+    /// Returns how many bytes are still inside: zstd makes blocks of a fixed size, and shorter ones only when flushed.
     pub fn held(&self) -> usize {
         (self.given % BLOCK as u64) as usize
     }
 
-    /// Puts what is still in it at the end of `out`, so that the other side can read all that came before.
+    /// Appends the bytes that are still inside to `out`, so that a decoder gets all that was written.
     pub fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         if self.given == 0 {
             return Ok(());
         }
         self.given = 0;
-        into(out, |output| self.context.flush_stream(output))
+        append(out, |output| self.context.flush_stream(output))
     }
 
-    /// The end of the frame; of nothing, an empty frame. Only the first time does it anything.
+    /// Ends the frame, once; of nothing, an empty frame.
     pub fn end(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         if self.ended {
             return Ok(());
         }
         self.ended = true;
         self.given = 0;
-        into(out, |output| self.context.end_stream(output))
+        append(out, |output| self.context.end_stream(output))
     }
 }
 
@@ -65,13 +64,13 @@ impl fmt::Debug for Compressor {
     }
 }
 
-/// Lets `step` write at the end of `out` until it has nothing left to do: once more would be a frame more.
-fn into(
+/// Lets `step` append to `out` until it has nothing left: once more would begin another frame.
+fn append(
     out: &mut Vec<u8>,
     mut step: impl FnMut(&mut OutBuffer<'_, Vec<u8>>) -> Result<usize, ErrorCode>,
 ) -> io::Result<()> {
     loop {
-        out.reserve(ROOM);
+        out.reserve(MIN_ROOM);
         let at = out.len();
         let left = step(&mut OutBuffer::around_pos(out, at)).map_err(error)?;
         if left == 0 {
@@ -80,35 +79,35 @@ fn into(
     }
 }
 
-/// Reads frames, one after the other, and passes over those that are to be skipped.
+/// A decoder of frames, one after the other; skippable frames are skipped (RFC 8878, section 3.1.2).
 pub struct Decompressor {
     context: DCtx<'static>,
-    /// Bytes that zstd wants to see next; none between frames.
+    /// Bytes that zstd expects next; none between frames.
     wanted: usize,
-    /// There may be more to be had without giving it more.
+    /// There may be more output without more input.
     full: bool,
-    /// What is to be said once all that came before it has been had.
+    /// The error to return once all output before it was taken.
     fault: Option<io::Error>,
 }
 
 impl Decompressor {
-    /// Fails if there is no memory.
+    /// Makes a decompressor. Fails if there is no memory.
     pub fn new() -> io::Result<Self> {
         let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
         context.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(error)?;
         Ok(Self { context, wanted: 0, full: false, fault: None })
     }
 
-    /// Puts what becomes of `bytes` into `out`, and tells how many of `bytes` that took, and how many it made.
-    /// Fails once all that came before the failure has been had.
+    /// Decodes `bytes` into `out`. Returns how many bytes were taken and how many were made. Fails once all output before
+    /// the error was taken.
     pub fn decode(&mut self, bytes: &[u8], out: &mut [u8]) -> io::Result<(usize, usize)> {
         let (mut taken, mut made) = (0, 0);
         if let Some(error) = self.fault.take() {
             return Err(error);
         }
         while made < out.len() && (taken < bytes.len() || self.full) {
-            // What a failed call has made is not told. So no call sees more than one block: what zstd wants to
-            // see is the rest of a block, and with it the header of the next one.
+            // A failed call does not tell how much it has made. So no call gets more than one block: zstd expects the rest of
+            // a block, and the header of the next one.
             let most = match self.wanted {
                 0 => FRAME_HEADER,
                 wanted if wanted > BLOCK_HEADER => wanted - BLOCK_HEADER,
@@ -134,12 +133,12 @@ impl Decompressor {
         Ok((taken, made))
     }
 
-    /// Whether there may be more to be had, or to be said, without giving it more.
+    /// Returns whether there may be more output, or an error, without more input.
     pub fn holds(&self) -> bool {
         self.full || self.fault.is_some()
     }
 
-    /// Nothing more comes: fails inside a frame.
+    /// Fails if the input ends inside a frame.
     pub fn end(&self) -> io::Result<()> {
         match self.wanted {
             0 => Ok(()),
@@ -154,7 +153,7 @@ impl fmt::Debug for Decompressor {
     }
 }
 
-/// zstd_errors.h: the numbers stay as they are.
+/// Describes an error; its number is stable (zstd_errors.h).
 fn error(code: ErrorCode) -> io::Error {
     let text = match code.wrapping_neg() {
         10 => "what came is no zstd stream".to_owned(),
@@ -165,10 +164,10 @@ fn error(code: ErrorCode) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// The window that RFC 8878, 3.1.1.1.2, has every decoder support: 8 MiB.
+/// The window that every decoder should support (RFC 8878, section 3.1.1.1.2): 8 MiB.
 const WINDOW_LOG: u32 = 23;
 
-/// Bytes of a block at most (RFC 8878, 3.1.1.2.4).
+/// Bytes of a block at most (RFC 8878, section 3.1.1.2.4).
 const BLOCK: usize = 128 << 10;
 
 /// Bytes before a block.
@@ -177,8 +176,8 @@ const BLOCK_HEADER: usize = 3;
 /// Bytes from which zstd learns how long a frame's header is.
 const FRAME_HEADER: usize = 5;
 
-/// Bytes of room that zstd is given at least.
-const ROOM: usize = 4096;
+/// Bytes of room that zstd gets at least.
+const MIN_ROOM: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -193,8 +192,7 @@ mod tests {
         out
     }
 
-    /// What comes out when pieces of so many bytes are put in, and so many bytes are had at once; and whether
-    /// it was whole.
+    /// Decodes bytes in pieces, into a buffer of `room` bytes; returns the output, and whether it was whole.
     fn decompress(bytes: &[u8], piece: usize, room: usize) -> (Vec<u8>, io::Result<()>) {
         let (mut decompressor, mut out, mut buf) = (Decompressor::new().unwrap(), Vec::new(), vec![0; room]);
         for part in bytes.chunks(piece) {
@@ -213,7 +211,7 @@ mod tests {
         (out, decompressor.end())
     }
 
-    /// Text that can be compressed, but not away.
+    /// Makes text that can be compressed, though not to nothing.
     fn text(length: usize) -> Vec<u8> {
         let mut state = 1_u32;
         let mut letter = || {
@@ -259,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_flushed_can_be_read() {
+    fn flushed_bytes_can_be_read() {
         let (mut compressor, mut decompressor) = (Compressor::new(3).unwrap(), Decompressor::new().unwrap());
         for line in ["one\n", "two\n", &"three\n".repeat(100_000)] {
             let mut wire = Vec::new();
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_stream_is_never_whole_and_what_came_is_had() {
+    fn a_truncated_stream_is_never_whole_and_gives_its_bytes() {
         for text in [text(3000), text(300_000)] {
             let wire = compress(&text, 3);
             for length in positions(wire.len()).skip(1) {
@@ -295,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupt_stream_is_an_error_and_what_was_good_is_had() {
+    fn a_corrupt_stream_is_an_error_and_gives_the_bytes_before() {
         for text in [text(3000), text(BLOCK * 2 + 1000)] {
             let wire = compress(&text, 1);
             for at in positions(wire.len()) {
                 let mut wire = wire.clone();
                 wire[at] ^= 0x55;
                 let whole = decompress(&wire, usize::MAX, 1 << 20);
-                // What came before the failure does not depend on how it came.
+                // The output before the error does not depend on the pieces.
                 let pieces = decompress(&wire, 1000, 777);
                 assert!(whole.0 == pieces.0 && whole.1.is_err() == pieces.1.is_err(), "{at}");
                 // A frame may say that it needs a smaller window than it was made with.
@@ -333,7 +331,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_went_in_comes_out(
+        fn output_is_the_input(
             parts in prop::collection::vec((prop::collection::vec(0_u8..4, 0..9000), any::<bool>()), 0..20),
             level in prop::sample::select(vec![1, 3, 19]), piece in 1_usize..5000, room in 1_usize..5000,
         ) {
