@@ -45,6 +45,8 @@ impl Authenticator {
                 hashes.get(name).is_some_and(|wanted| *wanted == hash).then_some(name)
             }
         };
+
+        // `token:` and `key:` alone register no name.
         named.filter(|name| !name.is_empty())
     }
 

@@ -94,10 +94,12 @@ impl ClientProtocol {
             is_name(dest) && payload.len() <= MAX_STORED,
             "a message that the relay would not store"
         );
+
         if self.start == self.out.len() {
             self.out.clear();
             (self.start, self.last) = (0, 0..0);
         }
+
         let start = self.out.len();
         self.out.extend_from_slice(dest);
         self.out.extend_from_slice(format!("|{}|", payload.len()).as_bytes());
@@ -133,10 +135,12 @@ impl ClientProtocol {
                 payload.extend(self.held_back.drain(..self.held_back.len() - kept));
                 return;
             };
+
             // With --framed, the prefix of the probe belongs to it.
             let frame = self.frame(nonce);
             let before = self.held_back[..at].strip_suffix(&frame[..]).map_or(at, <[u8]>::len);
             payload.extend_from_slice(&self.held_back[..before]);
+
             let end = at + nonce.len();
             self.held_back.drain(..end);
             self.confirmed = *sent;

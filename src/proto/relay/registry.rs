@@ -32,14 +32,17 @@ struct Slot<T> {
 }
 
 impl<T> Registry<T> {
+    /// Creates a registry without clients.
     pub fn new() -> Self {
         Self { slots: Vec::new(), free: Vec::new(), names: HashMap::new() }
     }
 
+    /// Returns the number of clients.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
+    /// Adds a client, and returns its number.
     pub fn insert(&mut self, client: T) -> Id {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot { generation: 0, client: None });
@@ -50,16 +53,19 @@ impl<T> Registry<T> {
         Id { index, generation: slot.generation }
     }
 
+    /// Returns a client, unless it has left.
     pub fn get(&self, id: Id) -> Option<&T> {
         let slot = &self.slots[id.index()];
         slot.client.as_ref().filter(|_| slot.generation == id.generation)
     }
 
+    /// Returns a client, unless it has left.
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = &mut self.slots[id.index()];
         slot.client.as_mut().filter(|_| slot.generation == id.generation)
     }
 
+    /// Removes a client. Its index may be used again, with another generation.
     pub fn remove(&mut self, id: Id) -> Option<T> {
         self.get(id)?;
         let slot = &mut self.slots[id.index()];

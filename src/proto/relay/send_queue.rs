@@ -38,6 +38,7 @@ pub(super) struct Lock {
 }
 
 impl SendQueue {
+    /// Creates an empty queue.
     pub fn new(now: Instant) -> Self {
         Self {
             bytes: Vec::new(),
@@ -57,6 +58,7 @@ impl SendQueue {
         &self.bytes[self.start..]
     }
 
+    /// Returns the bytes in the queue.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
@@ -71,6 +73,7 @@ impl SendQueue {
         self.len() == 0 || bytes <= self.room()
     }
 
+    /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8], now: Instant) {
         if self.len() == 0 {
             self.bytes.clear();
@@ -135,12 +138,14 @@ impl SendQueue {
         due
     }
 
+    /// Starts to measure the progress of the client.
     fn begin(&mut self, now: Instant) {
         self.slow_since = now;
         self.retried = now;
         self.accepted = 0;
     }
 
+    /// Counts accepted bytes.
     fn progress(&mut self, bytes: u64, now: Instant) {
         self.accepted += bytes;
         if self.accepted >= MIN_PROGRESS {

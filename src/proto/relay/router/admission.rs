@@ -9,23 +9,13 @@ use super::{
 };
 
 impl Router {
-    /// Admits a connection from `address`, or says reason not.
+    /// Admits a connection from `address`, or says why not.
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Admission {
-        if self.clients.len() >= self.config.max_clients {
-            // A client that has sent EOF gives way to one that may still send.
-            while let Some(half_closed) = self.half_closed.pop_front() {
-                if self.clients.get(half_closed).is_some() {
-                    self.close(half_closed, CloseReason::Ended, now);
-                    self.run(now);
-                    break;
-                }
-            }
-        }
+        self.evict_half_closed(now);
         if self.clients.len() >= self.config.max_clients {
             self.stats.refused += 1;
             return Admission::Refused(CloseReason::TooMany);
         }
-
         match self.limits.admit(address, now) {
             Err(when) => return Admission::Later(when),
             Ok(false) => {
@@ -34,43 +24,46 @@ impl Router {
             }
             Ok(true) => {}
         }
+        self.evict_unregistered(now);
 
+        let id = self.clients.insert(ClientRecord::new(address, now));
+        self.registering.push_back(id);
+        self.unregistered += 1;
+        self.stats.admitted += 1;
+        self.schedule(id);
+        Admission::Joined(id)
+    }
+
+    /// Closes the oldest client that has sent EOF, if the relay is full: it gives way to one that may still send.
+    fn evict_half_closed(&mut self, now: Instant) {
+        if self.clients.len() < self.config.max_clients {
+            return;
+        }
+        while let Some(client) = self.half_closed.pop_front() {
+            if self.clients.get(client).is_some() {
+                self.close(client, CloseReason::Ended, now);
+                return self.run(now);
+            }
+        }
+    }
+
+    /// Closes the oldest client that has not registered, if there are too many. Connections without a name cost their
+    /// sender nothing, so they must not fill the relay.
+    fn evict_unregistered(&mut self, now: Instant) {
         while let Some(oldest) = self.registering.front().copied() {
             let registering =
                 self.clients.get(oldest).is_some_and(|client| client.phase == Phase::Registering);
             if registering && self.unregistered < MAX_UNREGISTERED {
-                break;
+                return;
             }
+
+            // Clients that have registered meanwhile only leave the list.
             self.registering.pop_front();
             if registering {
                 self.close(oldest, CloseReason::Evicted, now);
                 self.run(now);
             }
         }
-
-        let id = self.clients.insert(ClientRecord {
-            address,
-            name: None,
-            listed: false,
-            phase: Phase::Registering,
-            partial: Vec::new(),
-            pending: Vec::new(),
-            waiting_for: None,
-            memory_blocked: false,
-            ended: false,
-            after_large: false,
-            last_destination: None,
-            last_received: now,
-            phase_start: now,
-            scheduled: None,
-            counted: 0,
-            queue: None,
-        });
-        self.registering.push_back(id);
-        self.unregistered += 1;
-        self.stats.admitted += 1;
-        self.schedule(id);
-        Admission::Joined(id)
     }
 
     /// Parses the registration of a client.
@@ -81,6 +74,7 @@ impl Router {
         let bytes = &bytes[skipped..];
         let most = bytes.len().min(header::MAX_NAME + 1 - before);
         client.partial.extend_from_slice(&bytes[..most]);
+
         let registration = match header::name(&client.partial) {
             Ok(Some(registration)) => registration,
             Ok(None) => return Taken::Stop(skipped + bytes.len()),
@@ -89,26 +83,28 @@ impl Router {
                 return Taken::Stop(skipped + bytes.len());
             }
         };
-
         let size = registration.len() + 1;
         let name: Option<Rc<[u8]>> = self.config.authenticator.name(registration).map(Rc::from);
         client.partial = Vec::new();
-        let holder = name.as_ref().and_then(|name| self.clients.named(name));
-        // Only a holder that has sent EOF gives its name up.
-        let refused = match (&name, holder.and_then(|holder| self.clients.get(holder))) {
-            (None, _) => Some(CloseReason::Unwelcome),
-            (_, Some(holder)) if !holder.ended => Some(CloseReason::Duplicate),
-            _ => None,
-        };
-        if let Some(reason) = refused {
+
+        if let Err(reason) = self.assign_name(id, name, now) {
             self.close(id, reason, now);
             return Taken::Stop(skipped + bytes.len());
         }
+        Taken::On(skipped + size - before)
+    }
 
-        if let Some(holder) = holder {
+    /// Assigns a name to a client. A holder keeps its name until it has sent EOF.
+    fn assign_name(&mut self, id: Id, name: Option<Rc<[u8]>>, now: Instant) -> Result<(), CloseReason> {
+        let name = name.ok_or(CloseReason::Unwelcome)?;
+        if let Some(holder) = self.clients.named(&name) {
+            if self.clients.get(holder).is_some_and(|holder| !holder.ended) {
+                return Err(CloseReason::Duplicate);
+            }
             self.leave(holder, CloseReason::Ended, now);
         }
-        if let (Some(name), Some(client)) = (name, self.clients.get_mut(id)) {
+
+        if let Some(client) = self.clients.get_mut(id) {
             client.name = Some(Rc::clone(&name));
             client.listed = true;
             client.phase = Phase::Header;
@@ -118,7 +114,7 @@ impl Router {
             self.events.push_back(Event::Joined { id, name });
             self.schedule(id);
         }
-        Taken::On(skipped + size - before)
+        Ok(())
     }
 }
 

@@ -63,6 +63,7 @@ impl Router {
             ),
             _ => Some(client.last_received + config.idle_timeout),
         };
+
         let queue = client.queue.as_ref();
         let slow = queue.and_then(|queue| queue.retry_at(config.stall_timeout));
         let stuck = queue.filter(|queue| !queue.has_pending() && !queue.waiters.is_empty());
@@ -74,11 +75,12 @@ impl Router {
     fn check_deadlines(&mut self, id: Id, now: Instant) {
         let stall = self.config.stall_timeout;
         let Some(client) = self.clients.get_mut(id) else { return };
-        let nudged = client.queue.as_mut().is_some_and(|queue| queue.retry(stall, now));
-        if nudged {
+        let retries = client.queue.as_mut().is_some_and(|queue| queue.retry(stall, now));
+        if retries {
             // A kernel reports a socket as writable only when much of its buffer is free; less may be accepted before.
             self.mark_dirty(id);
         }
+
         let Some(client) = self.clients.get(id) else { return };
         if let Some(queue) = &client.queue {
             if queue.deadline(self.config.stall_timeout).is_some_and(|when| when <= now) {
@@ -86,6 +88,7 @@ impl Router {
                     if let Phase::Leaving(reason) = client.phase { reason } else { CloseReason::Slow };
                 return self.close(id, reason, now);
             }
+            // The holder of a lock may be silent for as long as it keeps no other client waiting.
             let stuck = queue.lock.filter(|lock| {
                 !queue.has_pending() && !queue.waiters.is_empty() && lock.last_moved + LOCK_TIMEOUT <= now
             });
@@ -94,6 +97,8 @@ impl Router {
                 return;
             }
         }
+
+        // The timer may be older than the last byte of the client, so the deadline is computed again.
         if self.deadline_of(client).is_none_or(|when| when > now) {
             return;
         }

@@ -49,14 +49,17 @@ impl Router {
         let Some(mut client) = self.clients.remove(id) else { return };
         self.limits.leave(client.address);
         self.unregistered -= usize::from(client.phase == Phase::Registering);
+
         let queue = client.queue.as_ref();
         self.used -= client.counted + queue.map_or(0, |queue| queue.len() + queue.in_pipe as usize);
         // The bytes in the pipe are lost, and their sender may go on.
         self.events.extend(queue.and_then(|queue| queue.lock).map(|lock| Event::Resumed(lock.holder)));
+
         self.stats.evicted +=
             u64::from(!matches!(reason, CloseReason::Ended | CloseReason::Lost | CloseReason::Shutdown));
         let name = client.name.take();
         self.events.push_back(Event::Left { id, name, reason });
+
         match client.phase {
             Phase::Passing { to, left } => {
                 self.stats.truncated += u64::from(left > 0);
@@ -77,6 +80,7 @@ impl Router {
             self.close(id, reason, now);
             return;
         }
+
         match client.phase {
             // Bytes that were passed on are still delivered.
             Phase::Passing { to, left } => {
@@ -85,6 +89,7 @@ impl Router {
             }
             _ => self.forget_partial(id),
         }
+
         self.unlist(id, now);
         if let Some(client) = self.clients.get_mut(id) {
             let waiting = client.waiting_for.take();
@@ -104,6 +109,7 @@ impl Router {
         if !std::mem::take(&mut client.listed) {
             return;
         }
+
         let name = client.name.clone();
         let mut waiting = VecDeque::new();
         let mut holder = None;
@@ -118,6 +124,8 @@ impl Router {
         if let Some(name) = name {
             self.clients.release(&name, id);
         }
+
+        // The holder of the lock goes on with its next message.
         if let Some(holder) = holder
             && let Some(client) = self.clients.get_mut(holder)
             && let Phase::Passing { to, left } = client.phase
@@ -131,6 +139,8 @@ impl Router {
                 None => self.events.push_back(Event::Resumed(holder)),
             }
         }
+
+        // Waiting messages find no receiver now, and are discarded.
         for waiter in waiting {
             self.resume(waiter, id);
         }

@@ -42,6 +42,7 @@ impl Router {
                 }
                 Phase::Leaving(_) => Taken::Stop(rest.len()),
             };
+
             match taken {
                 Taken::On(n) => at += n,
                 Taken::Stop(n) => return at + n,
@@ -53,6 +54,8 @@ impl Router {
     fn begin_message(&mut self, id: Id, bytes: &[u8], turn: &mut Option<Turn>, now: Instant) -> Taken {
         let Some(client) = self.clients.get_mut(id) else { return Taken::Stop(bytes.len()) };
         let last = client.last_destination;
+
+        // Mostly the header is complete, and is parsed where it was read.
         if client.partial.is_empty() {
             let skipped = header::line_ends(bytes);
             let bytes = &bytes[skipped..];
@@ -68,9 +71,11 @@ impl Router {
                 Err(reason) => self.refuse(id, reason, skipped + bytes.len(), now),
             };
         }
+
         let mut text = std::mem::take(&mut client.partial);
         let before = text.len();
         text.extend_from_slice(&bytes[..bytes.len().min(header::MAX_HEADER - before)]);
+
         match self.find(last, &text) {
             Ok(Some((to, len, size))) => {
                 let read = size.saturating_sub(before);
@@ -100,6 +105,7 @@ impl Router {
             let name = client.name.as_ref().filter(|_| client.listed)?;
             (text.starts_with(name) && text.get(name.len()) == Some(&b'|')).then_some((last, name.len()))
         });
+
         let found = match known {
             Some((_, length)) => header::header_to(&text[..length], text),
             None => header::header(text),
@@ -156,17 +162,7 @@ impl Router {
             client.last_destination = Some(to);
             client.after_large = small.is_none();
         }
-        let Some(len) = small else {
-            if !self.has_room_for(to, 0, *turn) {
-                self.wait_for(id, to);
-                return None;
-            }
-            self.push_frame(id, to, len, now);
-            let queue = self.queue(to, now)?;
-            queue.lock = Some(Lock { holder: id, last_moved: now });
-            self.set_phase(id, Phase::Passing { to, left: len });
-            return Some(0);
-        };
+        let Some(len) = small else { return self.lock_for(id, to, len, *turn, now) };
 
         if payload.len() < len {
             let client = self.clients.get_mut(id)?;
@@ -182,6 +178,19 @@ impl Router {
         Some(len)
     }
 
+    /// Locks a destination for a large message, so that it arrives in one piece. Returns like [`Router::announce`].
+    fn lock_for(&mut self, id: Id, to: Id, len: u64, turn: Option<Turn>, now: Instant) -> Option<usize> {
+        if !self.has_room_for(to, 0, turn) {
+            self.wait_for(id, to);
+            return None;
+        }
+        self.push_frame(id, to, len, now);
+        let queue = self.queue(to, now)?;
+        queue.lock = Some(Lock { holder: id, last_moved: now });
+        self.set_phase(id, Phase::Passing { to, left: len });
+        Some(0)
+    }
+
     /// Queues a complete message for its destination, if there is room. Returns whether there was.
     fn deliver(&mut self, id: Id, to: Id, payload: &[u8], turn: &mut Option<Turn>, now: Instant) -> bool {
         // An empty message to oneself only keeps the connection alive.
@@ -191,6 +200,7 @@ impl Router {
         if !self.has_room_for(to, payload.len(), *turn) {
             return false;
         }
+
         if let Some(turn) = turn {
             turn.bytes = turn.bytes.saturating_sub(payload.len());
         }
@@ -205,6 +215,8 @@ impl Router {
     fn deliver_assembled(&mut self, id: Id, to: Id, turn: &mut Option<Turn>, now: Instant) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return false };
         let message = std::mem::take(&mut client.partial);
+
+        // The destination may have left while the message was assembled.
         if !self.is_listed(to) {
             self.stats.discarded += message.len() as u64;
         } else if !self.deliver(id, to, &message, turn, now) {
@@ -227,6 +239,7 @@ impl Router {
         if let (Some(lock), true) = (&mut queue.lock, n > 0) {
             lock.last_moved = now;
         }
+
         self.push(to, &bytes[..n], now);
         self.stats.bytes += n as u64;
         self.set_phase(id, Phase::Passing { to, left: left - n as u64 });

@@ -109,9 +109,11 @@ impl Router {
         if idle || matches!(client.phase, Phase::Leaving(_)) {
             return 0;
         }
+
         match client.phase {
             // A registration is small, and may replace a client whose queue holds the memory.
             Phase::Registering if starved => return header::MAX_NAME + 1,
+            // Discarded bytes are never stored.
             Phase::Discarding { .. } => {}
             _ if starved => {
                 client.memory_blocked = true;
@@ -120,6 +122,7 @@ impl Router {
             }
             _ => {}
         }
+
         let (phase, large, last) = (client.phase, client.after_large, client.last_destination);
         let to = match phase {
             Phase::Header if large => return READ_AFTER_LARGE,
@@ -128,14 +131,17 @@ impl Router {
         };
         let queue = to.and_then(|to| self.clients.get(to)).and_then(|client| client.queue.as_ref());
         let room = queue.map_or(MAX_QUEUE, |queue| queue.room());
+
         match phase {
             Phase::Passing { to, left } => {
+                // Bytes that were read here would overtake those in the pipe.
                 if room == 0 || left == 0 || queue.is_some_and(|queue| queue.in_pipe > 0) {
                     self.wait_for(id, to);
                     return 0;
                 }
                 room.min(MAX_READ)
             }
+            // A read much larger than the room would only be copied to `pending`.
             Phase::Header => room.clamp(MAX_STORED, MAX_READ),
             _ => MAX_READ,
         }

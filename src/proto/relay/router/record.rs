@@ -38,6 +38,30 @@ pub(super) struct ClientRecord {
     pub queue: Option<Box<SendQueue>>,
 }
 
+impl ClientRecord {
+    /// Creates the record of a client that has just connected.
+    pub fn new(address: IpAddr, now: Instant) -> Self {
+        Self {
+            address,
+            name: None,
+            listed: false,
+            phase: Phase::Registering,
+            partial: Vec::new(),
+            pending: Vec::new(),
+            waiting_for: None,
+            memory_blocked: false,
+            ended: false,
+            after_large: false,
+            last_destination: None,
+            last_received: now,
+            phase_start: now,
+            scheduled: None,
+            counted: 0,
+            queue: None,
+        }
+    }
+}
+
 /// The position of a client in its input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {

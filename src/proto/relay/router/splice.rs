@@ -32,8 +32,10 @@ impl Router {
 
         let in_pipe =
             self.clients.get(to).and_then(|client| client.queue.as_ref()).map(|queue| queue.in_pipe);
-        let passing =
-            self.clients.get(from).is_some_and(|client| matches!(client.phase, Phase::Passing { .. }));
+        let passing = self
+            .clients
+            .get(from)
+            .is_some_and(|client| matches!(client.phase, Phase::Passing { to: its, .. } if its == to));
         if passing && in_pipe.is_some_and(|bytes| bytes > 0) {
             self.wait_for(from, to);
         }

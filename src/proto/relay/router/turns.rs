@@ -59,15 +59,18 @@ impl Router {
             };
             // The time of waiting does not count as idle.
             client.last_received = now;
+
             let pending = std::mem::take(&mut client.pending);
             let turn = Turn { to, bytes: TURN_BYTES };
             let taken = self.take(id, &pending, Some(turn), now);
+
             if let Some(client) = self.clients.get_mut(id) {
                 client.pending = if taken < pending.len() { pending[taken..].to_vec() } else { Vec::new() };
                 if client.waiting_for.is_none() && client.pending.is_empty() {
                     self.events.push_back(Event::Resumed(id));
                 }
             }
+
             self.count_stored(id);
             self.schedule(id);
             self.wake_next(to);
@@ -78,6 +81,7 @@ impl Router {
 
     /// Resumes as many clients as there is memory for.
     fn resume_memory_blocked(&mut self, now: Instant) {
+        // Each of them may store a message before the memory in use is known again.
         let mut promised = self.used;
         while promised < self.config.memory_limit
             && let Some(id) = self.memory_blocked.pop_front()
