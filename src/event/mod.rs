@@ -56,6 +56,7 @@ impl Reactor {
         let poll = Poll::new()?;
         let mut signals = sys::Signals::new()?;
         poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         Ok(Self {
             poll,
@@ -144,6 +145,7 @@ impl Reactor {
         } else {
             Some(Duration::ZERO)
         };
+        // The timer wakes the poll by a descriptor, so that the poll itself needs no timeout.
         if let (Some(timer), Some(time)) = (&self.timer, timeout.filter(|time| !time.is_zero())) {
             timer.set(time)?;
             timeout = None;
@@ -178,6 +180,7 @@ impl Reactor {
 
     /// Returns the earliest deadline, and drops stale ones before it.
     fn next_deadline(&mut self) -> Option<Instant> {
+        // A deadline that was replaced or cleared stays in the heap until it is the first: removing it would cost a search.
         while let Some(Reverse((when, token))) = self.queue.peek() {
             if self.deadlines.get(token) == Some(when) {
                 return Some(*when);
@@ -190,9 +193,11 @@ impl Reactor {
     /// Collects the tokens that have more to do, or whose deadline has passed.
     fn collect_due(&mut self) {
         self.pending.extend(self.again.drain(..).map(Event::Due));
+        // The clock is not read where no deadline is set.
         if self.queue.is_empty() {
             return;
         }
+
         let now = Instant::now();
         while self.next_deadline().is_some_and(|when| when <= now) {
             if let Some(Reverse((_, token))) = self.queue.pop() {

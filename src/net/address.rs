@@ -185,7 +185,9 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>)> {
             None => bail!("'{text}' has no closing bracket"),
         };
     }
+
     match text.split_once(':') {
+        // More than one colon: a bare IPv6 address.
         Some((_, rest)) if rest.contains(':') => Ok((text, None)),
         Some((_, "")) => bail!("'{text}' has a colon but no port"),
         Some((host, port)) => Ok((host, Some(port))),

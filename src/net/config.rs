@@ -112,6 +112,7 @@ impl SocketConfig {
         shared.set_reuse_address(true)?;
         let socket = self.bound(&Address::Inet(at), |socket| socket.set_reuse_address(true));
         shared.set_reuse_address(false)?;
+
         let socket = socket?;
         socket.connect(&peer.into())?;
         Ok(socket.into())
@@ -172,6 +173,7 @@ impl SocketConfig {
         let socket = self.socket(at.domain())?;
         prepare(&socket)?;
         if at.family() == Some(Family::V6) {
+            // The default depends on the system (ipv6(7), bindv6only).
             socket.set_only_v6(self.only == Some(Family::V6))?;
         }
         socket.bind(&at.to_sockaddr()?)?;
@@ -212,6 +214,7 @@ impl SocketConfig {
         if let Some(size) = self.options.sndbuf {
             socket.set_send_buffer_size(size)?;
         }
+
         match self.options.rcvbuf {
             Some(size) => socket.set_recv_buffer_size(size),
             // A datagram that finds the buffer full is lost, so it should hold a burst.
@@ -291,6 +294,7 @@ impl SocketConfig {
     fn source_for(&self, destination: IpAddr) -> io::Result<Option<IpAddr>> {
         let family = Family::of(destination);
         let missing = |text: String| Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+
         match (self.source, &self.interface) {
             (Some(source), _) if Family::of(source) != family => {
                 missing(format!("the source address {source} is not {family}"))

@@ -160,6 +160,7 @@ impl DatagramListener {
             }
             result => result?,
         };
+        // No other socket will share the port, so that no other program may.
         if !self.many {
             socket.socket().set_reuse_address(false)?;
         }
@@ -177,6 +178,7 @@ impl DatagramListener {
     ) -> io::Result<bool> {
         for _ in 0..MAX_SEPARATED {
             let Some((from, to, bytes)) = receive(socket, &mut self.buffer)? else { return Ok(true) };
+
             if from == peer {
                 queued.push_back(bytes);
             } else {

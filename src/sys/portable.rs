@@ -52,7 +52,7 @@ impl Timer {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// See `linux/`.
+    /// Never called: no value exists.
     pub fn set(&self, _time: Duration) -> io::Result<()> {
         match *self {}
     }
@@ -120,17 +120,17 @@ impl SplicePipe {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// See `linux/`.
+    /// Never called: no value exists.
     pub fn held(&self) -> usize {
         match *self {}
     }
 
-    /// See `linux/`.
+    /// Never called: no value exists.
     pub fn fill(&mut self, _from: Raw<'_>, _most: usize) -> io::Result<usize> {
         match *self {}
     }
 
-    /// See `linux/`.
+    /// Never called: no value exists.
     pub fn drain(&mut self, _to: Raw<'_>, _most: usize) -> io::Result<usize> {
         match *self {}
     }
@@ -169,15 +169,15 @@ impl Batch {
         Ok((size, size))
     }
 
-    /// See `linux/`.
+    /// Returns `None`: each datagram is received by a call of its own.
     pub fn front(&self) -> Option<(&[u8], usize)> {
         None
     }
 
-    /// See `linux/`.
+    /// Does nothing.
     pub fn skip_empty(&mut self) {}
 
-    /// See `linux/`.
+    /// Does nothing.
     pub fn consume(&mut self, _n: usize) {}
 }
 

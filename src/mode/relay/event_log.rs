@@ -41,6 +41,7 @@ fn log(report: &Report, event: &'static str, name: Option<&str>, peer: &Address,
         };
         report.verbose(line);
     }
+
     if report.json {
         report.object(&LogEntry { event, name, address: peer.host(), port: peer.port(), why });
     }

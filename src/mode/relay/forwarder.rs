@@ -72,6 +72,7 @@ impl Forwarder {
         if self.connections.len() <= id.index() {
             self.connections.resize_with(id.index() + 1, || None);
         }
+
         self.connections[id.index()] = Some(ClientConnection {
             id,
             connection,
@@ -94,8 +95,8 @@ impl Forwarder {
             let _ = client.connection.finish();
         }
 
-        if let Some(at) = self.bypasses.iter().position(|bypass| bypass.from == id) {
-            self.copy_back(at);
+        if let Some(bypass) = self.take_bypass(id) {
+            self.copy_back(bypass);
         }
         Some(client.peer)
     }
@@ -201,10 +202,7 @@ impl Forwarder {
     /// have to be copied.
     fn bypass(&mut self, id: Id) -> Option<usize> {
         let splice = self.splice(id);
-        let mut bypass = match self.bypasses.iter().position(|bypass| bypass.from == id) {
-            Some(at) => self.bypasses.swap_remove(at),
-            None => self.open_bypass(id, splice?)?,
-        };
+        let mut bypass = self.take_bypass(id).or_else(|| self.open_bypass(id, splice?))?;
 
         let to = bypass.to;
         let taken = splice.map_or(Ok(0), |splice| self.fill(&mut bypass, splice.left));
@@ -239,6 +237,11 @@ impl Forwarder {
         }
         self.write(splice.to);
         self.router.splice(id).filter(|splice| !splice.queued)
+    }
+
+    fn take_bypass(&mut self, from: Id) -> Option<Bypass> {
+        let at = self.bypasses.iter().position(|bypass| bypass.from == from);
+        at.map(|at| self.bypasses.swap_remove(at))
     }
 
     /// Opens a bypass for a message that is worth a pipe, if both sockets can be spliced.
@@ -301,8 +304,8 @@ impl Forwarder {
     }
 
     /// Ends a bypass whose sender has left: the bytes in the pipe still arrive, by way of the router.
-    fn copy_back(&mut self, at: usize) {
-        let Bypass { mut pipe, to, .. } = self.bypasses.swap_remove(at);
+    fn copy_back(&mut self, bypass: Bypass) {
+        let Bypass { mut pipe, to, .. } = bypass;
         let (mut bytes, mut piece) = (Vec::with_capacity(pipe.held()), [0; 4096]);
         while pipe.held() > 0
             && let Ok(n @ 1..) = pipe.read(&mut piece)

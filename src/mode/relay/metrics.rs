@@ -36,7 +36,7 @@ struct MetricsConnection {
 }
 
 impl Metrics {
-    /// Listens.
+    /// Binds the port, and watches it.
     pub fn listen(at: SocketAddr, config: SocketConfig, reactor: &mut Reactor) -> Result<Self> {
         let token = reactor.token();
         let mut listener = StreamListener::bind(config, &[Address::Inet(at)])?;

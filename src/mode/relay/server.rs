@@ -61,8 +61,11 @@ pub fn run(plan: &Relay, report: &Report) -> Result<Outcome> {
 
 fn router_config(plan: &Relay) -> Result<RouterConfig> {
     let authenticator = secrets::authenticator(plan.token.as_ref(), plan.names.as_ref())?;
+
+    // Each client takes a descriptor.
     let descriptors = sys::raise_descriptor_limit();
     let max_clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+
     Ok(RouterConfig {
         max_clients: plan.max_clients.unwrap_or(usize::MAX).min(max_clients),
         max_per_address: plan.max_per_ip,
@@ -294,6 +297,7 @@ impl RelayServer<'_> {
         loop {
             self.forwarder.write_output();
             let Some(event) = self.forwarder.router.next_event() else { return };
+
             match event {
                 relay::Event::Joined { id, name } => {
                     if let Some(peer) = self.forwarder.peer(id) {

@@ -28,6 +28,7 @@ pub fn send_segments(socket: &Descriptor, buf: &[u8], segment: usize) -> io::Res
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
+
     // SAFETY: there is room for one header and two bytes.
     unsafe { super::packet_info::put_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
     retry(|| {
@@ -66,16 +67,7 @@ impl Batch {
         first: &mut [u8],
         most: usize,
     ) -> io::Result<(usize, usize)> {
-        if self.slots == 0 {
-            // A kernel without the option delivers each datagram in a message of its own.
-            let _ = super::sockets::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
-        }
-        if self.received == self.slots && self.slots < most {
-            self.slots = (self.slots * 4).clamp(1, most.min(MAX_MESSAGES));
-            // Untouched pages take no memory.
-            self.bytes = MisalignedBuffer::new((self.slots - 1) * MAX_MESSAGE);
-        }
-
+        self.make_room(socket, most);
         let mut controls = [[0_u64; CONTROL_WORDS]; MAX_MESSAGES];
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; MAX_MESSAGES];
         // SAFETY: all zeroes is a valid `mmsghdr`.
@@ -101,12 +93,26 @@ impl Batch {
             let size = message.msg_len as usize;
             (size, segment(&message.msg_hdr).unwrap_or(size))
         };
+        // The first message went into the caller's buffer.
         for (slot, message) in messages[..count].iter().skip(1).enumerate() {
             let (size, segment) = sizes(message);
             self.groups.push_back(Group { at: slot * MAX_MESSAGE..slot * MAX_MESSAGE + size, segment });
         }
         self.received = count;
         Ok(sizes(&messages[0]))
+    }
+
+    /// Makes room for more messages if the last call has filled it. The first call turns offloading on.
+    fn make_room(&mut self, socket: &Descriptor, most: usize) {
+        if self.slots == 0 {
+            // A kernel without the option delivers each datagram in a message of its own.
+            let _ = super::sockets::set_option(socket.as_fd().as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
+        }
+        if self.received == self.slots && self.slots < most {
+            self.slots = (self.slots * 4).clamp(1, most.min(MAX_MESSAGES));
+            // Untouched pages take no memory.
+            self.bytes = MisalignedBuffer::new((self.slots - 1) * MAX_MESSAGE);
+        }
     }
 
     /// Returns the datagrams of the first message that is left, one after the other, and the length of each but the last.
@@ -141,6 +147,7 @@ fn segment(message: &libc::msghdr) -> Option<usize> {
     if (level, kind) != (libc::SOL_UDP, libc::UDP_GRO) {
         return None;
     }
+
     // SAFETY: a message of this type holds an int, perhaps not aligned.
     let size = unsafe { libc::CMSG_DATA(header).cast::<c_int>().read_unaligned() };
     usize::try_from(size).ok().filter(|size| *size > 0)

@@ -23,6 +23,7 @@ pub fn accept(listener: &Descriptor) -> io::Result<(Descriptor, SockAddr)> {
         // SAFETY: the kernel has just created it, so no other value owns it.
         Ok(unsafe { Socket::from_raw_fd(fd) })
     };
+
     // SAFETY: accept4 has filled in the address and its length.
     let (socket, peer) = unsafe { SockAddr::try_init(accept) }?;
     Ok((socket.into(), peer))

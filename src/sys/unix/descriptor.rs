@@ -246,6 +246,8 @@ pub fn classify(file: File) -> io::Result<Inherited> {
         FileType::CharacterDevice if !never_blocks(&file) => return Ok(Inherited::Blocking(file)),
         _ => return Ok(Inherited::Ready(file)),
     };
+
+    // A description of our own can be non-blocking without a change to the shared one.
     Ok(match reopen(&file, kind) {
         Ok(fd) => Inherited::Own(Descriptor { fd, kind, nonblocking: true }),
         Err(_) => Inherited::Blocking(file),
