@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod address;
+mod arrival;
 mod bind;
 pub mod config;
 mod datagram_listener;
@@ -16,10 +17,11 @@ mod stream_listener;
 pub use self::{
     access::Access,
     address::{Address, Location},
+    arrival::{Accepted, Arrival, Denied, Isolation},
     config::SocketConfig,
     datagram_listener::DatagramListener,
     family::{Family, Transport},
-    listener::{Accepted, Arrival, Isolation, Listener},
+    listener::Listener,
     race::Race,
-    stream_listener::{Denied, StreamListener},
+    stream_listener::StreamListener,
 };

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io};
 use anyhow::Result;
 
 use super::{
-    Accepted, Address, Isolation, SocketConfig,
+    Accepted, Address, Denied, Isolation, SocketConfig,
     bind::{Bound, local_address},
 };
 use crate::sys::{self, Descriptor};
@@ -15,10 +15,6 @@ use crate::sys::{self, Descriptor};
 pub struct StreamListener {
     pub(super) bound: Bound,
 }
-
-/// The address of a client that the access rules deny.
-#[derive(Debug)]
-pub struct Denied(pub Address);
 
 impl StreamListener {
     /// Binds and listens at every address, as [`Bound::new`] does.
