@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::succeeded;
 use crate::{
     endpoint::Peer,
     event::{Event, Reactor},
@@ -14,7 +13,9 @@ use crate::{
     session::{
         Conversation, Names, Outcome, Setting, Summary,
         dial::{Dial, Progress},
-        handle_signal, open, sandbox,
+        handle_signal,
+        messages::succeeded,
+        open, sandbox,
         tls::TlsContext,
     },
     sys::Signal,

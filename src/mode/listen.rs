@@ -13,8 +13,10 @@ use crate::{
     report::{self, Report},
     session::{
         Conversation, Names, Outcome, Setting, Summary,
-        accept::{self, Accept, Acceptor, Arrived, MAX_HANDSHAKES, PendingHandshake, host_and_port},
-        handle_signal, layered, open,
+        accept::{self, Accept, Acceptor, Arrived, MAX_HANDSHAKES, PendingHandshake},
+        handle_signal, layered,
+        messages::host_and_port,
+        open,
         prepare::{self, Preparation},
         sandbox,
         tls::TlsContext,

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::succeeded;
 use crate::{
     event::{Event, Reactor, Slots, Token},
     net::{Address, Transport},
@@ -20,6 +19,7 @@ use crate::{
         Outcome,
         dial::{RETRY_DELAY, Resolving},
         handle_signal,
+        messages::succeeded,
     },
     sys::{self, Descriptor},
 };

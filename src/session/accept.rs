@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::{
     Names,
+    messages::denied,
     tls::{TlsContext, TlsHandshake},
 };
 use crate::{
@@ -154,27 +155,6 @@ fn datagram(plan: &plan::Session, accepted: Accepted) -> Datagram {
         Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
     };
     Datagram::new(accepted.socket, filter, eof).with_queued(accepted.queued)
-}
-
-/// Returns the message about a client that is not admitted.
-pub fn denied(peer: &Address) -> String {
-    format!("Connection from {} refused: it is not allowed", host_and_port(peer))
-}
-
-/// Returns the address and port as OpenBSD's nc prints them.
-pub fn host_and_port(address: &Address) -> String {
-    match address.port() {
-        Some(port) => format!("{} {port}", address.host()),
-        None => address.host(),
-    }
-}
-
-/// Prints the addresses of a listener: with `-v`, and always where a random port has to be known.
-pub fn announce(addresses: &[Address], random: bool, report: &Report) {
-    for address in addresses {
-        let line = format!("Listening on {}", host_and_port(address));
-        if random { report.result(line) } else { report.verbose(line) }
-    }
 }
 
 /// Returns whether an error says that descriptors or memory have run out.

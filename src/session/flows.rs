@@ -26,12 +26,6 @@ pub fn begin(
     sends: bool,
     dump: Option<&File>,
 ) -> Result<Session> {
-    let now = Instant::now();
-    let taps = taps(plan, dump)?;
-    if let (true, Some(wire)) = (taps.listen_below(), peer.wire()) {
-        wire.start_record();
-    }
-
     let inbound = inbound(plan, &names.peer);
     let mut outbound = sends.then(|| outbound(plan, source));
     if let (Some(datagram), Address::Inet(_)) = (peer.as_datagram(), &names.peer) {
@@ -44,10 +38,36 @@ pub fn begin(
         datagram.set_offload(Offload { gso, gro: inbound.can_merge().then_some(messages) });
     }
 
-    let crlf = plan.crlf.then(Crlf::default);
+    let taps = taps(plan, dump)?;
+    if let (true, Some(wire)) = (taps.listen_below(), peer.wire()) {
+        wire.start_record();
+    }
+    Ok(with_taps(plan, inbound, outbound, taps, ending(plan, source), names))
+}
+
+/// Makes a session of these two directions, with the taps of the plan.
+pub fn session(
+    plan: &plan::Session,
+    inbound: FlowConfig,
+    outbound: Option<FlowConfig>,
+    ending: Ending,
+    names: Names,
+) -> Result<Session> {
+    Ok(with_taps(plan, inbound, outbound, taps(plan, None)?, ending, names))
+}
+
+fn with_taps(
+    plan: &plan::Session,
+    inbound: FlowConfig,
+    outbound: Option<FlowConfig>,
+    taps: Taps,
+    ending: Ending,
+    names: Names,
+) -> Session {
+    let now = Instant::now();
     let outbound = outbound.map(|config| Flow::new(config, now));
     let pump = Pump { inbound: Flow::new(inbound, now), outbound, taps };
-    Ok(Session::new(pump, ending(plan, source), names, crlf, now))
+    Session::new(pump, ending, names, plan.crlf.then(Crlf::default), now)
 }
 
 /// Puts the layers of the plan over a peer.

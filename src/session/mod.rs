@@ -7,6 +7,7 @@ pub mod dial;
 mod finish;
 mod flows;
 mod linger;
+pub mod messages;
 mod names;
 pub mod open;
 mod outcome;
@@ -19,7 +20,7 @@ pub mod tls;
 
 pub use self::{
     conversation::{Conversation, Setting},
-    flows::{begin, inbound, layered, outbound},
+    flows::{begin, inbound, layered, outbound, session},
     linger::Lingering,
     names::Names,
     outcome::{Outcome, handle_signal},

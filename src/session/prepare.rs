@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Instant};
 
 use anyhow::Result;
 
-use super::{accept::announce, dial::Resolving, tls::TlsContext};
+use super::{dial::Resolving, messages::announce, tls::TlsContext};
 use crate::{
     event::{Reactor, Token},
     net::{

@@ -17,8 +17,8 @@ use crate::{
     report::Report,
     session::{
         Lingering, Outcome,
-        accept::{self, Acceptor, Arrived},
-        handle_signal, sandbox,
+        accept::{Acceptor, Arrived},
+        handle_signal, messages, sandbox,
     },
     sys::{self, Descriptor, Inherited, SandboxPolicy},
 };
@@ -93,7 +93,7 @@ fn announce(
 
     for (server, port, addresses) in servers {
         for address in addresses {
-            let line = format!("Listening on {} ({server})", accept::host_and_port(&address));
+            let line = format!("Listening on {} ({server})", messages::host_and_port(&address));
             if port == 0 { report.result(line) } else { report.verbose(line) }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     net::Address,
     plan::{self, Connect, Direction, RelayClient},
     proto::relay::{MAX_STORED, is_name},
-    pump::{Ending, Flow, FlowConfig, Framing, Pace, Pump, Source},
+    pump::{Ending, FlowConfig, Framing, Pace, Source},
     report::Report,
     session::{
         self, Conversation, Names, Outcome, Session, Setting, Summary,
@@ -20,7 +20,6 @@ use crate::{
         tls::TlsContext,
     },
     sys::Signal,
-    tap::{Digests, Taps},
 };
 
 /// How far the mode is.
@@ -147,7 +146,7 @@ fn talk<'a>(
     let now = Instant::now();
     let mut relay = Box::new(RelayConnection::new(peer, addressing, connect.retry > 0, now));
     watch(&mut relay, reactor, setting.token)?;
-    let session = session(&connect.session, &local.input, lines, address, local_address, now);
+    let session = session(&connect.session, &local.input, lines, address, local_address)?;
     let conversation = Conversation::with_session(setting, session, local, reactor)?;
     Ok(Stage::Talking(Box::new(conversation), relay))
 }
@@ -165,21 +164,14 @@ fn session(
     lines: Option<usize>,
     address: Address,
     local: Address,
-    now: Instant,
-) -> Session {
+) -> Result<Session> {
     let source = open::source(input);
     let inbound = session::inbound(plan, &address);
     let outbound = match input {
         Input::Nothing => None,
         _ => Some(outbound(plan, lines, source)),
     };
-    let taps = Taps { digests: plan.digest.then(Digests::default), ..Taps::default() };
-    let pump = Pump {
-        inbound: Flow::new(inbound, now),
-        outbound: outbound.map(|config| Flow::new(config, now)),
-        taps,
-    };
-    Session::new(pump, ending(plan, source), Names::new(plan, address, local), None, now)
+    session::session(plan, inbound, outbound, ending(plan, source), Names::new(plan, address, local))
 }
 
 /// The ways back to a relay that was lost. The session goes on meanwhile.

@@ -21,7 +21,7 @@ use crate::{
     plan::{Bind, Relay},
     proto::relay::{self, Admission, CloseReason, Id, Router, RouterConfig},
     report::Report,
-    session::{Outcome, accept, dial::Resolving, sandbox, tls::TlsContext},
+    session::{Outcome, dial::Resolving, messages, sandbox, tls::TlsContext},
     sys::{self, SandboxPolicy, Signal},
 };
 
@@ -150,7 +150,7 @@ impl RelayServer<'_> {
         let (plan, report) = (self.plan, self.report);
         let random = addresses.iter().any(|address| address.port() == Some(0));
         let listener = self.bind(addresses)?;
-        accept::announce(&listener.addresses(), random, report);
+        messages::announce(&listener.addresses(), random, report);
         self.listener = Some(listener);
 
         if let Some((port, tls)) = &plan.tls {
@@ -185,7 +185,7 @@ impl RelayServer<'_> {
     /// Prints where the server listens; without `-v` only if the port is random.
     fn announce(&self, addresses: &[Address], line: impl Fn(String) -> String, random: bool) {
         for address in addresses {
-            let line = line(accept::host_and_port(address));
+            let line = line(messages::host_and_port(address));
             if random { self.report.result(line) } else { self.report.verbose(line) }
         }
     }

@@ -14,8 +14,10 @@ use crate::{
     report,
     session::{
         self, Names, Session, Status, Summary,
-        accept::{PendingHandshake, host_and_port, is_out_of_descriptors},
-        layered, open,
+        accept::{PendingHandshake, is_out_of_descriptors},
+        layered,
+        messages::host_and_port,
+        open,
         program::{self, Started},
     },
 };

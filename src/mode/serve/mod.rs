@@ -20,8 +20,10 @@ use crate::{
     report::Report,
     session::{
         Names, Outcome,
-        accept::{self, Accept, Acceptor, Arrived, MAX_HANDSHAKES, PendingHandshake, host_and_port},
-        handle_signal, open,
+        accept::{self, Accept, Acceptor, Arrived, MAX_HANDSHAKES, PendingHandshake},
+        handle_signal,
+        messages::host_and_port,
+        open,
         prepare::{self, Preparation},
         program::Programs,
         sandbox,
