@@ -1,16 +1,25 @@
 //! `remote`: netcat, finished.
 //!
+//! A walk of the command line through the house:
+//!
 //! ```text
-//! argv ─clap→ Args ─Plan::new→ Plan::Connect { to, socket_config, session }
-//!      ─Lookup→ [Address] ─Race→ Address ─SocketConfig::connect→ Descriptor    (connected, ours, non-blocking)
-//!      ─→ (a proxy) ─→ Connection or Datagram           = peer  : Endpoint
-//!         stdin/stdout, files, a Seat, a program         = local : Endpoint
-//!      ─→ Session { peer, Pump { outbound: Flow, inbound: Flow }, Ending }
-//!      ─advance/wait…→ Summary ─Report→ stderr, exit status
+//! argv ─cli::Command::read→ Args ─Plan::new→ Plan::Connect { to, socket_config, tls, session }     (settled once)
+//!      ─mode::connect→ Dial: ConnectAttempts { Resolving → Race } → ProxyConnect → TlsHandshake     (values, advanced)
+//!      ─→ Box<dyn Peer>: Zstd | Telnet over Tls over Stream, or Datagram, or RelayConnection
+//!      ─Conversation→ Session { Pump { inbound: Flow, outbound: Flow, taps }, Ending, Life } + Stdio, or a program
+//!      ─advance, until it is over→ Summary ─print→ stderr;  Outcome ─→ exit status
 //! ```
 //!
-//! A mode gets a socket from `net`, makes two endpoints, and a pump moves bytes between them through
-//! stages while `event` waits; `proto` knows formats, `sys` knows kernels.
+//! A walk of one byte of stdin to the peer:
+//!
+//! ```text
+//! fd 0 ─Stdio::read→ (Crlf) ─→ Flow: Buffer ─Framing, Pace→ Peer::write ─→ (Zstd | Telnet) ─→ (Tls) ─→ Stream ─→ socket
+//!                                │ Route::choose: sendfile and splice pass it without a copy, where no tap, layer or framing sees it
+//!                                └ Taps hear it: --digest, -o
+//! ```
+//!
+//! A **mode** opens **session**s; a session moves bytes between two **endpoint**s with a **pump** while **event** waits;
+//! **net** makes sockets, **proto** knows formats, **sys** knows kernels. `tests/layout.rs` has the table of imports.
 
 mod cli;
 mod endpoint;
@@ -48,6 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
+
     let report = report(command.messages());
     match Plan::new(&command).and_then(|plan| mode::run(&plan, &report)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

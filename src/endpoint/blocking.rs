@@ -67,6 +67,7 @@ impl ReaderThread {
                     return waker.wake();
                 }
             };
+
             let mut buf = MisalignedBuffer::new(MAX_QUEUED);
             loop {
                 let read = file.read(&mut buf);
@@ -79,6 +80,7 @@ impl ReaderThread {
                 if would_block(&read) && sys::wait_readable(&file).is_ok() {
                     continue;
                 }
+
                 let mut queue = shared.queue();
                 match read {
                     Ok(0) => queue.last = true,
@@ -86,6 +88,7 @@ impl ReaderThread {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => queue.error = Some(error),
                 }
+
                 let over = queue.last || queue.error.is_some();
                 // The loop takes these bytes before more are read: memory stays bounded.
                 while !over && !queue.bytes.is_empty() {
@@ -144,6 +147,7 @@ impl WriterThread {
                     return waker.wake();
                 }
             };
+
             let mut buf = Vec::with_capacity(MAX_QUEUED);
             loop {
                 let mut queue = shared.queue();
@@ -153,16 +157,19 @@ impl WriterThread {
                 buf.clear();
                 buf.extend(queue.bytes.iter());
                 drop(queue);
+
                 let mut written = if buf.is_empty() { Ok(0) } else { file.write(&buf) };
                 if would_block(&written) {
                     written = sys::wait_writable(&file).map(|()| 0);
                 }
                 let mut queue = shared.queue();
+
                 match written {
                     Ok(n) => drop(queue.bytes.drain(..n)),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => queue.error = Some(error),
                 }
+
                 // Without bytes to write, the end has woken us.
                 queue.stopped = buf.is_empty() || queue.error.is_some();
                 let stopped = queue.stopped;

@@ -150,6 +150,7 @@ impl Datagram {
             buf[..bytes.len()].copy_from_slice(&bytes);
             return Ok(bytes.len());
         }
+
         for _ in 0..MAX_SKIPPED {
             let datagram = match (sys::receive_from(&self.socket, buf), &self.filter) {
                 // All that had waited before the socket was connected was read.
@@ -159,15 +160,18 @@ impl Datagram {
                 }
                 (received, _) => received?,
             };
+
             if !self.is_meant(&datagram.from) {
                 continue;
             }
+
             if datagram.truncated {
                 let what = format!("a datagram was larger than {} bytes and was cut", buf.len());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }
             return Ok(datagram.size);
         }
+
         Err(io::ErrorKind::Interrupted.into())
     }
 
@@ -182,6 +186,8 @@ impl Datagram {
             self.received += size.div_ceil(segment) as u64;
             filled = size;
         }
+
+        // Only whole datagrams: the rest of a message waits for the next read.
         while let Some((bytes, segment)) = self.batch.front() {
             let room = buf.len() - filled;
             let n = if bytes.len() <= room { bytes.len() } else { room - room % segment };
@@ -193,6 +199,8 @@ impl Datagram {
             self.batch.consume(n);
             filled += n;
         }
+
+        // An empty datagram ends the batch, and is reported by itself.
         if filled == 0 {
             self.batch.skip_empty();
         }
@@ -220,6 +228,7 @@ impl Read for Datagram {
                 Some(most) => self.read_batch(buf, most),
                 None => self.next(buf),
             };
+
             match read {
                 // An empty datagram is no end, unless a file is being transferred.
                 Ok(0) if !self.eof.honor => self.received += 1,

@@ -53,11 +53,14 @@ impl Download {
     /// Creates the part.
     pub fn open(name: Name) -> io::Result<Self> {
         name.check()?;
+
         let mut number = 0;
         loop {
             let candidate = name.candidate(number);
             let taken = name.numbered && candidate.symlink_metadata().is_ok();
             let part = with_suffix(&candidate, ".part");
+
+            // open(2), O_EXCL: of two receivers that want the same name, one gets it.
             match File::options().write(true).create_new(true).open(&part) {
                 Ok(_) if taken => fs::remove_file(&part)?,
                 Ok(file) => {
@@ -67,6 +70,7 @@ impl Download {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
+
             number += 1;
         }
     }
@@ -78,6 +82,7 @@ impl Download {
             fs::rename(&self.part, &self.name.path)?;
             return Ok(self.name.path);
         }
+
         loop {
             let path = self.name.candidate(self.number);
             match sys::rename_new(&self.part, &path) {

@@ -91,6 +91,7 @@ fn advance<'a>(
         Target::Host { host, port, .. } => (host.as_str(), Some(*port)),
         Target::Unix(path) => (path.to_str().unwrap_or("unix"), None),
     };
+
     loop {
         match dial.advance(reactor, now, setting.report)? {
             Progress::Pending => {

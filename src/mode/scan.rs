@@ -186,15 +186,19 @@ impl<'a> Survey<'a> {
             if let Address::Inet(inet) = &mut address {
                 inet.set_port(port);
             }
+
             let socket_config = self.plan.socket_config.routed(&address)?;
             match socket_config.connect(&address) {
                 Ok(mut socket) => {
                     let token = reactor.token();
                     reactor.watch(token, &mut socket)?;
+
                     let now = Instant::now();
                     let mut probe =
                         Probe { rank, port, socket, address, others: addresses, again: None, end: None };
                     probe.end = self.plan.timeout.map(|timeout| now + timeout);
+
+                    // udp(7): no handshake shows that a port is open; only an answer or an ICMP error settles it.
                     if socket_config.transport == Transport::Datagram {
                         let timeout = self.plan.timeout.unwrap_or(ANSWER_TIMEOUT);
                         probe.again = Some(now + timeout / 2);
@@ -202,6 +206,7 @@ impl<'a> Survey<'a> {
                         // A refusal shows when the answer is read.
                         let _ = probe.socket.write(&[]);
                     }
+
                     reactor.wake_at(token, probe.again.or(probe.end));
                     self.running.insert(token, probe);
                     return Ok(true);
@@ -210,6 +215,7 @@ impl<'a> Survey<'a> {
                 Err(error) => last = Some((address, error)),
             }
         }
+
         let (address, why) = match last {
             Some((address, error)) => (address.host(), Some(sys::reason(&error))),
             None => (self.plan.host.clone(), None),
@@ -224,6 +230,7 @@ impl<'a> Survey<'a> {
         let Some(probe) = self.running.get_mut(token) else { return Ok(()) };
         let now = Instant::now();
         let outcome = if datagram { answer(&mut probe.socket) } else { connection(&probe.socket) };
+
         let state = match &outcome {
             Ok(true) => State::Open,
             Err(_) => State::Closed,
@@ -237,15 +244,20 @@ impl<'a> Survey<'a> {
                 return Ok(());
             }
         };
+
+        // The outcome is known: the probe is over.
         reactor.wake_at(token, None);
         let Some(probe) = self.running.remove(token) else { return Ok(()) };
         let why = outcome.err();
+
         if state == State::Open || probe.others.is_empty() || datagram {
             let why = why.map(|error| sys::reason(&error));
             let address = probe.address.host();
             self.found.insert(probe.rank, Found { port: probe.port, state, address, why });
             return Ok(());
         }
+
+        // The host may have another address at which the port is open.
         let error = why.unwrap_or_else(|| io::ErrorKind::TimedOut.into());
         drop(probe.socket);
         if !self.start(probe.rank, probe.port, probe.others, Some((probe.address, error)), reactor)? {
@@ -260,6 +272,7 @@ impl<'a> Survey<'a> {
             let (port, host) = (found.port, &self.plan.host);
             let transport = self.plan.socket_config.transport;
             let address = found.address.parse().map(|ip: IpAddr| Address::Inet((ip, port).into()));
+
             if report.verbose > 0
                 || (self.plan.ports.len() > 1 && found.state == State::Open && !report.quiet)
             {
@@ -276,6 +289,7 @@ impl<'a> Survey<'a> {
                     }
                 });
             }
+
             self.printed += 1;
         }
     }

@@ -55,16 +55,20 @@ impl Pace {
     pub fn allow(&mut self, now: Instant) -> Result<usize, Instant> {
         let Some(rate) = self.rate else { return Ok(usize::MAX) };
         let rate = rate as f64;
+
         let since = *self.since.get_or_insert(now);
         if now > since {
             let gained = (now - since).as_secs_f64() * rate;
             self.tokens = (self.tokens + gained).min(self.burst);
             self.since = Some(now);
         }
+
+        // A wake-up for every byte would cost more than it sends: a part of the burst is awaited.
         let wanted = (self.burst * WAKE_BURST_PART).min(MAX_WAKE_BYTES).min(rate * WAKE_SECONDS).max(1.0);
         if self.tokens >= wanted {
             return Ok(self.tokens as usize);
         }
+
         let wait = Duration::from_secs_f64((wanted - self.tokens) / rate);
         Err(now + wait.max(MIN_WAIT))
     }

@@ -105,6 +105,7 @@ impl<'a> Conversation<'a> {
         reactor: &mut Reactor,
     ) -> Result<Self> {
         let Setting { plan, dump, token, .. } = setting;
+
         match started {
             Started::OnSocket(child) => {
                 if let Some(descriptor) = peer.descriptor_mut() {

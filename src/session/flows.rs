@@ -128,6 +128,7 @@ pub fn inbound(plan: &plan::Session, address: &Address) -> FlowConfig {
 pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
     let datagrams = plan.transport == Transport::Datagram;
     let lines = Framing::Lines(LARGEST_DATAGRAM);
+
     let framing = match (&plan.input, source) {
         _ if plan.lines => lines,
         _ if plan.program.is_some() => Framing::AsRead,
@@ -137,10 +138,12 @@ pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
         (Outgoing::Stdin, _) if plan.delay.is_some() && !datagrams => lines,
         _ => Framing::AsRead,
     };
+
     let pace = match plan.rate {
         None if datagrams => Pace::for_datagrams(plan.datagram_size, plan.delay),
         rate => Pace::new(rate, plan.delay),
     };
+
     FlowConfig {
         framing,
         pace,

@@ -28,15 +28,18 @@ pub fn check(plan: &plan::Session) -> Result<()> {
             }
         }
     }
+
     if let Incoming::File { path, .. } = &plan.output
         && !sys::is_written_directly(path)
     {
         let name = name(plan, path);
         name.check().with_context(|| format!("receive into {}", path.display()))?;
     }
+
     if plan.output == Incoming::Automatic {
         sys::check_writable_folder(Path::new(".")).context("receive into this folder")?;
     }
+
     Ok(())
 }
 
@@ -65,6 +68,7 @@ pub fn open_output(plan: &plan::Session, at: At<'_>, waker: &Waker) -> Result<Ou
         Incoming::Nowhere => return Ok(Output::Nowhere),
         Incoming::Stdout => return Output::stdout(waker.clone()).context("open stdout"),
     };
+
     let path = name.path.display().to_string();
     let download = Download::open(name).with_context(|| format!("receive into {path}"))?;
     Ok(Output::Download(download))

@@ -16,10 +16,12 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
         report.detail("sandbox: none (a program could not do its work)");
         return;
     }
+
     let mut permits = SandboxPolicy::default();
     permits.write.push(sys::NULL_DEVICE.into());
     // Terminals are opened once more, so that the description that others share with us stays as it is.
     permits.write.extend(sys::standard_terminals());
+
     if let Outgoing::File(path) = &plan.input {
         permits.read.push(path.clone());
         if plan.role == Role::Serve {
@@ -30,6 +32,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
             permits.read.push(folder(path));
         }
     }
+
     match &plan.output {
         Incoming::Automatic => {
             permits.make.push(".".into());
@@ -43,11 +46,13 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
         Incoming::File { path, .. } => permits.make.push(folder(path)),
         Incoming::Nowhere | Incoming::Stdout => {}
     }
+
     for address in at {
         if let Address::Unix(path) = address {
             permits.remove.push(folder(path));
         }
     }
+
     confine(plan.sandbox.then_some(&permits), report);
 }
 

@@ -48,14 +48,17 @@ impl TlsContext {
     ) -> Result<Self> {
         let clients = trust(plan);
         let clients = (plan.trust != plan::Trust::Unverified).then_some(&clients);
+
         let (identity, invitation) = match identity(plan)? {
             Some(identity) => (identity, None),
             None => {
                 self_signed(addresses, command).map(|(identity, invitation)| (identity, Some(invitation)))?
             }
         };
+
         let pin = identity.pin()?;
         let server = tls::server(identity, clients, &plan.alpn)?;
+
         if let Some(invitation) = invitation {
             report.result(invitation);
         }
@@ -169,6 +172,7 @@ fn self_signed(addresses: &[Address], (program, options): (&str, &str)) -> Resul
             (Vec::new(), shlex::try_quote(&place).map(Into::into).unwrap_or_default())
         }
     };
+
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;

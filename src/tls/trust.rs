@@ -78,6 +78,7 @@ impl Trust {
     fn load(&self) -> Result<Option<(Arc<RootCertStore>, Vec<CertificateDer<'static>>)>> {
         let mut store = RootCertStore::empty();
         let mut named = Vec::new();
+
         match &self.roots {
             Roots::Any => return Ok(None),
             Roots::File(path) => {
@@ -95,6 +96,7 @@ impl Trust {
                 }
             }
         }
+
         Ok(Some((store.into(), named)))
     }
 }
@@ -157,14 +159,17 @@ pub struct Server(pub Arc<ServerConfig>);
 pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
+
     let verifier = trust
         .verifier(|roots| Ok(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?))?;
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config = config.dangerous().with_custom_certificate_verifier(verifier);
+
     let mut config = match own {
         Some(own) => config.with_client_auth_cert(own.chain, own.key).map_err(|error| unfit(&error))?,
         None => config.with_no_client_auth(),
     };
+
     config.alpn_protocols = protocols(alpn);
     // A session is resumed only by a second connection, and there is none.
     config.resumption = Resumption::disabled();
@@ -182,7 +187,9 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
             })?),
             None => config.with_no_client_auth(),
         };
+
     let mut config = config.with_single_cert(own.chain, own.key).map_err(|error| unfit(&error))?;
+
     config.alpn_protocols = protocols(alpn);
     // No session is resumed; and a client that only sends would close with a ticket unread, which is a reset that may
     // overtake its data.

@@ -60,6 +60,7 @@ impl Records {
                 (self.left, bytes) = (self.left - n, &bytes[n..]);
                 continue;
             }
+
             self.header[self.begun] = bytes[0];
             (self.begun, bytes) = (self.begun + 1, &bytes[1..]);
             if self.begun == self.header.len() {
@@ -119,6 +120,7 @@ impl<E: Endpoint> Tls<E> {
                 return Err(failed("the peer has closed in the middle of the handshake".into()));
             }
         }
+
         // Its last record may have to wait for the socket: the session flushes it.
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
@@ -131,15 +133,18 @@ impl<E: Endpoint> Tls<E> {
         if let Some(failure) = &self.failure {
             return Err(failed(failure.clone()));
         }
+
         if self.filled.is_empty() {
             if self.buffer.is_empty() {
                 self.buffer = MisalignedBuffer::new(READ_SIZE);
             }
             self.filled = 0..self.below.read(&mut self.buffer)?;
         }
+
         let n = self.connection.read_tls(&mut &self.buffer[self.filled.clone()])?;
         self.records.observe(&self.buffer[self.filled.clone()][..n]);
         self.filled.start += n;
+
         if let Err(error) = self.connection.process_new_packets() {
             // The records before the bad one can still be read.
             self.failure = Some(refusal(&error));
@@ -147,6 +152,7 @@ impl<E: Endpoint> Tls<E> {
             let _ = self.flush();
             return Ok(true);
         }
+
         Ok(n > 0)
     }
 }
@@ -166,6 +172,7 @@ impl<E: Endpoint> Read for Tls<E> {
                 }
                 result => return result,
             }
+
             // Answers of the protocol itself do not wait for a write of ours. A peer that takes nothing more may still have
             // sent something.
             let _ = self.flush();

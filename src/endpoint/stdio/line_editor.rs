@@ -58,10 +58,12 @@ impl LineEditor {
         let columns = self.prompt.width() + self.columns.iter().sum::<usize>();
         // The cursor stays in the last column until there is more.
         let rows = columns.saturating_sub(1) / width;
+
         self.echo.push(b'\r');
         if rows > 0 {
             self.echo.extend_from_slice(format!("\x1b[{rows}A").as_bytes());
         }
+
         self.echo.extend_from_slice(b"\x1b[J");
         self.echo.extend_from_slice(bytes);
         if !bytes.ends_with(b"\n") {
@@ -111,6 +113,7 @@ impl LineEditor {
     fn key(&mut self, byte: u8) {
         let keys = self.keys;
         let is = |key: u8| key != 0 && byte == key;
+
         if self.literal {
             self.literal = false;
             self.insert(byte);
@@ -148,12 +151,15 @@ impl LineEditor {
     fn insert(&mut self, byte: u8) {
         self.echo.extend(visible(byte));
         self.text.push(byte);
+
         self.columns.push(match byte {
             b'\t' => TAB_WIDTH - self.columns.iter().sum::<usize>() % TAB_WIDTH,
             0..=0x1f | 0x7f => 2,
             0x20..=0x7e => 1,
             _ => 0,
         });
+
+        // The width of a character is known when its last byte has been typed.
         if byte >= 0x80 {
             let start = last_character(&self.text);
             if let Some(character) =
@@ -162,6 +168,8 @@ impl LineEditor {
                 self.columns[start] = character.width().unwrap_or(0);
             }
         }
+
+        // A line without end must not grow without bound.
         if self.text.len() >= MAX_LINE {
             self.release();
         }

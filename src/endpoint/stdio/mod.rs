@@ -154,6 +154,7 @@ impl Stdio {
             Input::Terminal(terminal) => reactor.watch(token, terminal.descriptor_mut())?,
             Input::Thread(_) | Input::File(_) | Input::Nothing | Input::TerminalThread(_) => {}
         }
+
         match &mut self.output {
             Output::Descriptor(descriptor) => reactor.watch(token, descriptor)?,
             Output::Thread(thread) => {
@@ -162,6 +163,7 @@ impl Stdio {
             }
             Output::Closed | Output::Download(_) | Output::File(_) | Output::Nowhere => {}
         }
+
         Ok(())
     }
 
@@ -218,6 +220,7 @@ impl Write for Stdio {
         {
             return terminal.write(buf);
         }
+
         let file: &mut dyn Write = match &mut self.output {
             Output::Closed => return Err(io::ErrorKind::BrokenPipe.into()),
             Output::Descriptor(descriptor) => return descriptor.write(buf),
@@ -226,6 +229,7 @@ impl Write for Stdio {
             Output::File(file) => file,
             Output::Nowhere => return Ok(buf.len()),
         };
+
         loop {
             match file.write(buf) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -252,6 +256,7 @@ impl Endpoint for Stdio {
             }
             Output::Descriptor(_) | Output::File(_) => {}
         }
+
         self.output = Output::Closed;
         sys::silence_stdout()
     }

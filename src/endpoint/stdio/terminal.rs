@@ -84,18 +84,22 @@ impl Read for Terminal {
         loop {
             self.enter_line_mode()?;
             self.write_echo()?;
+
             if !self.line.done().is_empty() {
                 return self.line.done().read(buf);
             }
             if self.line.has_ended() {
                 return Ok(0);
             }
+
             if self.line.echo().len() > MAX_ECHO {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
+
             if self.mode.is_none() {
                 return self.descriptor.read(buf);
             }
+
             match self.descriptor.read(buf)? {
                 0 => return Ok(0),
                 n => self.line.type_in(&buf[..n]),

@@ -183,6 +183,7 @@ impl Server<'_> {
             Some(stdio) => session.advance(&mut stdio.handle(token, own, *shared), peer, now),
             None => session.advance(own, peer, now),
         };
+
         match status {
             Status::Waiting(until) => reactor.wake_at(token, until),
             Status::Yielded => reactor.again(token),

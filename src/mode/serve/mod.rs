@@ -126,6 +126,7 @@ impl<'a> Server<'a> {
         report: &'a Report,
     ) -> Result<Self> {
         let tokens = Tokens { listener: acceptor.token(), programs: reactor.token(), stdio: reactor.token() };
+
         let session = &plan.listen.session;
         let stdio = shared_stdio(session, reactor, tokens.stdio)?;
         let source = stdio.as_ref().map_or(Source::File, |(_, source)| *source);

@@ -105,6 +105,7 @@ impl Decompressor {
         if let Some(error) = self.fault.take() {
             return Err(error);
         }
+
         while made < out.len() && (taken < bytes.len() || self.full) {
             // A failed call does not tell how much it has made. So no call gets more than one block: zstd expects the rest of
             // a block, and the header of the next one.
@@ -113,9 +114,11 @@ impl Decompressor {
                 wanted if wanted > BLOCK_HEADER => wanted - BLOCK_HEADER,
                 wanted => wanted,
             };
+
             let piece = &bytes[taken..];
             let mut input = InBuffer::around(&piece[..piece.len().min(most)]);
             let mut output = OutBuffer::around(&mut out[made..]);
+
             match self.context.decompress_stream(&mut output, &mut input) {
                 Ok(wanted) => {
                     self.wanted = wanted;
@@ -130,6 +133,7 @@ impl Decompressor {
                 }
             }
         }
+
         Ok((taken, made))
     }
 
