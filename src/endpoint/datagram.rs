@@ -131,6 +131,7 @@ impl Datagram {
 
     /// Returns whether a datagram from this address counts.
     fn is_meant(&mut self, from: &SockAddr) -> bool {
+        // connect(2) on a UDP socket does not drop what was queued before.
         match &mut self.filter {
             PeerFilter::Connected | PeerFilter::Group(_) => true,
             PeerFilter::First(first) => first.get_or_insert_with(|| from.clone()) == from,
@@ -208,6 +209,7 @@ impl Datagram {
     }
 
     fn write_segments(&mut self, buf: &[u8], segment: usize) -> io::Result<usize> {
+        // The first segment goes alone after a refusal, and the flow offers the others again.
         if !self.segments_refused {
             match sys::send_segments(&self.socket, buf, segment) {
                 // udp(7): the device may be unable, or a datagram would have to be fragmented.

@@ -38,6 +38,7 @@ impl Name {
             let why = "the file exists; --force replaces it";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
         }
+        // The part is made beside it, so that rename(2) stays within one file system.
         sys::check_writable_folder(folder(&self.path))
     }
 
@@ -83,6 +84,7 @@ impl Download {
             return Ok(self.name.path);
         }
 
+        // rename(2) would replace a file that has appeared meanwhile.
         loop {
             let path = self.name.candidate(self.number);
             match sys::rename_new(&self.part, &path) {

@@ -115,6 +115,7 @@ impl RelayConnection {
                 Err(error) => self.lose(&sys::reason(&error)),
             }
         }
+        // Also when there was nothing to send: the connection may be lost all the same.
         self.check()
     }
 
@@ -255,6 +256,7 @@ impl Endpoint for RelayConnection {
         self.client.tick(now);
         // An error shows again at the next read.
         let _ = self.push();
+        // The protocol keeps the registration alive, and has a deadline of its own.
         Some(self.client.deadline())
     }
 }

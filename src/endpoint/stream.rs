@@ -34,6 +34,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
+        // The kernel reports the error of a connection once, to a write or to a read, and says end of file afterwards.
         let written = self.socket.write(buf);
         if let Err(error) = &written
             && !matches!(error.kind(), BrokenPipe | Interrupted | WouldBlock)
@@ -58,6 +59,7 @@ impl Endpoint for Stream {
     }
 
     fn broken(&mut self) -> Option<io::Error> {
+        // SO_ERROR is cleared when it is read (socket(7)): the answer is kept.
         if self.lost.is_none() {
             let error = self.socket.broken()?;
             // Both sides have closed: the bytes before that are whole.

@@ -104,6 +104,7 @@ impl Reactor {
 
     fn watch_for(&self, token: Token, descriptor: &mut Descriptor, interest: Interest) -> io::Result<()> {
         let registry = self.poll.registry();
+        // epoll_ctl(2), EEXIST: the descriptor changes its owner.
         match registry.register(descriptor, token, interest) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 registry.reregister(descriptor, token, interest)
@@ -146,6 +147,7 @@ impl Reactor {
             Some(Duration::ZERO)
         };
         // The timer wakes the poll by a descriptor, so that the poll itself needs no timeout.
+        // epoll_wait(2) counts in milliseconds.
         if let (Some(timer), Some(time)) = (&self.timer, timeout.filter(|time| !time.is_zero())) {
             timer.set(time)?;
             timeout = None;

@@ -48,6 +48,7 @@ pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
     loop {
         let events = reactor.wait()?;
         let now = Instant::now();
+        // All events of a turn are heard before anything is attempted: a signal must not wait for a busy session.
         for event in events {
             match (&mut stage, event) {
                 (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),

@@ -78,6 +78,7 @@ pub fn run(plan: &Listen, report: &Report) -> Result<Outcome> {
                 None => reactor.wake_at(token, preparation.deadline()),
             }
         }
+        // Dropping the acceptor closes the listener, so that the backlog is refused and not left waiting.
         if let Stage::Accepting(accepting) = &mut stage
             && let Some((peer, names)) = accepting.advance(&mut reactor, now)?
         {
@@ -166,6 +167,7 @@ impl<'a> Accepting<'a> {
             return Ok(Some(client));
         }
 
+        // -w waits for a client; one that is in its handshake has come.
         if !self.handshakes.is_empty() {
             reactor.wake_at(self.setting.token, self.acceptor.backoff());
             return Ok(None);

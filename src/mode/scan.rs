@@ -153,6 +153,7 @@ impl<'a> Survey<'a> {
     /// Starts probes, as many at a time as may be, and reports ports in their order. Returns all, once they are known.
     fn advance(&mut self, reactor: &mut Reactor, report: &Report) -> Result<Option<Vec<Found>>> {
         loop {
+            // Ports are probed in order, but answers come in any order: they are reported in the order asked.
             while self.running.len() < MAX_PROBES {
                 let Some((rank, port)) = self.waiting.pop_front() else { break };
                 let others = self.addresses.iter().cloned().collect();

@@ -48,6 +48,7 @@ impl Buffer {
         let n = from.read(&mut self.bytes[self.end..][..room])?;
         self.end += n;
         self.filled = n == room;
+        // A read that fills the buffer had more to bring; a terminal never does.
         if self.filled && self.end == self.bytes.len() && self.bytes.len() < self.most {
             self.grow((self.bytes.len() * 4).min(self.most));
         }

@@ -119,6 +119,7 @@ impl Ending {
     pub fn verdict(&self, state: &SessionState, now: Instant) -> Verdict {
         let verdict = self.by_flows(state, now);
         let Verdict::Continue(until) = verdict else { return verdict };
+        // TCP retransmits for a quarter of an hour (tcp(7), tcp_retries2): that is too long for a shell.
         if state.unacknowledged > 0
             && !matches!(state.inbound, FlowState::Open)
             && state.since_heard.is_some_and(|time| time >= GONE_TIMEOUT)
@@ -170,6 +171,7 @@ impl Ending {
 
     /// Decides after our end of file, while the peer goes on.
     fn after_us(&self, state: &SessionState, at: Instant, now: Instant) -> Verdict {
+        // Silence is measured from the later of our end and the last byte of the peer.
         let quiet = match (self.datagrams, self.quiet) {
             // The silence is not the peer's: the reader of our output is slow.
             _ if state.sink_blocked => return Verdict::Continue(None),

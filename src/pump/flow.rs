@@ -141,6 +141,7 @@ impl Flow {
 
     /// Returns whether it is the sink that takes no more for now.
     pub fn is_blocked_by_sink(&self, to: &dyn Endpoint) -> bool {
+        // splice(2) and sendfile(2) report EAGAIN for either end: only poll(2) tells which.
         match self.blocked_on() {
             BlockedOn::Either => to.sink().is_some_and(|sink| !sys::is_writable(sink)),
             BlockedOn::Sink => true,
@@ -193,6 +194,7 @@ impl Flow {
     /// Reads no more, and only sends what was read. `pass_eof` says whether the sink is to see an end of file then.
     pub fn stop(&mut self, pass_eof: bool) {
         if self.phase == Phase::Open {
+            // The sink must not take what it has for the whole.
             self.end_source(EofKind::Cut);
             self.config.pass_eof &= pass_eof;
         }
@@ -206,6 +208,7 @@ impl Flow {
 
     /// Looks for an error of the sink that no write has met.
     pub fn check(&mut self, to: &mut dyn Endpoint) {
+        // A hang-up of the peer matters only to a direction that still writes, or whose bytes are still on their way.
         match (self.phase, &self.fault) {
             (Phase::Open | Phase::Draining, _) => {
                 if let Some(error) = to.broken() {
@@ -233,6 +236,7 @@ impl Flow {
         now: Instant,
         share: usize,
     ) -> Step {
+        // A share, so that one busy direction holds up neither the other nor other sessions.
         let mut moved = 0;
         loop {
             match self.step(from, to, taps, now) {
@@ -304,6 +308,7 @@ impl Flow {
         self.sink_closed = true;
         self.buffer.clear();
         self.piece = 0;
+        // Dropping is a matter of our buffer: the kernel's routes need a sink.
         self.route = Some(Route::Copy);
         self.phase = match self.phase {
             Phase::Open => Phase::Discarding,

@@ -57,6 +57,7 @@ impl Pump {
             self.inbound.fail(Fault::Tap(error));
         }
 
+        // A direction that moved may go on at once; the caller decides when.
         match (inbound, outbound) {
             (Step::Moved(_), _) | (_, Step::Moved(_)) => Turn::Yielded,
             (one, other) => Turn::Blocked(earlier(one.until(), other.until())),

@@ -21,6 +21,7 @@ pub struct Pace {
 impl Pace {
     /// Takes a rate in bytes per second, and a delay between pieces.
     pub fn new(rate: Option<u64>, delay: Option<Duration>) -> Self {
+        // Silence saves up a little, so that a bursty source keeps its average.
         let burst = rate.map_or(0.0, |rate| (rate as f64 * MAX_SAVED_SECONDS).max(1.0));
         Self { rate, burst, delay, tokens: 0.0, since: None, next: None }
     }
@@ -28,6 +29,7 @@ impl Pace {
     /// Allows as many datagrams of `size` bytes in a millisecond as half a receiver's buffer holds: nothing else holds a
     /// sender back, and a receiver that has to wait for its turn can still catch up.
     pub fn for_datagrams(size: usize, delay: Option<Duration>) -> Self {
+        // The kernel charges each datagram for its bookkeeping too.
         let burst = RECEIVE_BUFFER / 2 / (size + DATAGRAM_COST) * size;
         let (rate, burst) = (burst as u64 * 1000, burst as f64);
         Self { rate: Some(rate), burst, delay, tokens: burst, since: None, next: None }

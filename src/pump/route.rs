@@ -62,6 +62,7 @@ impl Route {
     pub fn fill(&mut self, from: &mut dyn Endpoint, buffer: &mut Buffer, most: usize) -> io::Result<usize> {
         if let Self::Through(pipe) = self {
             let source = from.source().ok_or_else(refused)?;
+            // A pipe costs two descriptors and 16 pages: only a flow that fills its buffer is worth one.
             if pipe.is_none() && buffer.was_filled() {
                 sys::enlarge_pipe(source);
                 *pipe = Some(SplicePipe::new().map_err(|_| refused())?);
@@ -100,6 +101,7 @@ impl Route {
     /// Copies from now on. Bytes in the pipe are poured into the buffer first.
     pub fn fall_back(&mut self, buffer: &mut Buffer) -> io::Result<()> {
         if let Self::Through(Some(pipe)) = self {
+            // The bytes in the pipe precede all that is read from now on.
             while pipe.held() > 0 {
                 if buffer.fill(pipe as &mut dyn Read, usize::MAX)? == 0 {
                     break;

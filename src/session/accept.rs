@@ -64,6 +64,7 @@ impl Acceptor {
             if self.backoff.is_some_and(|until| now < until) {
                 return None;
             }
+            // The pause is over; if descriptors are still missing, the next error starts another.
             self.backoff = None;
 
             match self.listener.accept(known) {
@@ -76,6 +77,7 @@ impl Acceptor {
                     report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
                 }
                 Ok(None) => return None,
+                // accept(2), EMFILE: the connection stays in the backlog, and would be reported again at once.
                 Err(error) => self.back_off(&error, reactor, now, report),
             }
         }

@@ -125,6 +125,7 @@ impl ConnectAttempts {
             return Ok(None);
         };
 
+        // An event does not say which socket it is of: every attempt is looked at.
         for (address, outcome) in attempts.take_finished(config) {
             match outcome {
                 Ok(socket) => return Ok(Some((socket, address))),
@@ -139,6 +140,7 @@ impl ConnectAttempts {
                 return Ok(Some(connected));
             }
         }
+        // After the attempts, so that a connection that was made in time is not given up.
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Err(attempts.timeout(target));
         }
@@ -194,6 +196,7 @@ impl Attempts {
                 }
             };
 
+            // Watched before it is looked at: a connection that is made in between would raise no event.
             reactor.watch(token, &mut socket)?;
             match connected(&socket, &address, config) {
                 Ok(true) => return Ok(Some((socket, address))),
@@ -206,6 +209,7 @@ impl Attempts {
     /// Takes out the attempts that have come to an end.
     fn take_finished(&mut self, config: &SocketConfig) -> Vec<(Address, io::Result<Descriptor>)> {
         let mut finished = Vec::new();
+        // Several attempts may finish in one turn: the failures are reported, and the first success wins.
         for (address, socket) in std::mem::take(&mut self.running) {
             match connected(&socket, &address, config) {
                 Ok(false) => self.running.push((address, socket)),
@@ -229,6 +233,7 @@ impl Attempts {
         let failures = std::mem::replace(&mut self.race, Race::new(Vec::new(), Instant::now())).failures();
         let mut reasons: Vec<String> = failures.iter().map(|(_, error)| sys::reason(error)).collect();
         let last = reasons.last().cloned().unwrap_or_else(|| "it has no address".to_owned());
+        // One reason for all addresses is told once.
         reasons.dedup();
 
         let tried = match (&failures[..], &reasons[..]) {

@@ -87,6 +87,7 @@ impl<'a> Conversation<'a> {
     ) -> Result<Self> {
         let Setting { token, report, .. } = setting;
         local.watch(reactor, token).context("watch stdin and stdout")?;
+        // Edge-triggered: what was ready before it was watched is attempted without an event.
         reactor.again(token);
 
         let length = local.input.length().filter(|_| session.sends_file());
@@ -126,6 +127,7 @@ impl<'a> Conversation<'a> {
 
     /// Takes notice of an event; the next [`advance`](Self::advance) acts on it.
     pub fn hear(&mut self, event: Event, peer: &mut dyn Peer, now: Instant) {
+        // A dial that goes on beside the session has a token of its own; its hang-ups are not ours.
         match event {
             Event::Hangup(token) if token == self.setting.token => {
                 match (&mut self.exchange, &mut self.child) {
@@ -183,10 +185,12 @@ impl<'a> Conversation<'a> {
         if let Some(child) = &mut self.child
             && self.lingering.is_none()
         {
+            // A program that keeps running without us (--keep) is not awaited after a signal.
             if !(child.is_gone() || interrupted && child.keeps_running()) {
                 reactor.wake_at(self.setting.token, child.tick(now));
                 return None;
             }
+            // Only the bare socket can be left unread: a session has read everything, or has said so.
             if self.bare && !interrupted && has_unread(child, peer) {
                 self.lingering = Lingering::begin(peer, reactor, self.setting.token, now);
             }
@@ -213,6 +217,7 @@ impl<'a> Conversation<'a> {
         summary.print(self.setting.report, exchange.interactive);
 
         self.outcome = summary.outcome();
+        // A program that has got all is left to end by itself.
         if let Some(child) = &mut self.child
             && (matches!(self.outcome, Outcome::Signalled(_)) || !exchange.session.has_sent_all())
         {
@@ -231,6 +236,7 @@ impl<'a> Conversation<'a> {
         let Some(status) = child.status() else { return Outcome::Done };
         self.setting.report.verbose(format!("{program} has ended: {status}"));
 
+        // A listener has served its client, however the program has ended.
         match sys::exit_code(status) {
             0 => Outcome::Done,
             _ if self.setting.plan.role != Role::Connect => Outcome::Done,

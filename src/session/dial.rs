@@ -85,6 +85,7 @@ impl<'a> Dial<'a> {
         token: Token,
         now: Instant,
     ) -> Result<Self> {
+        // -T covers all attempts together; -w begins anew with each.
         let deadline = plan.timeout.map(|timeout| now + timeout);
         let mut dial = Self {
             plan,
@@ -97,6 +98,7 @@ impl<'a> Dial<'a> {
             state: State::Over,
         };
 
+        // The password is asked for before the proxy is kept waiting.
         if let Some(proxy) = &plan.proxy {
             match Password::find(proxy, reactor, token)? {
                 Password::Known(password) => dial.set_password(&password)?,
@@ -123,6 +125,7 @@ impl<'a> Dial<'a> {
     /// Starts an attempt.
     fn attempt(&mut self, reactor: &mut Reactor, now: Instant) -> Result<()> {
         self.limit = earlier(self.deadline, self.plan.session.idle.map(|idle| now + idle));
+        // With a proxy, the addresses of the destination are the proxy's business: it may see others than we do.
         let to = self.plan.proxy.as_ref().map_or(&self.plan.to, |proxy| &proxy.at);
         let config = &self.plan.socket_config;
         let attempts = ConnectAttempts::start(to, config, self.limit, reactor, self.token, now)?;
@@ -134,6 +137,7 @@ impl<'a> Dial<'a> {
     /// Does all that can be done now.
     pub fn advance(&mut self, reactor: &mut Reactor, now: Instant, report: &Report) -> Result<Progress> {
         loop {
+            // A step leaves its next state behind; `Over` stays only where an error or a result ends the dial.
             let stepped = match std::mem::replace(&mut self.state, State::Over) {
                 State::Password(prompt) => {
                     self.ask(prompt, reactor, now)?;
@@ -187,6 +191,7 @@ impl<'a> Dial<'a> {
                     return Ok(Some(Progress::Pending));
                 };
 
+                // The handshake is cloned, because a retry begins it anew.
                 match &self.proxy {
                     Some(handshake) => {
                         report.detail(format!("through the proxy {address}"));
@@ -212,6 +217,7 @@ impl<'a> Dial<'a> {
 
     /// Plans another attempt, if there may be one.
     fn retry(&mut self, error: Error, now: Instant, report: &Report) -> Result<()> {
+        // A retry that would begin after the deadline would only delay the error.
         let again = now + RETRY_DELAY;
         if self.retries == 0 || self.deadline.is_some_and(|deadline| again >= deadline) {
             return Err(error);
@@ -235,6 +241,8 @@ impl<'a> Dial<'a> {
 
     fn connected(&mut self, socket: Descriptor, address: Address) -> Result<Progress> {
         let local = Address::from(&socket.socket().local_addr()?);
+        // Between TCP and TLS the caller announces the connection and enters the sandbox: TLS meets the network inside
+        // it.
         let addresses = Addresses { address: address.clone(), local: local.clone() };
         self.state = State::Connected(socket, addresses);
         Ok(Progress::Connected { address, local })

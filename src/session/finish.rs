@@ -36,6 +36,7 @@ impl Session {
         sink_blocked: bool,
         now: Instant,
     ) -> Status {
+        // Before the peer is let go: a reset would clear the counts of the kernel.
         let missing = self.undelivered(local, peer);
         let mut summary = self.summary(end, &missing, peer, now);
         summary.error = self.error(end, sink_blocked, &missing, &summary, peer);
@@ -52,6 +53,7 @@ impl Session {
 
     /// Returns whether the peer has only a part of what it was to get.
     fn is_incomplete(&self, end: End) -> bool {
+        // A pipe has no size that could be missed; a file has.
         let fault = self.pump.outbound.as_ref().and_then(Flow::fault);
         let source_failed = matches!(fault, Some(Fault::Source(_) | Fault::Tap(_)));
         let interrupted = matches!(self.life, Life::Stopping { interrupted_early: true, .. });
@@ -86,6 +88,7 @@ impl Session {
         let (inbound, outbound) = (&self.pump.inbound, self.pump.outbound.as_ref());
         let digests = self.pump.taps.digests.as_ref();
 
+        // A layer counts what crosses its wire; elsewhere the wire carries what the session moves.
         let (sent_bytes, sent_content, received_bytes) = match peer.wire() {
             Some(wire) => (wire.sent(), sent_content, wire.received().saturating_sub(unread)),
             None => (
@@ -206,6 +209,7 @@ impl Session {
         peer: &dyn Peer,
     ) -> Option<String> {
         let address = &self.names.peer;
+        // The order matters: the first cause explains the ones behind it.
         match reason {
             _ if self.is_truncated(peer) => Some(format!(
                 "receive from {address}: the end was not announced, so what came may not be all"
@@ -227,6 +231,7 @@ impl Session {
     /// nothing at all is a receiver: not every program announces the end of nothing.
     fn is_truncated(&self, peer: &dyn Peer) -> bool {
         let Some(truncation) = peer.truncated() else { return false };
+        // RFC 8446, section 6.1, demands a close_notify; many programs close without one.
         let heard = self.pump.inbound.reads() > 0 || truncation == Truncation::InRecord;
         let sent = self.pump.outbound.as_ref().is_some_and(|flow| flow.moved() > 0);
         let matters = heard || !sent || self.names.keeps;

@@ -38,6 +38,7 @@ pub fn begin(
         datagram.set_offload(Offload { gso, gro: inbound.can_merge().then_some(messages) });
     }
 
+    // Without a tap below the layer, nothing is recorded, and nothing is copied.
     let taps = taps(plan, dump)?;
     if let (true, Some(wire)) = (taps.listen_below(), peer.wire()) {
         wire.start_record();
@@ -72,6 +73,7 @@ fn with_taps(
 
 /// Puts the layers of the plan over a peer.
 pub fn layered(peer: Box<dyn Peer>, plan: &plan::Session) -> Result<Box<dyn Peer>> {
+    // zstd and telnet exclude each other: the peer could not tell the commands from the frame.
     Ok(match plan.zstd {
         // Bytes that are dropped need not be decodable.
         Some(level) => {

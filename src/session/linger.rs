@@ -21,6 +21,7 @@ impl Lingering {
     /// Half-closes the connection and watches it; `None` if it takes no half-close, or cannot be watched.
     pub fn begin(peer: &mut dyn Peer, reactor: &Reactor, token: Token, now: Instant) -> Option<Self> {
         peer.finish().ok()?;
+        // Watched again: until now only the hang-up of this socket was of interest.
         reactor.watch(token, peer.descriptor_mut()?).ok()?;
         Some(Self { until: now + LINGER_TIMEOUT })
     }
@@ -35,6 +36,7 @@ impl Lingering {
                 Ok(_) | Err(_) => return true,
             }
         }
+        // Edge-triggered: bytes that are left raise no event.
         reactor.again(token);
         false
     }

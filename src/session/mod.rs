@@ -133,6 +133,7 @@ impl Session {
         let turn = self.turn(local, peer, now);
         let state = self.state(local, peer, matches!(turn, Turn::Blocked(Some(_))), now);
 
+        // In `Closing` the rules are not asked again: a late event must not revive a session that is over.
         let verdict = match self.life {
             Life::Running { .. } => self.ending.verdict(&state, now),
             Life::Closing { reason, .. } => Verdict::Over(reason),
@@ -152,6 +153,7 @@ impl Session {
         match (verdict, turn) {
             (Verdict::Over(reason), _) => self.close(reason, local, peer, now),
             (Verdict::Continue(until), Turn::Blocked(wake)) => {
+                // Only now: a peer that has ended sends nothing that would tell whether it is still there.
                 if self.inbound_end.is_some() {
                     peer.probe();
                 }
@@ -209,11 +211,13 @@ impl Session {
     /// Ends the session by a signal: bytes that were read are sent, for at most a second. A second signal ends it at
     /// once.
     pub fn interrupt(&mut self, signal: Signal, now: Instant) {
+        // The second signal finds the session stopping, and ends the wait.
         if let Life::Stopping { signal: first, until, .. } = &mut self.life {
             (*first, *until) = (signal, now);
             return;
         }
 
+        // Bytes that were read are still written: they may be all that a pipeline gets.
         self.pump.inbound.stop(true);
         let mut interrupted_early = false;
         let sends_file = self.sends_file();
@@ -286,6 +290,7 @@ impl Session {
             outbound: outbound_state,
             inbound,
             heard: self.pump.inbound.reads() > 0,
+            // Polling a sink is a system call, so it is asked only where the rules look at it.
             sink_blocked: (ours_ended || self.ending.datagrams)
                 && self.pump.inbound.is_blocked_by_sink(local),
             paced,

@@ -23,6 +23,7 @@ pub struct Names {
 impl Names {
     /// Names the sides of a session of this plan.
     pub fn new(plan: &plan::Session, peer: Address, local: Address) -> Self {
+        // A program stands in the place of both files.
         let (source, sink) = match &plan.program {
             Some(_) => ("the program".to_owned(), "the program".to_owned()),
             None => (source(&plan.input), sink(&plan.output)),

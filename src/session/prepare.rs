@@ -45,6 +45,7 @@ impl<'a> Preparation<'a> {
     /// Does all that can be done now. Returns the addresses to listen at and the access rules, once they are known.
     pub fn advance(&mut self, reactor: &Reactor, now: Instant) -> Result<Option<(Vec<Address>, Access)>> {
         while let Some((host, port)) = self.waiting.last().copied() {
+            // -w limits each look-up by itself.
             let deadline = self.plan.session.idle.map(|idle| now + idle);
             let resolving = match &mut self.resolving {
                 Some(resolving) => resolving,
@@ -106,6 +107,7 @@ pub fn listen(
     many: bool,
     report: &Report,
 ) -> Result<(Listener, Option<TlsContext>)> {
+    // Only now are the addresses of a name known.
     plan.check_exposure(addresses)?;
     let random = addresses.iter().any(|address| address.port() == Some(0));
     let mut listener = Listener::bind(plan.socket_config.clone(), addresses, many)?;

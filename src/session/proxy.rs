@@ -65,6 +65,7 @@ impl PasswordPrompt {
 
     /// Reads what was typed. Returns the password, once it is whole.
     pub fn advance(&mut self) -> Result<Option<Vec<u8>>> {
+        // Also after ctrl-Z and fg, when the shell has reset the terminal.
         if self.echo.is_none() {
             self.echo = Some(NoEcho::take(&self.terminal).context(ASKING)?);
             self.terminal.write_all(self.prompt.as_bytes()).context(ASKING)?;
@@ -128,6 +129,7 @@ impl ProxyConnect {
                 return Ok(());
             }
 
+            // MSG_PEEK: bytes behind the proxy's answer belong to the session and must stay in the socket.
             let seen = self.socket.peek(&mut buf)?;
             if seen == 0 {
                 bail!("the proxy has closed the connection");

@@ -181,6 +181,7 @@ impl Summary {
         let Some(download) = download else { return };
         let part = download.part().display().to_string();
 
+        // rename(2) can fail, and that is a failure of the session: it is settled here, and told with the rest.
         if self.error.is_none() && self.signal.is_none() {
             match download.keep() {
                 Ok(path) => {
@@ -229,6 +230,7 @@ impl Summary {
             Some(FileNote::Named(_)) | None => {}
         }
 
+        // Errors are told under --quiet too.
         if let Some(error) = &self.error {
             report.error(error);
         } else if let (true, true, Some(peer)) = (interactive, self.labels.closed_by_peer, &self.peer.0) {

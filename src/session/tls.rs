@@ -173,6 +173,7 @@ fn self_signed(addresses: &[Address], (program, options): (&str, &str)) -> Resul
         }
     };
 
+    // A client may check the name in spite of the pin.
     names.push("localhost".into());
     let identity = Identity::make(names)?;
     let pin = identity.pin()?;

@@ -88,6 +88,7 @@ impl Trust {
                 }
             }
             Roots::System => {
+                // One bad certificate among the system's must not make all others useless.
                 let found = rustls_native_certs::load_native_certs();
                 store.add_parsable_certificates(found.certs);
                 if store.is_empty() {
@@ -128,6 +129,7 @@ impl Identity {
 
     /// Makes a certificate that signs itself (ECDSA, P-256), for these names and addresses.
     pub fn make(names: Vec<String>) -> Result<Self> {
+        // P-256: every TLS 1.2 client knows it.
         let made = rcgen::generate_simple_self_signed(names).context("make a certificate")?;
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der());
         Ok(Self {
@@ -292,6 +294,7 @@ impl<C: ?Sized> Verifier<C> {
         if self.pins.is_empty() {
             return Ok(());
         }
+        // The pin is of the key, so that a renewed certificate keeps it (RFC 7469, section 2.4).
         let (_, pin) = describe(certificate).map_err(|_| CertificateError::BadEncoding)?;
         match self.pins.contains(&pin) {
             true => Ok(()),

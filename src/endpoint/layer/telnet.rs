@@ -53,6 +53,7 @@ impl Telnet {
         if !self.answers.is_empty() {
             std::mem::swap(self.wire.queue(), &mut self.answers);
             self.answers.clear();
+            // Answers begin only where no text is half-way: they would tear it.
             self.answering = true;
             self.push_wire()?;
         }

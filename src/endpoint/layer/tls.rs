@@ -185,6 +185,7 @@ impl<E: Endpoint> Write for Tls<E> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.flush()?;
         let n = self.connection.writer().write(buf)?;
+        // rustls has taken them; whether the socket takes their records is still open.
         self.held = n;
         match self.flush() {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
@@ -210,6 +211,7 @@ impl<E: Endpoint> Write for Tls<E> {
 impl<E: Endpoint> Endpoint for Tls<E> {
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
+        // rustls would send a second close_notify.
         if !self.closing {
             self.closing = true;
             self.connection.send_close_notify();

@@ -91,6 +91,7 @@ impl Wire {
             }
             self.done += n;
             self.sent += n as u64;
+            // `most` was limited by the allowance.
             self.allowance = self.allowance.map(|allowance| allowance - n);
         }
         Ok(())

@@ -112,6 +112,7 @@ impl LineEditor {
 
     fn key(&mut self, byte: u8) {
         let keys = self.keys;
+        // termios(3): a key that is disabled has the code 0.
         let is = |key: u8| key != 0 && byte == key;
 
         if self.literal {
@@ -202,6 +203,7 @@ impl LineEditor {
     }
 
     fn remember(&mut self) {
+        // Text that is typed for a peer is not kept.
         if self.has_prompt() && !self.text.is_empty() && self.history.last() != Some(&self.text) {
             self.history.push(self.text.clone());
             if self.history.len() > MAX_HISTORY {

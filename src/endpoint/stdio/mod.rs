@@ -98,6 +98,7 @@ impl Input {
         match self {
             Self::File(file) => {
                 let size = file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+                // A parent may have read a part of the file already.
                 let at = io::Seek::stream_position(&mut &*file).ok()?;
                 Some(size.saturating_sub(at))
             }

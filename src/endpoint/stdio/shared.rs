@@ -105,6 +105,7 @@ impl SharedStdio {
         self.write_output();
         let mut changed = (waited && self.output.is_empty()) || std::mem::take(&mut self.error_is_news);
 
+        // While no client is attached, stdin is not read: its bytes would be lost.
         while matches!(self.input, InputState::Open) && self.has_reader_at_end() {
             match self.stdio.read(&mut self.buffer) {
                 Ok(0) => self.input = InputState::Ended,
@@ -147,6 +148,7 @@ impl SharedStdio {
     }
 
     fn drop_stragglers(&mut self) {
+        // One slow client must not hold up the others, nor make the log grow without bound.
         let end = self.end();
         for position in self.clients.values_mut() {
             if matches!(position, Position::At(at) if end - *at > MAX_BEHIND) {

@@ -35,6 +35,7 @@ impl Terminal {
     /// Restores the terminal's mode; the next read changes it again.
     pub fn release(&mut self) {
         if self.mode.take().is_some() {
+            // The next read shows the prompt again.
             self.released = true;
             if self.line.is_waiting() {
                 // Our prompt would stand in the way of the shell's. A stopped screen keeps it.
@@ -68,6 +69,7 @@ impl Terminal {
 
     /// Echoes typed text. A stopped screen shows it later.
     fn write_echo(&mut self) -> io::Result<()> {
+        // A terminal that was stopped by ctrl-S must not stop the session.
         while !self.line.echo().is_empty() {
             match self.descriptor.write(self.line.echo()) {
                 Ok(n) => drop(self.line.echo().drain(..n)),

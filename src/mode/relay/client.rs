@@ -84,6 +84,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
             if let Some(outcome) = conversation.advance(&mut **relay, &mut reactor, now) {
                 return Ok(outcome);
             }
+            // The session has not noticed: reads and writes only blocked meanwhile.
             if let Some(dialed) = reconnection.advance(relay, &mut reactor, now)? {
                 relay.reconnect(dialed.peer, now);
                 watch(relay, &reactor, token)?;
@@ -238,6 +239,7 @@ impl Reconnection<'_> {
                 reactor.wake_at(self.token, Some(until));
                 return Ok(None);
             }
+            // Each reconnection has the retries of a first connection; the count of reconnections is ours.
             let dial = Dial::start(self.connect, self.tls, reactor, self.token, now)?;
             self.state = State::Dialing(Box::new(dial));
         }

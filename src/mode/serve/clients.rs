@@ -43,6 +43,7 @@ impl Server<'_> {
         let Some(pending) = self.handshakes.get_mut(token) else { return };
         let advanced = pending.handshake.advance(now);
         // A client that had to wait may have left.
+        // TLS succeeds from bytes that are buffered, even after the peer has reset.
         let gone = pending.handshake.is_broken();
         match advanced {
             Ok(false) => return,
@@ -108,6 +109,7 @@ impl Server<'_> {
         if let (Some(stdio), true) = (&mut self.stdio, shared.input && sends) {
             stdio.attach(token);
         }
+        // Inserted before its first turn, which may already finish and remove it.
         self.clients.insert(token, Client { session, peer, own, shared });
         self.idle = None;
         self.advance(token, reactor);
@@ -194,6 +196,7 @@ impl Server<'_> {
     /// Lets go of a client whose session is over.
     fn finish(&mut self, token: Token, mut summary: Summary, reactor: &mut Reactor, now: Instant) {
         reactor.wake_at(token, None);
+        // Asked before the client is removed: only then may others have waited for a place.
         let was_full = self.acceptor.backoff().is_some() || self.is_full();
         if let Some(mut client) = self.clients.remove(token) {
             if self.plan.program.is_some() {

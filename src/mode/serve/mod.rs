@@ -53,6 +53,7 @@ pub fn run(plan: &Serve, report: &Report) -> Result<Outcome> {
         let now = Instant::now();
 
         if let Stage::Preparing(preparation) = &mut stage {
+            // No client is connected yet, so there is nothing to wind down.
             let outcome = events.iter().find_map(|event| match event {
                 Event::Signal(signal) => handle_signal(*signal),
                 Event::Due(_) | Event::Hangup(_) | Event::Ready(_) => None,
@@ -203,6 +204,8 @@ impl<'a> Server<'a> {
                 }
             }
 
+            // A UDP peer is known by its address alone: its next datagram may reach the listener before its own socket
+            // exists.
             let clients = &self.clients;
             let known =
                 |address: &Address| clients.items().any(|client| client.session.peer_address() == address);
@@ -315,6 +318,7 @@ impl<'a> Server<'a> {
         self.programs.hang_up_all(now);
         self.reap_programs(reactor);
 
+        // Programs get SIGHUP and some time, as a shell gives them when its terminal goes.
         let timeout = if self.programs.may_be_left() { LEAVE_TIMEOUT } else { LEAVE_TIMEOUT_OF_PROGRAMS };
         if self.leaving.is_some() {
             self.programs.kill_all();
@@ -345,12 +349,14 @@ impl<'a> Server<'a> {
             if Instant::now() >= idle {
                 bail!("nobody came within {} s", self.plan.idle.unwrap_or_default().as_secs_f64());
             }
+            // The listener has one deadline: a pause in accepting ends sooner.
             if self.acceptor.backoff().is_none() {
                 reactor.wake_at(self.tokens.listener, Some(idle));
             }
         }
 
         let Some(stdio) = &mut self.stdio else { return Ok(None) };
+        // With stdout gone, clients are served only while stdin has something for them.
         match stdio.stdout_error() {
             Some(io::ErrorKind::BrokenPipe) if stdio.has_ended() || self.source == Source::Terminal => {
                 Ok(Some(Outcome::Done))

@@ -33,6 +33,7 @@ impl Flow {
         };
         let Some(route) = &mut self.route else { return Step::Finished };
         let filled = route.fill(from, &mut self.buffer, most);
+        // tcp(7): splice(2) stops at urgent data for ever; a read skips it.
         if is_empty_handed(&filled) && route.is_stopped(from) {
             return self.fall_back();
         }
@@ -71,6 +72,7 @@ impl Flow {
 
     /// The source brings nothing for now: bytes that a layer keeps go on their way.
     fn pause(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        // A reader on the other side may be waiting for exactly these bytes.
         match paced(&mut self.config, to, now, |to| to.flush()) {
             Ok(()) => Step::Blocked(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_sink(to, now),
@@ -96,6 +98,7 @@ impl Flow {
             self.end_source(EofKind::Whole);
             return Step::Moved(0);
         }
+        // An end of file would make the truncated bytes look whole.
         self.fault = Some(Fault::Source(error));
         self.config.pass_eof = false;
         self.end_source(EofKind::Cut);

@@ -34,6 +34,7 @@ impl Flow {
                 self.piece = piece;
             }
 
+            // The pace counts bytes, whatever the pieces are.
             let most = match self.config.pace.allow(now) {
                 Ok(most) => most,
                 Err(when) => break self.hold_back(when),
@@ -130,6 +131,7 @@ impl Flow {
             to.leave_unended();
         }
 
+        // --no-shutdown ends the frame of a layer, but leaves the connection open.
         let pass_eof = self.config.pass_eof;
         let closed = paced(&mut self.config, to, now, |to| match pass_eof {
             true => to.finish(),
@@ -166,6 +168,7 @@ impl Flow {
 
     /// The sink takes nothing for now; if only because the pace allows no more, until it does.
     pub(super) fn wait_for_sink(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        // Without a layer, the pace was asked before the write.
         if !to.wire().is_some_and(|wire| wire.is_exhausted()) {
             return Step::Blocked(None);
         }

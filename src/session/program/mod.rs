@@ -34,6 +34,7 @@ pub fn start(program: &Program, peer: &mut dyn Peer, names: &Names, bare: bool) 
     let command = command(program, peer, names);
     let context = || format!("run {program}");
 
+    // A socket of its own costs no copies, and the program sees the peer's end of file itself.
     let Some(descriptor) = peer.descriptor().filter(|_| bare && peer.tls().is_none()) else {
         let (child, local) = Child::beside(command, program.keep).with_context(context)?;
         return Ok(Started::Beside(child, local));
@@ -62,6 +63,7 @@ fn command(program: &Program, peer: &mut dyn Peer, names: &Names) -> Command {
     };
     command.env("REMOTE_ADDR", names.peer.host()).env("REMOTE_PORT", port(&names.peer));
     command.env("LOCAL_ADDR", names.local.host()).env("LOCAL_PORT", port(&names.local));
+    // The password of our proxy is not the program's business.
     command.env("PROTO", protocol).env_remove(proxy::PASSWORD);
     command
 }

@@ -107,6 +107,7 @@ impl Programs {
 impl Running {
     fn is_done(&mut self, token: Token, reactor: &mut Reactor, report: &Report, now: Instant) -> bool {
         let Some(status) = self.child.status() else { return false };
+        // The zombie is kept until its client is settled: until then no other process group has its number.
         match &mut self.client {
             Client::Session => return false,
             Client::Gone => return self.child.is_gone(),

@@ -61,6 +61,7 @@ impl Zstd {
 impl Read for Zstd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
+            // The bytes are counted all the same.
             let Some(decompressor) = &mut self.decompressor else {
                 let n = self.below.read(buf)?;
                 self.wire.arrived(&buf[..n]);
