@@ -106,6 +106,7 @@ impl Reactor {
         let registry = self.poll.registry();
         // epoll_ctl(2), EEXIST: the descriptor changes its owner.
         match registry.register(descriptor, token, interest) {
+            // epoll_ctl(2), EEXIST: the descriptor had another token.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 registry.reregister(descriptor, token, interest)
             }
@@ -154,6 +155,7 @@ impl Reactor {
         }
 
         match self.poll.poll(&mut self.events, timeout) {
+            // A signal: its handler has written to the self-pipe, so that the next poll returns at once.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => result?,
         }
@@ -170,6 +172,7 @@ impl Reactor {
                 TIMER => {}
                 WAKER => self.pending.extend(self.wakes.take().into_iter().map(Event::Ready)),
                 token => {
+                    // A hang-up is reported first, so that the owner knows it when it reads the rest.
                     if event.is_error() || event.is_write_closed() {
                         self.pending.push(Event::Hangup(token));
                     }

@@ -21,6 +21,7 @@ impl Access {
             Address::Inet(address) => *address,
             Address::Name { .. } | Address::Unix(_) => return true,
         };
+        // A denied address stays denied, even within an allowed network.
         let within = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
         self.allow.as_deref().is_none_or(within) && !within(&self.deny)
     }
@@ -55,6 +56,7 @@ impl Network {
         }
 
         let ip = address.ip().to_canonical();
+        // A shift by all bits, for the prefix /0, is `None`: every address matches.
         let free = width(self.ip) - self.bits;
         let alike = |one: u128, other: u128| (one ^ other).checked_shr(free).unwrap_or(0) == 0;
         ip.is_ipv4() == self.ip.is_ipv4() && alike(number(ip), number(self.ip))
@@ -78,8 +80,10 @@ impl Rule {
 
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        // Brackets are tolerated, because URLs write IPv6 addresses in them (RFC 3986 section 3.2.2).
         let known = literal(address.trim_start_matches('[').trim_end_matches(']'));
         let (Some(known), Some(bits)) = (known, bits) else {
+            // A scope needs an address: `%` is never a part of a name.
             let is_name = bits.is_none() && !text.is_empty() && !text.contains('%');
             return match known {
                 Some(known) => Ok(Self::Network(Network::of(known))),

@@ -51,6 +51,7 @@ impl Address {
     /// Returns the address without its port; a v4-mapped address in its IPv4 form.
     pub fn host(&self) -> String {
         match self {
+            // RFC 4007 section 11: the zone follows the address behind a `%`.
             Self::Inet(SocketAddr::V6(v6)) if v6.scope_id() != 0 => {
                 let scope = interface::name_of(v6.scope_id());
                 format!("{}%{scope}", v6.ip())
@@ -86,6 +87,7 @@ impl Address {
             Self::Inet(address) => Ok((*address).into()),
             Self::Name { .. } => Err(io::ErrorKind::Unsupported.into()),
             Self::Unix(path) => match path.to_str().and_then(|path| path.strip_prefix('@')) {
+                // unix(7): a path that begins with NUL is a name in the abstract name space.
                 Some(name) => SockAddr::unix(format!("\0{name}")),
                 None => SockAddr::unix(path),
             },
@@ -132,6 +134,7 @@ pub fn literal(host: &str) -> Option<SocketAddr> {
     }
     let (ip, scope) = host.split_once('%')?;
     let ip: Ipv6Addr = ip.parse().ok()?;
+    // A number is an index; a name is looked up, and fails if no interface has it.
     let scope = scope.parse().ok().or_else(|| interface::index_of(scope))?;
     Some(SocketAddrV6::new(ip, 0, 0, scope).into())
 }
@@ -166,6 +169,7 @@ impl Location {
         };
 
         let (host, port) = split_port(rest)?;
+        // A port alone means every address of a listener, or this machine.
         if host.is_empty() && port.is_none() {
             bail!("the host is empty");
         }

@@ -53,6 +53,7 @@ impl Interface {
         let local = probe.local_addr()?.ip();
 
         let entries = get_if_addrs().context("list the interfaces")?;
+        // The kernel routes such an address through lo, but getifaddrs(3) lists it at its interface.
         let ours = entries.iter().any(|entry| entry.ip() == destination.ip());
         let found = entries
             .iter()
@@ -67,6 +68,7 @@ impl Interface {
         let family = Family::of(destination);
         let mut ours = self.addresses.iter().copied().filter(|ip| Family::of(*ip) == family);
         let wanted = is_link_local(destination);
+        // An address of the other scope may still be routed, which the kernel decides.
         ours.clone().find(|ip| is_link_local(*ip) == wanted).or_else(|| ours.next())
     }
 }
@@ -98,6 +100,7 @@ pub fn reachable(v6: bool) -> IpAddr {
     };
     let mut fitting: Vec<IpAddr> = known.iter().filter(fit).map(if_addrs::Interface::ip).collect();
     fitting.retain(|ip| ip.is_ipv4() || v6);
+    // The sort is stable, so the order of the system decides within a family.
     fitting.sort_by_key(IpAddr::is_ipv6);
     fitting.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }

@@ -12,6 +12,7 @@ pub fn parse(text: &str, transport: Transport) -> Result<u16> {
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         bail!("port {text} is out of range: 65535 is the last");
     }
+    // getaddrinfo(3) would parse a number with a sign or spaces before it (strtoul(3)).
     let named = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     named
         .then(|| resolve::service(text, transport))
@@ -23,6 +24,7 @@ pub fn parse(text: &str, transport: Transport) -> Result<u16> {
 pub fn parse_list(text: &str, transport: Transport) -> Result<Vec<u16>> {
     let mut ports = Vec::new();
     for part in text.split(',') {
+        // Names of services may contain hyphens, as `http-alt` does; a range begins with a number.
         let range = part.split_once('-').filter(|(first, _)| first.parse::<u32>().is_ok());
         let (first, last) = if let Some((first, last)) = range {
             (parse(first, transport)?, parse(last, transport)?)

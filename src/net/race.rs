@@ -47,6 +47,7 @@ impl Race {
 
     /// Returns the step to take at `now`. Must be called again until the step is to wait.
     pub fn next(&mut self, now: Instant) -> Next {
+        // Without a running attempt there is none to wait for, as at the start and after the last failure.
         if self.running == 0 || now >= self.next {
             if let Some(address) = self.waiting.pop_front() {
                 self.running += 1;

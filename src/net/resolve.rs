@@ -15,6 +15,7 @@ use crate::sys;
 
 /// Returns the port of a service (getaddrinfo(3), services(5)).
 pub fn service(name: &str, transport: Transport) -> Option<u16> {
+    // One family is enough: a service has the same port in both.
     let found = getaddrinfo(None, Some(name), Some(hints(Some(Family::V4), transport))).ok()?;
     found.flatten().map(|info| info.sockaddr.port()).next()
 }
@@ -74,6 +75,7 @@ pub fn addresses(
         let mut address: SocketAddr = info?.sockaddr;
         address.set_port(port);
         let address = Address::Inet(address);
+        // getaddrinfo(3) returns an address more than once if /etc/hosts does.
         if !addresses.contains(&address) {
             addresses.push(address);
         }

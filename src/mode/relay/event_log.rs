@@ -35,6 +35,7 @@ fn log(report: &Report, event: &'static str, name: Option<&str>, peer: &Address,
             Address::Inet(inet) => inet.to_string(),
             Address::Name { .. } | Address::Unix(_) => peer.to_string(),
         };
+        // `+` and `-` at the front make the log easy to filter.
         let line = match why {
             None => format!("+{} {}", name.unwrap_or_default(), address()),
             Some(why) => format!("-{} {why}", name.map_or_else(address, ToOwned::to_owned)),
@@ -50,6 +51,7 @@ fn log(report: &Report, event: &'static str, name: Option<&str>, peer: &Address,
 /// Returns a name as it is printed: without the token, and with control characters escaped.
 fn printable_name(router: &Router, name: &[u8]) -> String {
     let name = router.public_name(name);
+    // Names are octets; those that are no UTF-8 are printed in escapes.
     match std::str::from_utf8(name) {
         Ok(text) => escaped(text),
         Err(_) => name.escape_ascii().to_string(),

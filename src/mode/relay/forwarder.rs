@@ -111,6 +111,7 @@ impl Forwarder {
     pub fn advance(&mut self, index: usize) {
         let Some(Some(client)) = self.connections.get(index) else { return };
         let id = client.id;
+        // Writing first makes room, so that clients that wait for this one can be read.
         self.write(id);
         self.read(id);
     }
@@ -174,6 +175,7 @@ impl Forwarder {
             return 0;
         }
 
+        // MSG_TRUNC works on the socket itself, so TLS has to read and decrypt.
         let discardable = self.router.discardable(id);
         let read = if discardable >= LARGE && client.connection.source().is_some() {
             let most = usize::try_from(discardable).unwrap_or(usize::MAX).min(MAX_DISCARD);
@@ -209,6 +211,7 @@ impl Forwarder {
         let given = self.drain(&mut bypass);
         let (n_in, n_out) = (*taken.as_ref().unwrap_or(&0), given.moved);
         self.router.spliced(id, to, n_in as u64, n_out as u64, self.now);
+        // The router needs the count before the loss: it takes the bytes back from its books.
         if given.broken {
             self.router.lost(to, self.now);
         }
@@ -250,6 +253,7 @@ impl Forwarder {
         if splice.left < LARGE || self.connection(from)?.copies {
             return None;
         }
+        // Without a sink, as with TLS, the kernel cannot write there.
         self.connection(to)?.connection.sink()?;
 
         let pipe = match self.idle_pipes.pop() {

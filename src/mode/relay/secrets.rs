@@ -23,6 +23,7 @@ pub fn authenticator(token: Option<&PathBuf>, names: Option<&PathBuf>) -> Result
 /// Reads the first line of a file, which is a token or a key.
 pub fn first_line(path: &Path) -> Result<Vec<u8>> {
     let text = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    // Editors and echo(1) end the file with a line end, which is no part of the secret.
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
     if !is_name(line) {
         bail!(
@@ -42,6 +43,7 @@ fn hashes(path: &Path) -> Result<HashMap<Box<[u8]>, [u8; 32]>> {
             continue;
         }
 
+        // A name may contain spaces; a hash cannot.
         let wanted = line.rsplit_once(char::is_whitespace);
         let entry = wanted.and_then(|(name, hash)| Some((name.trim(), from_hex(hash)?)));
         match entry {

@@ -128,6 +128,7 @@ impl RelayServer<'_> {
                 self.listen(&addresses)?;
             }
 
+            // Timeouts first: a client that is closed need not be read.
             self.forwarder.router.tick(self.forwarder.now);
             self.forwarder.read_queued();
             if accepts {
@@ -226,6 +227,7 @@ impl RelayServer<'_> {
         }
 
         for encrypted in [false, true] {
+            // One batch at most, so that connected clients have their turn.
             for _ in 0..MAX_ACCEPTS {
                 let secure = self.secure.as_mut().map(|(listener, _)| listener);
                 let listener = if encrypted { secure } else { self.listener.as_mut() };
@@ -312,6 +314,7 @@ impl RelayServer<'_> {
 
     /// Closes the connection of a client that has left.
     fn close(&mut self, id: Id, name: Option<&[u8]>, reason: CloseReason) {
+        // A client that was admitted but never added, because its connection failed, is not logged.
         let Some(peer) = self.forwarder.remove(id) else { return };
         event_log::left(self.report, &self.forwarder.router, name, &peer, reason.name());
         if self.paused {
@@ -328,6 +331,7 @@ impl RelayServer<'_> {
                 if self.stopping.replace(signal).is_some() {
                     return Some(Outcome::Signalled(signal));
                 }
+                // Closing the listeners refuses new clients; those that are connected get their queues.
                 (self.resolving, self.listener, self.secure) = (None, None, None);
                 self.delayed.clear();
                 self.forwarder.router.close_down(self.forwarder.now);

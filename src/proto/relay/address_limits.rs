@@ -34,6 +34,7 @@ impl AddressLimits {
     pub fn admit(&mut self, address: IpAddr, now: Instant) -> Result<bool, Instant> {
         let Some(key) = key(address) else { return Ok(true) };
         if self.known.len() > MAX_ADDRESSES {
+            // An address with a full bucket and no client is as good as unknown.
             self.known.retain(|_, record| record.clients > 0 || record.available(now) < MAX_BURST);
         }
         let new = AddressRecord { clients: 0, tokens: MAX_BURST, since: now };
@@ -44,6 +45,7 @@ impl AddressLimits {
 
         let tokens = record.available(now);
         if tokens < 1.0 {
+            // The time at which the bucket holds a whole token again.
             return Err(now + Duration::from_secs_f64((1.0 - tokens) / CLIENTS_PER_SECOND));
         }
         *record = AddressRecord { clients: record.clients + 1, tokens: tokens - 1.0, since: now };

@@ -61,6 +61,7 @@ impl ClientProtocol {
 
     /// Starts again over a new connection: registers, and sends the message again that was not written completely.
     pub fn reconnect(&mut self, registration: &[u8], nonce: Nonce, now: Instant) {
+        // Messages that were written may have arrived, and are not sent twice.
         let payload = self.unwritten();
         let unwritten = self.start < self.last.end;
         let rest = if unwritten { self.out[self.last.clone()].to_vec() } else { Vec::new() };
@@ -131,6 +132,7 @@ impl ClientProtocol {
         self.held_back.extend_from_slice(bytes);
         while let Some((nonce, sent)) = self.probes.front() {
             let Some(at) = self.held_back.windows(nonce.len()).position(|window| window == nonce) else {
+                // All but the beginning of a probe is certainly payload.
                 let kept = self.probe_prefix(nonce);
                 payload.extend(self.held_back.drain(..self.held_back.len() - kept));
                 return;

@@ -47,6 +47,7 @@ pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>,
             b'0'..=b'9' if at < MAX_DIGITS => {
                 let digit = u64::from(byte - b'0');
                 let longer = len.checked_mul(10).and_then(|len| len.checked_add(digit));
+                // The protocol limits a length to 2^63 - 1, which fits a signed number.
                 len = longer.filter(|len| *len <= MAX_LENGTH).ok_or(Violation::BadLength)?;
             }
             b'|' if at > 0 => return Ok(Some(Header { dest, len, size: start + at + 1 })),

@@ -70,6 +70,7 @@ impl<T> Registry<T> {
         self.get(id)?;
         let slot = &mut self.slots[id.index()];
         slot.generation = slot.generation.wrapping_add(1);
+        // Events and queues may still hold the old number: it must find no other client.
         self.free.push(id.index);
         slot.client.take()
     }
@@ -97,6 +98,7 @@ impl<T> Registry<T> {
 
     /// Frees a name if this client has it.
     pub fn release(&mut self, name: &[u8], id: Id) {
+        // Another client may have taken the name over.
         if self.named(name) == Some(id) {
             self.names.remove(name);
         }

@@ -84,6 +84,7 @@ impl Router {
             }
         };
         let size = registration.len() + 1;
+        // `partial` is needed no more; most clients never fill it again.
         let name: Option<Rc<[u8]>> = self.config.authenticator.name(registration).map(Rc::from);
         client.partial = Vec::new();
 
@@ -101,6 +102,7 @@ impl Router {
             if self.clients.get(holder).is_some_and(|holder| !holder.ended) {
                 return Err(CloseReason::Duplicate);
             }
+            // The holder still gets its queue, but messages go to the new client from now on.
             self.leave(holder, CloseReason::Ended, now);
         }
 

@@ -151,6 +151,7 @@ impl Router {
             self.close(id, CloseReason::TooLarge, now);
             return Some(payload.len());
         }
+        // The sender is not told, as the protocol has no answers.
         let Some(to) = to else {
             self.stats.unknown += 1;
             self.set_phase(id, Phase::Discarding { left: len });
@@ -164,6 +165,7 @@ impl Router {
         }
         let Some(len) = small else { return self.lock_for(id, to, len, *turn, now) };
 
+        // Only a message that is not complete yet is copied twice.
         if payload.len() < len {
             let client = self.clients.get_mut(id)?;
             client.partial = payload.to_vec();

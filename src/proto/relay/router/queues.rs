@@ -19,6 +19,7 @@ impl Router {
     /// Tells whether a message of `bytes` may be queued for a client now.
     pub(super) fn has_room_for(&self, to: Id, bytes: usize, turn: Option<Turn>) -> bool {
         let Some(queue) = self.clients.get(to).and_then(|client| client.queue.as_ref()) else { return true };
+        // A client in its turn goes before those that still wait.
         let first = turn.is_some_and(|turn| turn.to == to && turn.bytes > 0);
         queue.lock.is_none() && (first || queue.waiters.is_empty()) && queue.takes(bytes)
     }
@@ -29,6 +30,7 @@ impl Router {
             return;
         }
         let Some(queue) = self.queue(to, now) else { return };
+        // The stall timeout begins with the first byte.
         let quiet = !queue.has_pending();
         queue.push(bytes, now);
         self.used += bytes.len();
@@ -95,10 +97,12 @@ impl Router {
     /// Resumes the next client that waits for this one, if there is room.
     pub(super) fn wake_next(&mut self, to: Id) {
         let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
+        // Waking for every few bytes would make the sender read and wait again and again.
         if queue.len() > LOW_WATER {
             return;
         }
         if let Some(lock) = queue.lock {
+            // The holder splices on as the pipe drains; reading must wait until the pipe is empty.
             if queue.in_pipe == 0 {
                 self.resume(lock.holder, to);
             }

@@ -87,6 +87,7 @@ impl Router {
         client.last_received = now;
         *left -= bytes;
         let (to, whole) = (*to, *left == 0);
+        // It was moved past the queue, so it does not wait for it.
         client.waiting_for = None;
         self.used += bytes as usize;
 
@@ -105,6 +106,7 @@ impl Router {
     }
 
     fn splice_out(&mut self, to: Id, bytes: u64, now: Instant) {
+        // A destination that has left was settled when it was closed.
         let Some(queue) = self.clients.get_mut(to).and_then(|client| client.queue.as_mut()) else { return };
         queue.spliced_out(bytes, now);
         self.used -= bytes as usize;
