@@ -11,14 +11,12 @@ use crate::{
     plan::{Connect, Target},
     report::Report,
     session::{
-        Conversation, Names, Outcome, Setting, Summary,
+        Conversation, Names, Outcome, Setting,
         dial::{Dial, Progress},
-        handle_signal,
         messages::succeeded,
         open, sandbox,
         tls::TlsContext,
     },
-    sys::Signal,
 };
 
 /// How far the mode is.
@@ -41,32 +39,11 @@ pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
     };
 
     let token = reactor.token();
-    let started = Instant::now();
+    let mut now = Instant::now();
     let setting = Setting { plan: &plan.session, dump: dump.as_ref(), token, report };
-    let dial = Dial::start(plan, tls.as_ref(), &mut reactor, token, started)?;
+    let dial = Dial::start(plan, tls.as_ref(), &mut reactor, token, now)?;
     let mut stage = Stage::Dialing(Box::new(dial));
     loop {
-        let events = reactor.wait()?;
-        let now = Instant::now();
-        // All events of a turn are heard before anything is attempted: a signal must not wait for a busy session.
-        for event in events {
-            match (&mut stage, event) {
-                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
-                (Stage::Dialing(dial), Event::Signal(signal)) => {
-                    if signal == Signal::Stop {
-                        dial.release_terminal();
-                    }
-                    if let Some(outcome) = handle_signal(signal) {
-                        let transport = plan.session.transport.name();
-                        let to = Some(plan.to.address());
-                        Summary::of_unstarted(to, transport, signal, now - started).print(report, false);
-                        return Ok(outcome);
-                    }
-                }
-                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
-            }
-        }
-
         if let Stage::Dialing(dial) = &mut stage
             && let Some(conversation) = advance(dial, plan, setting, &mut reactor, now)?
         {
@@ -76,6 +53,22 @@ pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
             && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
         {
             return Ok(outcome);
+        }
+
+        // All events of a turn are heard before anything is attempted: a signal must not wait for a busy session.
+        let events = reactor.wait()?;
+        now = Instant::now();
+        for event in events {
+            match (&mut stage, event) {
+                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
+                (Stage::Dialing(dial), Event::Signal(signal)) => {
+                    let transport = plan.session.transport.name();
+                    if let Some(outcome) = dial.handle_signal(signal, transport, now, report) {
+                        return Ok(outcome);
+                    }
+                }
+                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
+            }
         }
     }
 }

@@ -38,19 +38,43 @@ pub fn run(plan: &Listen, report: &Report) -> Result<Outcome> {
 
     let token = reactor.token();
     let started = Instant::now();
+    let mut now = started;
     let setting = Setting { plan: &plan.session, dump: dump.as_ref(), token, report };
     let mut stage = Stage::Preparing(Preparation::new(plan, token));
     // The name of a UNIX socket, which goes when the session is over.
     let mut _file = None;
-    reactor.again(token);
     loop {
+        if let Stage::Preparing(preparation) = &mut stage {
+            if let Some((addresses, access)) = preparation.advance(&reactor, now)? {
+                let (listener, tls) = prepare::listen(plan, &addresses, access, false, report)?;
+                sandbox::enter(&plan.session, &listener.addresses(), report);
+                reactor.wake_at(token, None);
+                (stage, _file) = match unaccepted_peer(plan, &addresses)? {
+                    Some((filter, address)) => unaccepted(setting, listener, filter, address, &mut reactor)?,
+                    None => (Stage::accepting(setting, listener, tls, &reactor, now)?, None),
+                };
+            } else {
+                reactor.wake_at(token, preparation.deadline());
+            }
+        }
+        if let Stage::Accepting(accepting) = &mut stage
+            && let Some((peer, names)) = accepting.advance(&mut reactor, now)?
+        {
+            // Dropping the acceptor closes the listener, so that its backlog is refused and not left waiting.
+            reactor.wake_at(token, None);
+            stage = talking(setting, peer, names, &mut reactor)?;
+        }
+        if let Stage::Talking(conversation, peer) = &mut stage
+            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
+        {
+            return Ok(outcome);
+        }
+
         let events = reactor.wait()?;
-        let now = Instant::now();
+        now = Instant::now();
         for event in events {
             match (&mut stage, event) {
-                (Stage::Talking(conversation, peer), event) => {
-                    conversation.hear(event, &mut **peer, now);
-                }
+                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
                 (Stage::Preparing(_) | Stage::Accepting(_), Event::Signal(signal)) => {
                     if let Some(outcome) = handle_signal(signal) {
                         let transport = plan.session.transport.name();
@@ -61,36 +85,21 @@ pub fn run(plan: &Listen, report: &Report) -> Result<Outcome> {
                 _ => {}
             }
         }
+    }
+}
 
-        if let Stage::Preparing(preparation) = &mut stage {
-            match preparation.advance(&reactor, now)? {
-                Some((addresses, access)) => {
-                    let (listener, tls) = prepare::listen(plan, &addresses, access, false, report)?;
-                    sandbox::enter(&plan.session, &listener.addresses(), report);
-                    reactor.wake_at(token, None);
-                    if let Some((filter, address)) = unaccepted_peer(plan, &addresses)? {
-                        (stage, _file) = unaccepted(setting, listener, filter, address, &mut reactor)?;
-                    } else {
-                        let accepting = Accepting::new(setting, listener, tls, &reactor, now)?;
-                        stage = Stage::Accepting(Box::new(accepting));
-                    }
-                }
-                None => reactor.wake_at(token, preparation.deadline()),
-            }
-        }
-        // Dropping the acceptor closes the listener, so that the backlog is refused and not left waiting.
-        if let Stage::Accepting(accepting) = &mut stage
-            && let Some((peer, names)) = accepting.advance(&mut reactor, now)?
-        {
-            // The listener is closed: other clients are refused.
-            reactor.wake_at(token, None);
-            stage = talking(setting, peer, names, &mut reactor)?;
-        }
-        if let Stage::Talking(conversation, peer) = &mut stage
-            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
-        {
-            return Ok(outcome);
-        }
+impl<'a> Stage<'a> {
+    fn accepting(
+        setting: Setting<'a>,
+        listener: Listener,
+        tls: Option<TlsContext>,
+        reactor: &Reactor,
+        now: Instant,
+    ) -> Result<Self> {
+        let acceptor = Acceptor::new(listener, reactor, setting.token)?;
+        let deadline = setting.plan.idle.map(|idle| now + idle);
+        let handshakes = Slots::default();
+        Ok(Self::Accepting(Box::new(Accepting { setting, acceptor, tls, deadline, handshakes })))
     }
 }
 
@@ -145,19 +154,7 @@ struct Accepting<'a> {
     handshakes: Slots<PendingHandshake>,
 }
 
-impl<'a> Accepting<'a> {
-    fn new(
-        setting: Setting<'a>,
-        listener: Listener,
-        tls: Option<TlsContext>,
-        reactor: &Reactor,
-        now: Instant,
-    ) -> Result<Self> {
-        let acceptor = Acceptor::new(listener, reactor, setting.token)?;
-        let deadline = setting.plan.idle.map(|idle| now + idle);
-        Ok(Self { setting, acceptor, tls, deadline, handshakes: Slots::default() })
-    }
-
+impl Accepting<'_> {
     /// Accepts clients, and goes on with their handshakes. Returns the first that is ready.
     fn advance(&mut self, reactor: &mut Reactor, now: Instant) -> Result<Option<(Box<dyn Peer>, Names)>> {
         if let Some(client) = self.accept(reactor, now) {

@@ -37,10 +37,38 @@ pub fn run(plan: &Scan, report: &Report) -> Result<Outcome> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
     let token = reactor.token();
     let mut retries = plan.retry;
-    let mut stage = Stage::Resolving(resolve(plan, &reactor, token, Instant::now())?);
-    reactor.again(token);
+    let mut now = Instant::now();
+    let mut stage = Stage::Resolving(resolve(plan, &reactor, token, now)?);
     loop {
-        for event in reactor.wait()? {
+        if let Stage::Pausing(until) = stage {
+            reactor.wake_at(token, Some(until));
+            if now >= until {
+                stage = Stage::Resolving(resolve(plan, &reactor, token, now)?);
+            }
+        }
+        if let Stage::Resolving(resolving) = &mut stage {
+            reactor.wake_at(token, resolving.deadline());
+            if let Some(addresses) = resolving.advance(now)? {
+                reactor.wake_at(token, None);
+                stage = Stage::Surveying(Survey::new(plan, addresses));
+            }
+        }
+        if let Stage::Surveying(survey) = &mut stage
+            && let Some(found) = survey.advance(&mut reactor, report)?
+        {
+            let is_open = found.iter().any(|port| port.state == State::Open);
+            if is_open || retries == 0 {
+                report.object(&Findings { host: &plan.host, ports: &found });
+                return Ok(Outcome::of(is_open));
+            }
+            retries -= 1;
+            stage = Stage::Pausing(now + RETRY_DELAY);
+            continue;
+        }
+
+        let events = reactor.wait()?;
+        now = Instant::now();
+        for event in events {
             match (&mut stage, event) {
                 (_, Event::Signal(signal)) => {
                     if let Some(outcome) = handle_signal(signal) {
@@ -51,34 +79,6 @@ pub fn run(plan: &Scan, report: &Report) -> Result<Outcome> {
                     survey.look(token, &mut reactor)?;
                 }
                 _ => {}
-            }
-        }
-
-        let now = Instant::now();
-        match &mut stage {
-            Stage::Pausing(until) if now >= *until => {
-                stage = Stage::Resolving(resolve(plan, &reactor, token, now)?);
-                reactor.again(token);
-            }
-            Stage::Pausing(until) => reactor.wake_at(token, Some(*until)),
-            Stage::Resolving(resolving) => match resolving.advance(now)? {
-                Some(addresses) => {
-                    reactor.wake_at(token, None);
-                    reactor.again(token);
-                    stage = Stage::Surveying(Survey::new(plan, addresses));
-                }
-                None => reactor.wake_at(token, resolving.deadline()),
-            },
-            Stage::Surveying(survey) => {
-                let Some(found) = survey.advance(&mut reactor, report)? else { continue };
-                let is_open = found.iter().any(|port| port.state == State::Open);
-                if is_open || retries == 0 {
-                    report.object(&Findings { host: &plan.host, ports: &found });
-                    return Ok(Outcome::of(is_open));
-                }
-                retries -= 1;
-                stage = Stage::Pausing(now + RETRY_DELAY);
-                reactor.again(token);
             }
         }
     }

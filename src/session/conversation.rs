@@ -87,8 +87,6 @@ impl<'a> Conversation<'a> {
     ) -> Result<Self> {
         let Setting { token, report, .. } = setting;
         local.watch(reactor, token).context("watch stdin and stdout")?;
-        // Edge-triggered: what was ready before it was watched is attempted without an event.
-        reactor.again(token);
 
         let length = local.input.length().filter(|_| session.sends_file());
         let transfer = length.is_some() || matches!(local.output, Output::Download(_));
@@ -112,7 +110,6 @@ impl<'a> Conversation<'a> {
                 if let Some(descriptor) = peer.descriptor_mut() {
                     reactor.watch_hangup(token, descriptor).context("watch the socket")?;
                 }
-                reactor.again(token);
                 let (exchange, child, outcome) = (None, Some(child), Outcome::Done);
                 Ok(Self { setting, exchange, child, bare: true, lingering: None, outcome })
             }

@@ -7,7 +7,9 @@ use anyhow::{Context, Error, Result, bail};
 pub use super::attempts::{ConnectAttempts, Resolving};
 
 use super::{
+    Outcome, Summary,
     flows::layered,
+    handle_signal,
     proxy::{Password, PasswordPrompt, ProxyConnect},
     tls::{TlsContext, TlsHandshake},
 };
@@ -19,7 +21,7 @@ use crate::{
     proto::proxy::ProxyHandshake,
     pump::earlier,
     report::{self, Report},
-    sys::Descriptor,
+    sys::{Descriptor, Signal},
 };
 
 /// A connection that is being made.
@@ -27,6 +29,7 @@ pub struct Dial<'a> {
     plan: &'a Connect,
     tls: Option<&'a TlsContext>,
     token: Token,
+    started: Instant,
     /// `-T`: over all attempts together.
     deadline: Option<Instant>,
     /// Of the attempt that is under way.
@@ -91,6 +94,7 @@ impl<'a> Dial<'a> {
             plan,
             tls,
             token,
+            started: now,
             deadline,
             limit: None,
             retries: plan.retry,
@@ -104,7 +108,6 @@ impl<'a> Dial<'a> {
                 Password::Known(password) => dial.set_password(&password)?,
                 Password::Prompt(prompt) => {
                     dial.state = State::Password(prompt);
-                    reactor.again(token);
                     return Ok(dial);
                 }
             }
@@ -130,7 +133,6 @@ impl<'a> Dial<'a> {
         let config = &self.plan.socket_config;
         let attempts = ConnectAttempts::start(to, config, self.limit, reactor, self.token, now)?;
         self.state = State::Connecting(Box::new(attempts));
-        reactor.again(self.token);
         Ok(())
     }
 
@@ -296,11 +298,26 @@ impl<'a> Dial<'a> {
         Ok(Progress::Pending)
     }
 
-    /// Gives the terminal back, if a password is being asked for there; the next [`advance`](Self::advance) asks again.
-    pub fn release_terminal(&mut self) {
-        if let State::Password(prompt) = &mut self.state {
+    /// Obeys a signal. Returns the outcome if it is over, and prints the summary of a session that has not begun.
+    pub fn handle_signal(
+        &mut self,
+        signal: Signal,
+        transport: &'static str,
+        now: Instant,
+        report: &Report,
+    ) -> Option<Outcome> {
+        // The shell gets its terminal back as it was; after ctrl-Z, the next step asks again.
+        let leaves = !matches!(signal, Signal::Child | Signal::Continue | Signal::Info);
+        if let State::Password(prompt) = &mut self.state
+            && leaves
+        {
             prompt.release_terminal();
         }
+
+        let outcome = handle_signal(signal)?;
+        let to = Some(self.plan.to.address());
+        Summary::of_unstarted(to, transport, signal, now - self.started).print(report, false);
+        Some(outcome)
     }
 
     /// Returns when to advance even if nothing has happened.

@@ -14,12 +14,11 @@ use crate::{
     pump::{Ending, FlowConfig, Framing, Pace, Source},
     report::Report,
     session::{
-        self, Conversation, Names, Outcome, Session, Setting, Summary,
+        self, Conversation, Names, Outcome, Session, Setting,
         dial::{Dial, Dialed, Progress, RETRY_DELAY},
-        handle_signal, open,
+        open,
         tls::TlsContext,
     },
-    sys::Signal,
 };
 
 /// How far the mode is.
@@ -40,10 +39,10 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
         None => None,
     };
 
-    let started = Instant::now();
+    let mut now = Instant::now();
     let token = reactor.token();
     let setting = Setting { plan: &connect.session, dump: None, token, report };
-    let dial = Dial::start(connect, tls.as_ref(), &mut reactor, token, started)?;
+    let dial = Dial::start(connect, tls.as_ref(), &mut reactor, token, now)?;
     let mut stage = Stage::Dialing(Box::new(dial));
     let mut reconnection = Reconnection {
         connect,
@@ -56,25 +55,6 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
         report,
     };
     loop {
-        let events = reactor.wait()?;
-        let now = Instant::now();
-        for event in events {
-            match (&mut stage, event) {
-                (Stage::Talking(conversation, relay), event) => conversation.hear(event, &mut **relay, now),
-                (Stage::Dialing(dial), Event::Signal(signal)) => {
-                    if signal == Signal::Stop {
-                        dial.release_terminal();
-                    }
-                    if let Some(outcome) = handle_signal(signal) {
-                        let to = Some(connect.to.address());
-                        Summary::of_unstarted(to, "relay", signal, now - started).print(report, false);
-                        return Ok(outcome);
-                    }
-                }
-                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
-            }
-        }
-
         if let Stage::Dialing(dial) = &mut stage
             && let Some(dialed) = advance(dial, &mut reactor, now, report)?
         {
@@ -89,6 +69,20 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
                 relay.reconnect(dialed.peer, now);
                 watch(relay, &reactor, token)?;
                 reactor.again(token);
+            }
+        }
+
+        let events = reactor.wait()?;
+        now = Instant::now();
+        for event in events {
+            match (&mut stage, event) {
+                (Stage::Talking(conversation, relay), event) => conversation.hear(event, &mut **relay, now),
+                (Stage::Dialing(dial), Event::Signal(signal)) => {
+                    if let Some(outcome) = dial.handle_signal(signal, "relay", now, report) {
+                        return Ok(outcome);
+                    }
+                }
+                (Stage::Dialing(_), Event::Due(_) | Event::Hangup(_) | Event::Ready(_)) => {}
             }
         }
     }

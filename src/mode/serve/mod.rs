@@ -46,12 +46,10 @@ pub fn run(plan: &Serve, report: &Report) -> Result<Outcome> {
     let mut reactor = Reactor::new().context("set up the event loop")?;
 
     let token = reactor.token();
+    let mut now = Instant::now();
+    let mut events = Vec::new();
     let mut stage = Stage::Preparing(Preparation::new(&plan.listen, token));
-    reactor.again(token);
     loop {
-        let events = reactor.wait()?;
-        let now = Instant::now();
-
         if let Stage::Preparing(preparation) = &mut stage {
             // No client is connected yet, so there is nothing to wind down.
             let outcome = events.iter().find_map(|event| match event {
@@ -62,24 +60,25 @@ pub fn run(plan: &Serve, report: &Report) -> Result<Outcome> {
                 return Ok(outcome);
             }
 
-            match preparation.advance(&reactor, now)? {
-                Some((addresses, access)) => {
-                    let (listener, tls) = prepare::listen(&plan.listen, &addresses, access, true, report)?;
-                    sandbox::enter(session, &listener.addresses(), report);
-                    reactor.wake_at(token, None);
-                    let acceptor = Acceptor::new(listener, &reactor, token)?;
-                    let server = Server::new(plan, acceptor, tls, dump.as_ref(), &mut reactor, report)?;
-                    stage = Stage::Serving(Box::new(server));
-                }
-                None => reactor.wake_at(token, preparation.deadline()),
+            if let Some((addresses, access)) = preparation.advance(&reactor, now)? {
+                let (listener, tls) = prepare::listen(&plan.listen, &addresses, access, true, report)?;
+                sandbox::enter(session, &listener.addresses(), report);
+                reactor.wake_at(token, None);
+                let acceptor = Acceptor::new(listener, &reactor, token)?;
+                let server = Server::new(plan, acceptor, tls, dump.as_ref(), &mut reactor, report)?;
+                stage = Stage::Serving(Box::new(server));
+            } else {
+                reactor.wake_at(token, preparation.deadline());
             }
         }
-
         if let Stage::Serving(server) = &mut stage
             && let Some(outcome) = server.turn(events, &mut reactor, now)?
         {
             return Ok(outcome);
         }
+
+        events = reactor.wait()?;
+        now = Instant::now();
     }
 }
 
@@ -131,7 +130,6 @@ impl<'a> Server<'a> {
         let session = &plan.listen.session;
         let stdio = shared_stdio(session, reactor, tokens.stdio)?;
         let source = stdio.as_ref().map_or(Source::File, |(_, source)| *source);
-        reactor.again(tokens.listener);
         Ok(Self {
             plan: session,
             max_clients: plan.max_clients,
