@@ -318,7 +318,7 @@ mod tests {
         let done = |second| Finished(t.at(second));
         let left = |second| SinkClosed(t.at(second));
         let state = |outbound, inbound| t.state(outbound, inbound);
-        let go_on = Verdict::Continue(None);
+        let continues = Verdict::Continue(None);
         let until = |second| Verdict::Continue(Some(t.at(second)));
         let over = Verdict::Over;
 
@@ -333,7 +333,7 @@ mod tests {
         let shout = Ending { datagrams: true, send_only: true, ..rules() };
         let receiver = Ending { silence: Some(SECOND * 2), ..server.clone() };
         let receiver_w = Ending { idle: Q, ..receiver.clone() };
-        let mute = SessionState { heard: false, ..state(Some(Open), done(20)) };
+        let silent = SessionState { heard: false, ..state(Some(Open), done(20)) };
         let nothing_yet = SessionState { heard: false, ..state(None, Open) };
         let held_up_refused = SessionState { pending: true, ..state(Some(Refused), done(20)) };
         let in_flight = SessionState { unacknowledged: 5, ..state(Some(Open), done(20)) };
@@ -351,16 +351,16 @@ mod tests {
 
         #[rustfmt::skip]
         let table: Vec<(&str, Ending, SessionState, u64, Verdict)> = vec![
-            ("both go on", rules(), state(Some(Open), Open), 30, go_on),
+            ("both go on", rules(), state(Some(Open), Open), 30, continues),
             ("both have ended", rules(), state(Some(done(20)), done(20)), 30, over(EndReason::Done)),
             ("both have ended, and the last bytes are on their way", rules(), on_its_way, 30, soon),
             ("both have ended, and the last bytes will not arrive", rules(), closed, 30, over(EndReason::Done)),
             ("they are on their way to a dead system", rules(), dead, 30, over(EndReason::Gone)),
             // Rule 1: our end of file is passed on, and we go on receiving.
-            ("our source has ended", rules(), state(Some(done(20)), Open), 999, go_on),
+            ("our source has ended", rules(), state(Some(done(20)), Open), 999, continues),
             ("our source has ended, -q 7", quiet.clone(), state(Some(done(20)), Open), 26, until(27)),
             ("our source has ended 7 s ago, -q 7", quiet.clone(), state(Some(done(20)), Open), 27, over(EndReason::Quiet)),
-            ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, go_on),
+            ("our source has ended, -q 7, and our reader is slow", quiet.clone(), slow_reader(Some(done(20))), 99, continues),
             ("our source has ended, -q 7, and it is on its way", quiet.clone(), under_way(10), 29, Verdict::Continue(Some(t.at(29) + ACKNOWLEDGE_CHECKS.1))),
             ("our source has ended, -q 7, and nothing is acknowledged for 10 s", quiet.clone(), under_way(10), 30, over(EndReason::Quiet)),
             ("our source has ended, -q 7, and more was acknowledged", quiet.clone(), under_way(25), 30, Verdict::Continue(Some(t.at(30) + ACKNOWLEDGE_CHECKS.1))),
@@ -374,14 +374,14 @@ mod tests {
             ("the peer has ended, and has not got what our pipe said", rules(), in_flight, 30, soon),
             ("the peer has ended, our pipe is silent, -q 7", quiet.clone(), state(Some(Open), done(20)), 26, until(27)),
             ("the peer has ended, our pipe was silent for 7 s, -q 7", quiet.clone(), state(Some(Open), done(20)), 27, over(EndReason::Quiet)),
-            ("the peer has ended and never sent a byte", rules(), mute, 995, until(1000)),
-            ("the peer has ended and never sent a byte, -q 7", quiet.clone(), mute, 27, over(EndReason::Quiet)),
+            ("the peer has ended and never sent a byte", rules(), silent, 995, until(1000)),
+            ("the peer has ended and never sent a byte, -q 7", quiet.clone(), silent, 27, over(EndReason::Quiet)),
             ("the peer has ended, --half-open", half_open.clone(), state(Some(Open), done(20)), 995, until(1000)),
             ("the peer has ended, at a terminal, --half-open", Ending { source: Source::Terminal, ..half_open.clone() }, state(Some(Open), done(20)), 995, until(1000)),
             // Rule 3: there is only one direction.
-            ("we only receive, and the peer goes on", rules(), state(None, Open), 999, go_on),
+            ("we only receive, and the peer goes on", rules(), state(None, Open), 999, continues),
             ("we only receive, and the peer has ended", rules(), state(None, done(20)), 20, over(EndReason::Done)),
-            ("we only send, and the peer has not closed yet", Ending { send_only: true, ..rules() }, state(Some(done(20)), Open), 999, go_on),
+            ("we only send, and the peer has not closed yet", Ending { send_only: true, ..rules() }, state(Some(done(20)), Open), 999, continues),
             ("we only send, and the peer has not closed for -q 7", Ending { send_only: true, ..quiet.clone() }, state(Some(done(20)), Open), 27, over(EndReason::Quiet)),
             // Rule 4: the reader of our output has left.
             ("nobody reads our output, and nothing is to be sent", rules(), state(None, left(20)), 20, over(EndReason::SinkClosed)),
@@ -393,29 +393,29 @@ mod tests {
             ("nobody reads our output, our pipe speaks", rules(), SessionState { last_out: t.at(29), ..state(Some(Open), left(20)) }, 30, until(31)),
             // Rule 5: failures.
             ("the peer has reset", rules(), state(Some(Open), Failed), 20, over(EndReason::Failed)),
-            ("the peer refuses what we send, and may say why", rules(), state(Some(Refused), Open), 999, go_on),
+            ("the peer refuses what we send, and may say why", rules(), state(Some(Refused), Open), 999, continues),
             ("the peer refuses what we send, and has ended", rules(), held_up_refused, 20, over(EndReason::Failed)),
             ("the peer had ended, and has gone", rules(), state(Some(Refused), done(20)), 20, over(EndReason::Done)),
             ("our source cannot be read", rules(), state(Some(Failed), Open), 20, over(EndReason::Failed)),
             ("nothing moved for less than -w 7", idle.clone(), state(Some(Open), Open), 16, until(17)),
             ("nothing moved for -w 7", idle.clone(), state(Some(Open), Open), 17, over(EndReason::Idle)),
             ("nothing moved for -w 7, our source having ended", idle.clone(), state(Some(done(10)), Open), 17, over(EndReason::Idle)),
-            ("nothing moved for -w 7, because of our own pace", idle.clone(), SessionState { paced: true, ..state(Some(Open), Open) }, 99, go_on),
+            ("nothing moved for -w 7, because of our own pace", idle.clone(), SessionState { paced: true, ..state(Some(Open), Open) }, 99, continues),
             // Rule 6: datagrams.
             ("a query waits for an answer", query.clone(), state(Some(done(20)), Open), 20, until(21)),
             ("a query waits 1 s after the last answer", query.clone(), SessionState { last_in: t.at(25), ..state(Some(done(20)), Open) }, 25, until(26)),
             ("a query had no answer for 1 s", query.clone(), state(Some(done(20)), Open), 21, over(EndReason::Quiet)),
             ("a query waits as long as -q says", query_q.clone(), state(Some(done(20)), Open), 26, until(27)),
-            ("a query goes on while somebody types", Ending { source: Source::Terminal, ..query.clone() }, state(Some(Open), Open), 999, go_on),
-            ("a query had answers, and our reader is slow", query.clone(), slow_reader(Some(done(20))), 99, go_on),
+            ("a query goes on while somebody types", Ending { source: Source::Terminal, ..query.clone() }, state(Some(Open), Open), 999, continues),
+            ("a query had answers, and our reader is slow", query.clone(), slow_reader(Some(done(20))), 99, continues),
             ("a query is refused", query.clone(), state(Some(Refused), Open), 20, over(EndReason::Failed)),
-            ("a listener goes on when its source has ended", server.clone(), state(Some(done(20)), Open), 999, go_on),
+            ("a listener goes on when its source has ended", server.clone(), state(Some(done(20)), Open), 999, continues),
             ("a listener has sent a marked file, and had no answer for 1 s", Ending { sends_eof_datagram: true, ..server.clone() }, state(Some(done(20)), Open), 21, over(EndReason::Quiet)),
             ("only sent, all is said", shout.clone(), state(Some(done(20)), Open), 20, over(EndReason::Done)),
-            ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, go_on),
+            ("a file is received: nothing has come yet", receiver.clone(), nothing_yet, 999, continues),
             ("a file is received: nothing has come yet, -w 7", receiver_w.clone(), nothing_yet, 17, over(EndReason::Idle)),
             ("a file is received: the last piece came just now", receiver.clone(), state(None, Open), 11, until(12)),
-            ("a file is received: 2 s of silence, and our disk is slow", receiver.clone(), slow_reader(None), 99, go_on),
+            ("a file is received: 2 s of silence, and our disk is slow", receiver.clone(), slow_reader(None), 99, continues),
             ("a peer came with nothing and left", Ending { began_with_data: true, ..receiver.clone() }, nothing_yet, 12, over(EndReason::Silence)),
             ("a file is received: 2 s of silence", receiver.clone(), state(None, Open), 12, over(EndReason::Silence)),
             ("we had all the datagrams that we wanted", query.clone(), state(Some(Open), done(20)), 20, over(EndReason::Done)),

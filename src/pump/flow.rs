@@ -34,8 +34,8 @@ pub enum Fault {
 /// How a source came to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum EofKind {
-    /// It was broken off: an end mark would not be true.
-    Cut,
+    /// It was broken off, by us or by a failure: an end mark would not be true.
+    Stopped,
     /// By itself.
     Whole,
 }
@@ -195,7 +195,7 @@ impl Flow {
     pub fn stop(&mut self, pass_eof: bool) {
         if self.phase == Phase::Open {
             // The sink must not take what it has for the whole.
-            self.end_source(EofKind::Cut);
+            self.end_source(EofKind::Stopped);
             self.config.pass_eof &= pass_eof;
         }
     }
@@ -280,7 +280,7 @@ impl Flow {
     /// Returns whether a source that was stopped has still bytes that it has read: they are moved too.
     fn has_leftover(&self, from: &dyn Endpoint) -> bool {
         self.phase == Phase::Draining
-            && self.eof == Some(EofKind::Cut)
+            && self.eof == Some(EofKind::Stopped)
             && self.fault.is_none()
             && from.unread() > 0
     }

@@ -63,7 +63,7 @@ struct Addresses {
 /// The result of a step.
 pub enum Progress {
     Pending,
-    /// There is a connection; TLS, if it was asked for, is still to come. Told once.
+    /// There is a connection; TLS, if it was asked for, is still to come. Reported once.
     Connected {
         address: Address,
         local: Address,

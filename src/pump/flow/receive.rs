@@ -101,7 +101,7 @@ impl Flow {
         // An end of file would make the truncated bytes look whole.
         self.fault = Some(Fault::Source(error));
         self.config.pass_eof = false;
-        self.end_source(EofKind::Cut);
+        self.end_source(EofKind::Stopped);
         Step::Moved(0)
     }
 }

@@ -127,7 +127,7 @@ impl Flow {
 
     /// Passes the end of the source on, and finishes.
     pub(super) fn close(&mut self, to: &mut dyn Endpoint, taps: &mut Taps, now: Instant) -> Step {
-        if self.eof == Some(EofKind::Cut) {
+        if self.eof == Some(EofKind::Stopped) {
             to.leave_unended();
         }
 
