@@ -65,6 +65,7 @@ struct Model {
 }
 
 impl Model {
+    /// Returns the payload of a message: its number, then filler.
     fn payload(number: usize, length: usize) -> Vec<u8> {
         if length == 0 {
             return Vec::new();
@@ -74,91 +75,101 @@ impl Model {
         bytes
     }
 
+    /// Takes a step in the model and in the simulation.
     fn step(&mut self, sim: &mut Simulation, step: Step) {
+        let who = match step {
+            Step::Connect => self.clients.len(),
+            Step::Register(who, _) | Step::Send { who, .. } | Step::Finish(who) => who,
+            Step::Stall(who) | Step::Read(who) | Step::End(who) | Step::Reset(who) => who,
+        };
+        if who >= self.clients.len() && !matches!(step, Step::Connect) {
+            return;
+        }
+
         match step {
             Step::Connect => {
                 self.clients.push(Sender { name: None, open: true, within: None });
                 sim.connect();
             }
-            Step::Register(who, name) => {
-                let Some(client) = self.clients.get_mut(who).filter(|client| client.open) else { return };
-                if client.name.is_some() {
-                    return;
-                }
-                let holder = self.names.get(&name).copied();
-                match holder.filter(|holder| sim.clients[*holder].gone.is_none()) {
-                    // While its last messages wait, its EOF is not read.
-                    Some(holder) if !sim.clients[holder].heard => client.open = false,
-                    holder => {
-                        client.name = Some(name);
-                        self.names.insert(name, who);
-                        holder.inspect(|holder| self.leave(*holder, sim));
-                    }
-                }
-                sim.send(who, &[name, b'|']);
-            }
-            Step::Send { who, to, length, part } => {
-                let Some(Sender { name: Some(_), open: true, within: None }) = self.clients.get(who) else {
-                    return;
-                };
-                let number = self.messages.len();
-                let receiver = self.names.get(&to).copied();
-                let mut bytes = format!("{}|{length}|", char::from(to)).into_bytes();
-                bytes.extend(Self::payload(number, length));
-                // Before the header is complete, nothing is decided. A message is cut behind its number, to stay recognizable.
-                let header = format!("{length}|").len() + 2;
-                let part = part.unwrap_or(bytes.len());
-                let part = if part > header { part.max(header + 4) } else { part };
-                let rest = bytes.split_off(part.min(bytes.len()));
-                let whole = rest.is_empty();
-                self.messages.push(Message {
-                    from: who,
-                    length,
-                    to: receiver,
-                    certain: false,
-                    whole,
-                    late: false,
-                });
-                sim.send(who, &bytes);
-                self.messages[number].certain = bytes.len() >= header && !sim.is_behind(who);
-                if !whole {
-                    self.clients[who].within = Some((number, rest));
+            Step::Register(_, name) => self.register(sim, who, name),
+            Step::Send { to, length, part, .. } => self.send(sim, who, to, length, part),
+            Step::Finish(_) => {
+                if let Some((number, rest)) = self.clients[who].within.take() {
+                    self.messages[number].whole = true;
+                    sim.send(who, &rest);
                 }
             }
-            Step::Finish(who) => {
-                let Some((number, rest)) = self.clients.get_mut(who).and_then(|client| client.within.take())
-                else {
-                    return;
-                };
-                self.messages[number].whole = true;
-                sim.send(who, &rest);
-            }
-            Step::Stall(who) if who < self.clients.len() => sim.read_only(who, 0),
-            Step::Read(who) if who < self.clients.len() => sim.read_only(who, usize::MAX),
-            Step::End(who) | Step::Reset(who) if who < self.clients.len() => {
-                if !self.clients[who].open {
-                    return;
-                }
-                // Bytes that it can still read must not be lost with it.
-                for reader in 0..self.clients.len() {
-                    sim.read_only(reader, usize::MAX);
-                }
-                let client = &mut self.clients[who];
-                (client.open, client.within) = (false, None);
-                if let (Some(name), Step::Reset(_)) = (client.name, step)
-                    && self.names.get(&name) == Some(&who)
-                {
-                    self.names.remove(&name);
-                }
-                if matches!(step, Step::End(_)) {
-                    sim.end(who);
-                } else {
-                    self.leave(who, sim);
-                    sim.reset(who);
-                }
-            }
-            Step::Stall(_) | Step::Read(_) | Step::End(_) | Step::Reset(_) => {}
+            Step::Stall(_) => sim.read_only(who, 0),
+            Step::Read(_) => sim.read_only(who, usize::MAX),
+            Step::End(_) => self.disconnect(sim, who, false),
+            Step::Reset(_) => self.disconnect(sim, who, true),
         }
+    }
+
+    fn register(&mut self, sim: &mut Simulation, who: usize, name: u8) {
+        let client = &mut self.clients[who];
+        if !client.open || client.name.is_some() {
+            return;
+        }
+
+        let holder = self.names.get(&name).copied();
+        match holder.filter(|holder| sim.clients[*holder].gone.is_none()) {
+            // While its last messages wait, its EOF is not read.
+            Some(holder) if !sim.clients[holder].heard => client.open = false,
+            holder => {
+                client.name = Some(name);
+                self.names.insert(name, who);
+                holder.inspect(|holder| self.leave(*holder, sim));
+            }
+        }
+        sim.send(who, &[name, b'|']);
+    }
+
+    /// Sends a message, or its first `part` bytes.
+    fn send(&mut self, sim: &mut Simulation, who: usize, to: u8, length: usize, part: Option<usize>) {
+        let Sender { name: Some(_), open: true, within: None } = self.clients[who] else { return };
+        let number = self.messages.len();
+        let mut bytes = format!("{}|{length}|", char::from(to)).into_bytes();
+        let header = bytes.len();
+        bytes.extend(Self::payload(number, length));
+
+        // Before the header is complete, nothing is decided. A message is cut behind its number, to stay recognizable.
+        let part = part.unwrap_or(bytes.len());
+        let part = if part > header { part.max(header + 4) } else { part };
+        let rest = bytes.split_off(part.min(bytes.len()));
+        let whole = rest.is_empty();
+
+        let to = self.names.get(&to).copied();
+        self.messages.push(Message { from: who, length, to, certain: false, whole, late: false });
+        sim.send(who, &bytes);
+        self.messages[number].certain = bytes.len() >= header && !sim.is_behind(who);
+        if !whole {
+            self.clients[who].within = Some((number, rest));
+        }
+    }
+
+    /// Ends the connection of a client: by EOF, or by a reset.
+    fn disconnect(&mut self, sim: &mut Simulation, who: usize, reset: bool) {
+        if !self.clients[who].open {
+            return;
+        }
+        // Bytes that it can still read must not be lost with it.
+        for reader in 0..self.clients.len() {
+            sim.read_only(reader, usize::MAX);
+        }
+
+        let client = &mut self.clients[who];
+        (client.open, client.within) = (false, None);
+        if !reset {
+            return sim.end(who);
+        }
+        if let Some(name) = client.name
+            && self.names.get(&name) == Some(&who)
+        {
+            self.names.remove(&name);
+        }
+        self.leave(who, sim);
+        sim.reset(who);
     }
 
     /// Records that a client leaves: messages from it and to it may not arrive.
@@ -189,6 +200,7 @@ impl Model {
             let filler = rest.iter().take_while(|byte| **byte == FILLER).count();
             let sender = &self.clients[message.from];
             prop_assert!(filler + 4 <= message.length, "{number} for {who} is too long");
+
             got = &rest[filler..];
             let cut = filler + 4 < message.length;
             // Only the real relay knows the destination of a message that is not certain.
@@ -200,11 +212,13 @@ impl Model {
             prop_assert!(!message.certain || message.to == Some(who), "{number} came to {who}");
             numbers.push(number);
         }
+
         // A large message may be cut within its first bytes.
         prop_assert!(got.len() < 4, "{} strange bytes", got.len());
         Ok(numbers)
     }
 
+    /// Checks that each client has received its messages: in order, once, and all that are certain.
     fn check(&self, sim: &Simulation) -> Result<(), TestCaseError> {
         let mut arrived = vec![0; self.messages.len()];
         for (who, client) in sim.clients.iter().enumerate() {
@@ -218,6 +232,7 @@ impl Model {
                 arrived[number] += 1;
             }
         }
+
         for (number, message) in self.messages.iter().enumerate() {
             prop_assert!(arrived[number] <= 1, "{number} came {} times", arrived[number]);
             let due = message.certain
@@ -268,17 +283,21 @@ fn run(steps: &[Step], piece: usize) -> Result<(), TestCaseError> {
     for step in steps {
         model.step(&mut sim, *step);
     }
+
+    // Let every client read, then send the rest of its message.
     for who in 0..model.clients.len() {
         model.step(&mut sim, Step::Read(who));
     }
     for who in 0..model.clients.len() {
         model.step(&mut sim, Step::Finish(who));
     }
+
     for who in 0..model.clients.len() {
         let (unread, gone) = (sim.clients[who].sent.len(), sim.clients[who].gone.is_some());
         prop_assert!(unread == 0 || gone || sim.clients[who].ended, "{who} was never read again");
     }
     model.check(&sim)?;
+
     for who in 0..model.clients.len() {
         sim.reset(who);
     }

@@ -102,11 +102,7 @@ impl Router {
     pub fn read_budget(&mut self, id: Id) -> usize {
         let starved = self.used >= self.config.memory_limit;
         let Some(client) = self.clients.get_mut(id) else { return 0 };
-        let idle = client.waiting_for.is_some()
-            || client.ended
-            || client.memory_blocked
-            || !client.pending.is_empty();
-        if idle || matches!(client.phase, Phase::Leaving(_)) {
+        if client.is_stopped() {
             return 0;
         }
 

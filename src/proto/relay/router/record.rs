@@ -60,6 +60,12 @@ impl ClientRecord {
             queue: None,
         }
     }
+
+    /// Tells whether the client must not be read now.
+    pub fn is_stopped(&self) -> bool {
+        let waits = self.waiting_for.is_some() || self.memory_blocked || !self.pending.is_empty();
+        waits || self.ended || matches!(self.phase, Phase::Leaving(_))
+    }
 }
 
 /// The position of a client in its input.
