@@ -8,7 +8,7 @@ use super::{
     Accepted, Address, Denied, Isolation, SocketConfig,
     bind::{Bound, local_address},
 };
-use crate::sys::{self, Descriptor};
+use crate::sys;
 
 /// Listening sockets for streams.
 #[derive(Debug)]
@@ -20,16 +20,6 @@ impl StreamListener {
     /// Binds and listens at every address, as [`Bound::new`] does.
     pub fn bind(mut config: SocketConfig, addresses: &[Address]) -> Result<Self> {
         Ok(Self { bound: Bound::new(&mut config, addresses)? })
-    }
-
-    /// Returns the sockets, to be watched.
-    pub fn sockets(&mut self) -> &mut [Descriptor] {
-        &mut self.bound.sockets
-    }
-
-    /// Returns the local addresses, ports included.
-    pub fn addresses(&self) -> Vec<Address> {
-        self.bound.addresses()
     }
 
     /// Accepts the next connection; `None` if none is waiting. The connection of a denied client is closed. An

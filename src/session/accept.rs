@@ -83,6 +83,21 @@ impl Acceptor {
         }
     }
 
+    /// Accepts the next client of a listener for streams, which has no datagrams.
+    pub fn accept_stream(
+        &mut self,
+        reactor: &mut Reactor,
+        now: Instant,
+        report: &Report,
+    ) -> Option<Accepted> {
+        loop {
+            match self.accept(&|_| false, reactor, now, report)? {
+                Arrived::Client(accepted) => return Some(accepted),
+                Arrived::Datagram { .. } => {}
+            }
+        }
+    }
+
     /// Reports, with `-v`, why no client can be served now, and pauses accepting.
     pub fn back_off(&mut self, error: &io::Error, reactor: &mut Reactor, now: Instant, report: &Report) {
         report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(error)));
@@ -110,6 +125,11 @@ impl Acceptor {
     /// Returns the token of the listener.
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// Returns the local addresses, ports included.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listener.addresses()
     }
 
     /// Returns the listener.

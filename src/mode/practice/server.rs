@@ -15,11 +15,7 @@ use crate::{
     plan::Practice,
     proto::practice::Style,
     report::Report,
-    session::{
-        Lingering, Outcome,
-        accept::{Acceptor, Arrived},
-        handle_signal, messages, sandbox,
-    },
+    session::{Lingering, Outcome, accept::Acceptor, handle_signal, messages, sandbox},
     sys::{self, Descriptor, Inherited, SandboxPolicy},
 };
 
@@ -187,10 +183,8 @@ impl Server<'_> {
                 Some(files) if files.token() == at => files,
                 _ => &mut self.echo,
             };
-            match acceptor.accept(&|_| false, &mut self.reactor, now, self.report) {
-                Some(Arrived::Client(accepted)) => self.admit(accepted, at, now),
-                // Streams have no datagrams.
-                Some(Arrived::Datagram { .. }) => {}
+            match acceptor.accept_stream(&mut self.reactor, now, self.report) {
+                Some(accepted) => self.admit(accepted, at, now),
                 None => return,
             }
         }

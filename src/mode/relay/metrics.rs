@@ -3,128 +3,165 @@
 use std::{
     fmt::Write as _,
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 
 use crate::{
+    endpoint::Stream,
     event::{Event, Reactor, Slots, Token},
-    net::{Address, Denied, SocketConfig, StreamListener},
+    net::{Address, Listener, SocketConfig},
     proto::{
         http::{Request, Status, response},
         relay::Router,
     },
-    sys::Descriptor,
+    report::Report,
+    session::{Lingering, accept::Acceptor},
 };
 
 /// The listener for metrics, and the connections to it.
 pub struct Metrics {
-    token: Token,
-    listener: StreamListener,
+    acceptor: Acceptor,
     connections: Slots<MetricsConnection>,
 }
 
 /// A connection that asks for metrics.
 struct MetricsConnection {
-    socket: Descriptor,
-    request: Request,
-    /// The rest of the response; empty until the request is complete.
-    response: Vec<u8>,
+    stream: Stream,
+    state: MetricsState,
     deadline: Instant,
+}
+
+enum MetricsState {
+    /// The request is incomplete.
+    Receiving(Request),
+    /// The rest of the response.
+    Sending(Vec<u8>),
+    /// Closing with unread bytes would send RST, which could overtake the response (RFC 1122, section 4.2.2.13).
+    Lingering(Lingering),
+}
+
+/// The result of a turn of a connection.
+enum MetricsTurn {
+    Blocked,
+    /// It is over, or has failed.
+    Over,
+    /// The response is sent.
+    Sent,
 }
 
 impl Metrics {
     /// Binds the port, and watches it.
     pub fn listen(at: SocketAddr, config: SocketConfig, reactor: &mut Reactor) -> Result<Self> {
+        let listener = Listener::bind(config, &[Address::Inet(at)], true)?;
         let token = reactor.token();
-        let mut listener = StreamListener::bind(config, &[Address::Inet(at)])?;
-        for socket in listener.sockets() {
-            reactor.watch(token, socket)?;
-        }
-        Ok(Self { token, listener, connections: Slots::default() })
+        Ok(Self { acceptor: Acceptor::new(listener, reactor, token)?, connections: Slots::default() })
     }
 
     /// Returns the local addresses, ports included.
     pub fn addresses(&self) -> Vec<Address> {
-        self.listener.addresses()
-    }
-
-    /// Accepts waiting connections, while there are not too many.
-    fn accept(&mut self, reactor: &mut Reactor, router: &Router, now: Instant) {
-        for _ in 0..MAX_CONNECTIONS {
-            if self.connections.len() >= MAX_CONNECTIONS {
-                return;
-            }
-            let mut socket = match self.listener.accept() {
-                Ok(Some(Ok(accepted))) => accepted.socket,
-                Ok(Some(Err(Denied(_)))) => continue,
-                Ok(None) => return,
-                Err(_) => return reactor.wake_at(self.token, Some(now + ACCEPT_BACKOFF)),
-            };
-
-            let token = reactor.token();
-            if reactor.watch(token, &mut socket).is_ok() {
-                let deadline = now + REQUEST_TIMEOUT;
-                reactor.wake_at(token, Some(deadline));
-                let (request, response) = (Request::default(), Vec::new());
-                self.connections.insert(token, MetricsConnection { socket, request, response, deadline });
-                self.serve(token, reactor, router, now);
-            }
-        }
-        reactor.again(self.token);
+        self.acceptor.addresses()
     }
 
     /// Accepts a connection or advances one, if the event is for either. Returns whether it was.
-    pub fn advance(&mut self, event: Event, reactor: &mut Reactor, router: &Router, now: Instant) -> bool {
+    pub fn advance(
+        &mut self,
+        event: Event,
+        reactor: &mut Reactor,
+        router: &Router,
+        now: Instant,
+        report: &Report,
+    ) -> bool {
         let (Event::Ready(token) | Event::Due(token) | Event::Hangup(token)) = event else { return false };
-        if token == self.token {
-            self.accept(reactor, router, now);
+        if token == self.acceptor.token() {
+            self.accept(reactor, router, now, report);
             return true;
         }
         self.serve(token, reactor, router, now)
     }
 
+    /// Accepts waiting connections, while there are not too many.
+    fn accept(&mut self, reactor: &mut Reactor, router: &Router, now: Instant, report: &Report) {
+        while self.connections.len() < MAX_CONNECTIONS {
+            let Some(accepted) = self.acceptor.accept_stream(reactor, now, report) else { return };
+            let mut socket = accepted.socket;
+            let token = reactor.token();
+            if reactor.watch(token, &mut socket).is_err() {
+                continue;
+            }
+
+            let deadline = now + REQUEST_TIMEOUT;
+            reactor.wake_at(token, Some(deadline));
+            let (stream, state) = (Stream::new(socket), MetricsState::Receiving(Request::default()));
+            self.connections.insert(token, MetricsConnection { stream, state, deadline });
+            self.serve(token, reactor, router, now);
+        }
+    }
+
     fn serve(&mut self, token: Token, reactor: &mut Reactor, router: &Router, now: Instant) -> bool {
         let Some(connection) = self.connections.get_mut(token) else { return false };
 
-        if connection.is_done(router) || now >= connection.deadline {
+        let is_over = match connection.advance(router, reactor, token, now) {
+            MetricsTurn::Blocked => now >= connection.deadline,
+            MetricsTurn::Over => true,
+            MetricsTurn::Sent => match Lingering::begin(&mut connection.stream, reactor, token, now) {
+                Some(lingering) => {
+                    connection.deadline = lingering.deadline();
+                    connection.state = MetricsState::Lingering(lingering);
+                    // No event tells of bytes that have arrived already.
+                    reactor.again(token);
+                    false
+                }
+                None => true,
+            },
+        };
+        reactor.wake_at(token, Some(connection.deadline));
+        if is_over {
             self.connections.remove(token);
             reactor.wake_at(token, None);
             // Another connection may be waiting in the backlog.
-            reactor.again(self.token);
+            self.acceptor.resume(reactor);
         }
         true
     }
 }
 
 impl MetricsConnection {
-    /// Reads the request and writes the response; returns whether the connection is over.
-    fn is_done(&mut self, router: &Router) -> bool {
-        let mut bytes = [0; 1024];
-        while self.response.is_empty() {
-            let n = match self.socket.read(&mut bytes) {
-                Ok(0) => return true,
-                Ok(n) => n,
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-            };
-            match self.request.receive(&bytes[..n]) {
-                Ok(true) => self.response = answer(&self.request, router),
-                Ok(false) => {}
-                Err(_) => return true,
+    /// Reads the request and writes the response, as long as nothing blocks.
+    fn advance(&mut self, router: &Router, reactor: &mut Reactor, token: Token, now: Instant) -> MetricsTurn {
+        loop {
+            match &mut self.state {
+                MetricsState::Receiving(request) => {
+                    let mut bytes = [0; 1024];
+                    let n = match self.stream.read(&mut bytes) {
+                        Ok(n @ 1..) => n,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            return MetricsTurn::Blocked;
+                        }
+                        Ok(_) | Err(_) => return MetricsTurn::Over,
+                    };
+                    match request.receive(&bytes[..n]) {
+                        Ok(true) => self.state = MetricsState::Sending(answer(request, router)),
+                        Ok(false) => {}
+                        Err(_) => return MetricsTurn::Over,
+                    }
+                }
+                MetricsState::Sending(response) if response.is_empty() => return MetricsTurn::Sent,
+                MetricsState::Sending(response) => match self.stream.write(response) {
+                    Ok(n) => drop(response.drain(..n)),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return MetricsTurn::Blocked,
+                    Err(_) => return MetricsTurn::Over,
+                },
+                MetricsState::Lingering(lingering) => {
+                    return match lingering.advance(&mut self.stream, reactor, token, now) {
+                        true => MetricsTurn::Over,
+                        false => MetricsTurn::Blocked,
+                    };
+                }
             }
         }
-
-        while !self.response.is_empty() {
-            match self.socket.write(&self.response) {
-                Ok(n) => drop(self.response.drain(..n)),
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-            }
-        }
-        // Closing with unread bytes sends RST, which could overtake the response; FIN goes first.
-        let _ = self.socket.socket().shutdown(Shutdown::Write);
-        true
     }
 }
 
@@ -173,6 +210,3 @@ const MAX_CONNECTIONS: usize = 16;
 
 /// The time from accepting a connection to its last byte.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The pause in accepting when descriptors run out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

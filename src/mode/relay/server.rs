@@ -17,11 +17,11 @@ use super::{
 use crate::{
     endpoint::{Peer, Stream},
     event::{Event, Reactor, Token},
-    net::{Accepted, Address, Denied, StreamListener},
+    net::{Accepted, Address, Listener},
     plan::{Bind, Relay},
     proto::relay::{self, Admission, CloseReason, Id, Router, RouterConfig},
     report::Report,
-    session::{Outcome, dial::Resolving, messages, sandbox, tls::TlsContext},
+    session::{Outcome, accept::Acceptor, dial::Resolving, messages, sandbox, tls::TlsContext},
     sys::{self, SandboxPolicy, Signal},
 };
 
@@ -35,16 +35,15 @@ pub fn run(plan: &Relay, report: &Report) -> Result<Outcome> {
         max_clients,
         forwarder: Forwarder::new(Router::new(config)),
         resolving: None,
-        listener: None,
+        acceptor: None,
         secure: None,
         delayed: VecDeque::new(),
         metrics: None,
         listener_token: reactor.token(),
-        pause_token: reactor.token(),
+        delay_token: reactor.token(),
         timer_token: reactor.token(),
         reactor,
         report,
-        paused: false,
         stopping: None,
     };
 
@@ -87,22 +86,20 @@ struct RelayServer<'a> {
     /// The look-up of the address to listen at.
     resolving: Option<Resolving>,
     /// `None` before the address is resolved, and once a signal has come.
-    listener: Option<StreamListener>,
-    /// The listener for TLS clients. `None` as above, or without TLS.
-    secure: Option<(StreamListener, TlsContext)>,
+    acceptor: Option<Acceptor>,
+    /// The acceptor of TLS clients. `None` as above, or without TLS.
+    secure: Option<(Acceptor, TlsContext)>,
     /// Connections that the rate limit of their address delays, the times at which they may be admitted, and whether
     /// they use TLS.
     delayed: VecDeque<(Instant, Accepted, bool)>,
     metrics: Option<Metrics>,
     reactor: Reactor,
     listener_token: Token,
-    /// Its deadline ends a pause in accepting.
-    pause_token: Token,
+    /// Its deadline is that of the next delayed connection.
+    delay_token: Token,
     /// Its deadline is that of the router.
     timer_token: Token,
     report: &'a Report,
-    /// Whether accepting pauses, because descriptors ran out.
-    paused: bool,
     /// The signal that ends the server once all clients have left.
     stopping: Option<Signal>,
 }
@@ -150,19 +147,19 @@ impl RelayServer<'_> {
     fn listen(&mut self, addresses: &[Address]) -> Result<()> {
         let (plan, report) = (self.plan, self.report);
         let random = addresses.iter().any(|address| address.port() == Some(0));
-        let listener = self.bind(addresses)?;
-        messages::announce(&listener.addresses(), random, report);
-        self.listener = Some(listener);
+        let acceptor = self.bind(addresses)?;
+        messages::announce(&acceptor.addresses(), random, report);
+        self.acceptor = Some(acceptor);
 
         if let Some((port, tls)) = &plan.tls {
             let mut addresses = addresses.to_vec();
             for address in &mut addresses {
                 address.set_port(*port);
             }
-            let listener = self.bind(&addresses)?;
-            self.announce(&listener.addresses(), |at| format!("Listening on {at} (tls)"), *port == 0);
-            let context = TlsContext::server(tls, &listener.addresses(), ("remote relay", " NAME"), report)?;
-            self.secure = Some((listener, context));
+            let acceptor = self.bind(&addresses)?;
+            self.announce(&acceptor.addresses(), |at| format!("Listening on {at} (tls)"), *port == 0);
+            let context = TlsContext::server(tls, &acceptor.addresses(), ("remote relay", " NAME"), report)?;
+            self.secure = Some((acceptor, context));
         }
         if let Some(at) = plan.metrics {
             let metrics = Metrics::listen(at, plan.socket_config.clone(), &mut self.reactor)?;
@@ -175,12 +172,9 @@ impl RelayServer<'_> {
         Ok(())
     }
 
-    fn bind(&self, addresses: &[Address]) -> Result<StreamListener> {
-        let mut listener = StreamListener::bind(self.plan.socket_config.clone(), addresses)?;
-        for socket in listener.sockets() {
-            self.reactor.watch(self.listener_token, socket)?;
-        }
-        Ok(listener)
+    fn bind(&self, addresses: &[Address]) -> Result<Acceptor> {
+        let listener = Listener::bind(self.plan.socket_config.clone(), addresses, true)?;
+        Ok(Acceptor::new(listener, &self.reactor, self.listener_token)?)
     }
 
     /// Prints where the server listens; without `-v` only if the port is random.
@@ -195,16 +189,13 @@ impl RelayServer<'_> {
     fn handle(&mut self, event: Event) -> bool {
         let (router, now) = (&self.forwarder.router, self.forwarder.now);
         if let Some(metrics) = &mut self.metrics
-            && metrics.advance(event, &mut self.reactor, router, now)
+            && metrics.advance(event, &mut self.reactor, router, now, self.report)
         {
             return false;
         }
 
         match event {
-            Event::Due(token) if token == self.pause_token => {
-                self.paused = false;
-                true
-            }
+            Event::Due(token) if token == self.delay_token => true,
             Event::Due(token) | Event::Ready(token) if token == self.listener_token => true,
             Event::Ready(token) if token.0 >= FIRST_CLIENT.0 => {
                 self.forwarder.advance(token.0 - FIRST_CLIENT.0);
@@ -218,7 +209,7 @@ impl RelayServer<'_> {
     fn accept(&mut self) {
         while let Some((when, ..)) = self.delayed.front() {
             if *when > self.forwarder.now {
-                self.reactor.wake_at(self.listener_token, Some(*when));
+                self.reactor.wake_at(self.delay_token, Some(*when));
                 break;
             }
             if let Some((_, accepted, encrypted)) = self.delayed.pop_front() {
@@ -229,20 +220,13 @@ impl RelayServer<'_> {
         for encrypted in [false, true] {
             // One batch at most, so that connected clients have their turn.
             for _ in 0..MAX_ACCEPTS {
-                let secure = self.secure.as_mut().map(|(listener, _)| listener);
-                let listener = if encrypted { secure } else { self.listener.as_mut() };
-                let Some(listener) = listener.filter(|_| !self.paused) else { break };
-                match listener.accept() {
-                    Ok(Some(Ok(accepted))) => self.admit(accepted, encrypted),
-                    Ok(Some(Err(Denied(_)))) => {}
-                    Ok(None) => break,
-                    Err(error) => {
-                        let reason = sys::reason(&error);
-                        self.report.verbose(format!("remote: accept a client: {reason}; waiting"));
-                        self.paused = true;
-                        self.reactor.wake_at(self.pause_token, Some(self.forwarder.now + ACCEPT_BACKOFF));
-                    }
-                }
+                let secure = self.secure.as_mut().map(|(acceptor, _)| acceptor);
+                let Some(acceptor) = (if encrypted { secure } else { self.acceptor.as_mut() }) else { break };
+                let now = self.forwarder.now;
+                let Some(accepted) = acceptor.accept_stream(&mut self.reactor, now, self.report) else {
+                    break;
+                };
+                self.admit(accepted, encrypted);
                 self.reactor.again(self.listener_token);
             }
         }
@@ -264,7 +248,7 @@ impl RelayServer<'_> {
             }
             Admission::Later(when) => {
                 let first = self.delayed.front().map_or(when, |(when, ..)| *when);
-                self.reactor.wake_at(self.listener_token, Some(first));
+                self.reactor.wake_at(self.delay_token, Some(first));
                 return self.delayed.push_back((when, accepted, encrypted));
             }
         };
@@ -317,10 +301,11 @@ impl RelayServer<'_> {
         // A client that was admitted but never added, because its connection failed, is not logged.
         let Some(peer) = self.forwarder.remove(id) else { return };
         event_log::left(self.report, &self.forwarder.router, name, &peer, reason.name());
-        if self.paused {
-            // A descriptor is free again.
-            self.paused = false;
-            self.reactor.again(self.listener_token);
+        // A descriptor is free again.
+        for acceptor in self.acceptor.iter_mut().chain(self.secure.iter_mut().map(|(acceptor, _)| acceptor)) {
+            if acceptor.backoff().is_some() {
+                acceptor.resume(&mut self.reactor);
+            }
         }
     }
 
@@ -332,7 +317,7 @@ impl RelayServer<'_> {
                     return Some(Outcome::Signalled(signal));
                 }
                 // Closing the listeners refuses new clients; those that are connected get their queues.
-                (self.resolving, self.listener, self.secure) = (None, None, None);
+                (self.resolving, self.acceptor, self.secure) = (None, None, None);
                 self.delayed.clear();
                 self.forwarder.router.close_down(self.forwarder.now);
             }
@@ -355,9 +340,6 @@ const MAX_DELAYED: usize = 256;
 
 /// Connections that are accepted before other events have their turn.
 const MAX_ACCEPTS: usize = 64;
-
-/// The pause in accepting when descriptors run out.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// The token of the client with index 0, behind all tokens that the reactor hands out.
 const FIRST_CLIENT: Token = Token(1 << 32);
