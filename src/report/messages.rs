@@ -1,6 +1,7 @@
 //! Messages on stderr: lines for people, objects for `--json`.
 
 use std::{
+    borrow::Cow,
     fmt::{Display, Write as _},
     io::{self, IsTerminal, Write},
     time::Duration,
@@ -107,7 +108,12 @@ pub fn sentence(error: &anyhow::Error) -> String {
 }
 
 /// Escapes control characters in text that may stem from a peer or a resolver: they could steer the terminal.
-pub fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    // Nearly every line is printable ASCII, and a busy server prints many.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {
@@ -116,7 +122,7 @@ pub fn escaped(text: &str) -> String {
             shown.push(character);
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 /// Writes an escaped line.
@@ -137,5 +143,6 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(escaped("a\u{1b}[31mb\nc\u{9b}é"), "a\\u{1b}[31mb\\nc\\u{9b}é");
+        assert_eq!(escaped("a \u{7f}~"), "a \\u{7f}~");
     }
 }

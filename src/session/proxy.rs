@@ -60,7 +60,7 @@ impl PasswordPrompt {
             ));
         };
         reactor.watch(token, &mut terminal).context(ASKING)?;
-        Ok(Self { terminal, prompt: report::escaped(prompt), echo: None, typed: Vec::new() })
+        Ok(Self { terminal, prompt: report::escaped(prompt).into_owned(), echo: None, typed: Vec::new() })
     }
 
     /// Reads what was typed. Returns the password, once it is whole.

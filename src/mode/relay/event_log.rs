@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use std::borrow::Cow;
+
 use crate::{
     net::Address,
     proto::relay::{RelayStats, Router},
@@ -49,12 +51,12 @@ fn log(report: &Report, event: &'static str, name: Option<&str>, peer: &Address,
 }
 
 /// Returns a name as it is printed: without the token, and with control characters escaped.
-fn printable_name(router: &Router, name: &[u8]) -> String {
+fn printable_name<'a>(router: &Router, name: &'a [u8]) -> Cow<'a, str> {
     let name = router.public_name(name);
     // Names are octets; those that are no UTF-8 are printed in escapes.
     match std::str::from_utf8(name) {
         Ok(text) => escaped(text),
-        Err(_) => name.escape_ascii().to_string(),
+        Err(_) => name.escape_ascii().to_string().into(),
     }
 }
 
