@@ -305,3 +305,22 @@ impl Endpoint for Stdio {
 fn is_fifo(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| sys::is_fifo(&found))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_of_a_socket_is_answered_the_same_twice() {
+        let (mut ours, theirs) = sys::socket_pair().unwrap();
+        ours.write_all(b"unread").unwrap();
+        // unix(7): a socket that is closed with unread bytes resets its pair.
+        drop(theirs);
+
+        let mut stdio = Stdio::new(Input::Nothing, Output::Descriptor(ours));
+        for _ in 0..2 {
+            let kind = stdio.broken().map(|error| error.kind());
+            assert_eq!(kind, Some(io::ErrorKind::ConnectionReset));
+        }
+    }
+}
