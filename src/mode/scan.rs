@@ -56,7 +56,7 @@ pub fn run(plan: &Scan, report: &Report) -> Result<Outcome> {
         if let Stage::Surveying(survey) = &mut stage
             && let Some(found) = survey.advance(&mut reactor, report)?
         {
-            let is_open = found.iter().any(|port| port.state == State::Open);
+            let is_open = found.iter().any(|port| port.state == PortState::Open);
             if is_open || retries == 0 {
                 report.object(&Findings { host: &plan.host, ports: &found });
                 return Ok(Outcome::of(is_open));
@@ -100,14 +100,14 @@ struct Findings<'a> {
 #[derive(Clone, Debug, Serialize)]
 struct Found {
     port: u16,
-    state: State,
+    state: PortState,
     address: String,
     why: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+enum PortState {
     Closed,
     /// No answer was received: over UDP a port may be open for all that.
     NoAnswer,
@@ -221,7 +221,7 @@ impl<'a> Survey<'a> {
             Some((address, error)) => (address.host(), Some(sys::reason(&error))),
             None => (self.plan.host.clone(), None),
         };
-        self.found.insert(rank, Found { port, state: State::Closed, address, why });
+        self.found.insert(rank, Found { port, state: PortState::Closed, address, why });
         Ok(true)
     }
 
@@ -233,9 +233,9 @@ impl<'a> Survey<'a> {
         let outcome = if datagram { answer(&mut probe.socket) } else { connection(&probe.socket) };
 
         let state = match &outcome {
-            Ok(true) => State::Open,
-            Err(_) => State::Closed,
-            Ok(false) if probe.end.is_some_and(|end| now >= end) => State::NoAnswer,
+            Ok(true) => PortState::Open,
+            Err(_) => PortState::Closed,
+            Ok(false) if probe.end.is_some_and(|end| now >= end) => PortState::NoAnswer,
             Ok(false) => {
                 if probe.again.is_some_and(|again| now >= again) {
                     probe.again = None;
@@ -251,7 +251,7 @@ impl<'a> Survey<'a> {
         let Some(probe) = self.running.remove(token) else { return Ok(()) };
         let why = outcome.err();
 
-        if state == State::Open || probe.others.is_empty() || datagram {
+        if state == PortState::Open || probe.others.is_empty() || datagram {
             let why = why.map(|error| sys::reason(&error));
             let address = probe.address.host();
             self.found.insert(probe.rank, Found { port: probe.port, state, address, why });
@@ -275,17 +275,17 @@ impl<'a> Survey<'a> {
             let address = found.address.parse().map(|ip: IpAddr| Address::Inet((ip, port).into()));
 
             if report.verbose > 0
-                || (self.plan.ports.len() > 1 && found.state == State::Open && !report.quiet)
+                || (self.plan.ports.len() > 1 && found.state == PortState::Open && !report.quiet)
             {
                 let protocol = transport.name();
                 let failed = format!("remote: connect to {} port {port} ({protocol})", found.address);
                 report.result(match (found.state, address) {
-                    (State::Open, Ok(address)) => succeeded(host, &address, transport),
-                    (State::Open, Err(_)) => {
+                    (PortState::Open, Ok(address)) => succeeded(host, &address, transport),
+                    (PortState::Open, Err(_)) => {
                         format!("Connection to {host} {port} port [{protocol}/*] succeeded!")
                     }
-                    (State::NoAnswer, _) => format!("{failed}: no answer"),
-                    (State::Closed, _) => {
+                    (PortState::NoAnswer, _) => format!("{failed}: no answer"),
+                    (PortState::Closed, _) => {
                         format!("{failed} failed: {}", found.why.as_deref().unwrap_or("no address"))
                     }
                 });

@@ -37,10 +37,10 @@ pub struct Dial<'a> {
     retries: u64,
     /// The handshake with the proxy, before it has begun.
     proxy: Option<ProxyHandshake>,
-    state: State,
+    state: DialState,
 }
 
-enum State {
+enum DialState {
     Password(PasswordPrompt),
     /// The name is looked up, and the addresses are tried.
     Connecting(Box<ConnectAttempts>),
@@ -99,7 +99,7 @@ impl<'a> Dial<'a> {
             limit: None,
             retries: plan.retry,
             proxy: None,
-            state: State::Over,
+            state: DialState::Over,
         };
 
         // The password is asked for before the proxy is kept waiting.
@@ -107,7 +107,7 @@ impl<'a> Dial<'a> {
             match Password::find(proxy, reactor, token)? {
                 Password::Known(password) => dial.set_password(&password)?,
                 Password::Prompt(prompt) => {
-                    dial.state = State::Password(prompt);
+                    dial.state = DialState::Password(prompt);
                     return Ok(dial);
                 }
             }
@@ -132,7 +132,7 @@ impl<'a> Dial<'a> {
         let to = self.plan.proxy.as_ref().map_or(&self.plan.to, |proxy| &proxy.at);
         let config = &self.plan.socket_config;
         let attempts = ConnectAttempts::start(to, config, self.limit, reactor, self.token, now)?;
-        self.state = State::Connecting(Box::new(attempts));
+        self.state = DialState::Connecting(Box::new(attempts));
         Ok(())
     }
 
@@ -140,21 +140,21 @@ impl<'a> Dial<'a> {
     pub fn advance(&mut self, reactor: &mut Reactor, now: Instant, report: &Report) -> Result<Progress> {
         loop {
             // A step leaves its next state behind; `Over` stays only where an error or a result ends the dial.
-            let stepped = match std::mem::replace(&mut self.state, State::Over) {
-                State::Password(prompt) => {
+            let stepped = match std::mem::replace(&mut self.state, DialState::Over) {
+                DialState::Password(prompt) => {
                     self.ask(prompt, reactor, now)?;
                     None
                 }
-                State::Pausing(until) if now >= until => {
+                DialState::Pausing(until) if now >= until => {
                     self.attempt(reactor, now).or_else(|error| self.retry(error, now, report))?;
                     None
                 }
-                State::Pausing(until) => {
-                    self.state = State::Pausing(until);
+                DialState::Pausing(until) => {
+                    self.state = DialState::Pausing(until);
                     Some(Progress::Pending)
                 }
-                State::Connected(socket, addresses) => self.begin_session(socket, addresses, now)?,
-                State::Tls(handshake, addresses) => {
+                DialState::Connected(socket, addresses) => self.begin_session(socket, addresses, now)?,
+                DialState::Tls(handshake, addresses) => {
                     Some(self.continue_handshake(handshake, addresses, now, report)?)
                 }
                 state => match self.connect(state, reactor, now, report) {
@@ -169,7 +169,7 @@ impl<'a> Dial<'a> {
             if let Some(progress) = stepped {
                 return Ok(progress);
             }
-            if matches!(self.state, State::Password(_)) {
+            if matches!(self.state, DialState::Password(_)) {
                 return Ok(Progress::Pending);
             }
         }
@@ -178,18 +178,18 @@ impl<'a> Dial<'a> {
     /// Goes on with an attempt: the race, and then the proxy.
     fn connect(
         &mut self,
-        state: State,
+        state: DialState,
         reactor: &mut Reactor,
         now: Instant,
         report: &Report,
     ) -> Result<Option<Progress>> {
         match state {
-            State::Connecting(mut attempts) => {
+            DialState::Connecting(mut attempts) => {
                 let through_proxy = self.proxy.is_some();
                 let reached = attempts.advance(reactor, now, report);
                 let reached = if through_proxy { reached.context("reach the proxy") } else { reached }?;
                 let Some((socket, address)) = reached else {
-                    self.state = State::Connecting(attempts);
+                    self.state = DialState::Connecting(attempts);
                     return Ok(Some(Progress::Pending));
                 };
 
@@ -197,20 +197,20 @@ impl<'a> Dial<'a> {
                 match &self.proxy {
                     Some(handshake) => {
                         report.detail(format!("through the proxy {address}"));
-                        self.state = State::Proxy(ProxyConnect::new(socket, handshake.clone()));
+                        self.state = DialState::Proxy(ProxyConnect::new(socket, handshake.clone()));
                         Ok(None)
                     }
                     None => self.connected(socket, address).map(Some),
                 }
             }
-            State::Proxy(mut proxy) => {
+            DialState::Proxy(mut proxy) => {
                 if proxy.advance().with_context(|| self.through_proxy())? {
                     return self.connected(proxy.into_socket(), self.plan.to.address()).map(Some);
                 }
                 if self.limit.is_some_and(|limit| now >= limit) {
                     bail!("{}: timed out", self.through_proxy());
                 }
-                self.state = State::Proxy(proxy);
+                self.state = DialState::Proxy(proxy);
                 Ok(Some(Progress::Pending))
             }
             _ => Ok(Some(Progress::Pending)),
@@ -226,13 +226,13 @@ impl<'a> Dial<'a> {
         }
         self.retries -= 1;
         report.verbose(format!("remote: {}; trying again", report::sentence(&error)));
-        self.state = State::Pausing(again);
+        self.state = DialState::Pausing(again);
         Ok(())
     }
 
     fn ask(&mut self, mut prompt: PasswordPrompt, reactor: &mut Reactor, now: Instant) -> Result<()> {
         let Some(password) = prompt.advance()? else {
-            self.state = State::Password(prompt);
+            self.state = DialState::Password(prompt);
             return Ok(());
         };
         // The terminal is given back before anything is waited for.
@@ -246,7 +246,7 @@ impl<'a> Dial<'a> {
         // Between TCP and TLS the caller announces the connection and enters the sandbox: TLS meets the network inside
         // it.
         let addresses = Addresses { address: address.clone(), local: local.clone() };
-        self.state = State::Connected(socket, addresses);
+        self.state = DialState::Connected(socket, addresses);
         Ok(Progress::Connected { address, local })
     }
 
@@ -273,7 +273,7 @@ impl<'a> Dial<'a> {
             Some(tls) => {
                 // The handshake has the time that an attempt would have.
                 self.limit = earlier(self.deadline, session.idle.map(|idle| now + idle));
-                self.state = State::Tls(tls.begin(stream, None, now)?, addresses);
+                self.state = DialState::Tls(tls.begin(stream, None, now)?, addresses);
                 Ok(None)
             }
             None => Ok(Some(ready(layered(Box::new(stream), session)?, addresses))),
@@ -294,7 +294,7 @@ impl<'a> Dial<'a> {
         if self.limit.is_some_and(|limit| now >= limit) {
             bail!("connect to {}: TLS: timed out", self.plan.to);
         }
-        self.state = State::Tls(handshake, addresses);
+        self.state = DialState::Tls(handshake, addresses);
         Ok(Progress::Pending)
     }
 
@@ -308,7 +308,7 @@ impl<'a> Dial<'a> {
     ) -> Option<Outcome> {
         // The shell gets its terminal back as it was; after ctrl-Z, the next step asks again.
         let leaves = !matches!(signal, Signal::Child | Signal::Continue | Signal::Info);
-        if let State::Password(prompt) = &mut self.state
+        if let DialState::Password(prompt) = &mut self.state
             && leaves
         {
             prompt.release_terminal();
@@ -323,11 +323,11 @@ impl<'a> Dial<'a> {
     /// Returns when to advance even if nothing has happened.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Connecting(attempts) => attempts.deadline(),
-            State::Proxy(_) => self.limit,
-            State::Tls(handshake, _) => earlier(Some(handshake.deadline()), self.limit),
-            State::Pausing(until) => Some(*until),
-            State::Connected(..) | State::Over | State::Password(_) => None,
+            DialState::Connecting(attempts) => attempts.deadline(),
+            DialState::Proxy(_) => self.limit,
+            DialState::Tls(handshake, _) => earlier(Some(handshake.deadline()), self.limit),
+            DialState::Pausing(until) => Some(*until),
+            DialState::Connected(..) | DialState::Over | DialState::Password(_) => None,
         }
     }
 

@@ -19,8 +19,8 @@ use crate::{
 /// The local side of TLS, ready for connections.
 #[derive(Debug)]
 pub enum TlsContext {
-    Client(tls::Client),
-    Server(tls::Server),
+    Client(tls::TlsClient),
+    Server(tls::TlsServer),
 }
 
 impl TlsContext {

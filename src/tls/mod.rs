@@ -3,4 +3,4 @@
 mod trust;
 pub mod words;
 
-pub use self::trust::{Client, Identity, Pin, Roots, Server, Trust, client, describe, server};
+pub use self::trust::{Identity, Pin, Roots, TlsClient, TlsServer, Trust, client, describe, server};

@@ -147,18 +147,18 @@ impl Identity {
 
 /// The settings of a client.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct TlsClient {
     pub config: Arc<ClientConfig>,
     pub name: ServerName<'static>,
 }
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
-pub struct Server(pub Arc<ServerConfig>);
+pub struct TlsServer(pub Arc<ServerConfig>);
 
 /// Makes the settings of a client that connects to `name`, a host name or an address. `own` is its identity, if it has
 /// one, and `alpn` are the protocols that it offers.
-pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<Client> {
+pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str) -> Result<TlsClient> {
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
 
@@ -175,12 +175,12 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
     config.alpn_protocols = protocols(alpn);
     // A session is resumed only by a second connection, and there is none.
     config.resumption = Resumption::disabled();
-    Ok(Client { config: config.into(), name })
+    Ok(TlsClient { config: config.into(), name })
 }
 
 /// Makes the settings of a server. `clients` are those that are accepted, and all without it; `alpn` are the protocols
 /// that it speaks.
-pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<Server> {
+pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result<TlsServer> {
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config =
         match clients {
@@ -197,7 +197,7 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
     // overtake its data.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(Server(config.into()))
+    Ok(TlsServer(config.into()))
 }
 
 /// Returns the names that a certificate is for, and the pin of its key.

@@ -13,7 +13,7 @@ use crate::{
     endpoint::{Endpoint, Peer, TlsInfo, Truncation},
     sys::MisalignedBuffer,
     tls::{
-        self, Client, Server,
+        self, TlsClient, TlsServer,
         words::{refusal, suite, version},
     },
 };
@@ -78,7 +78,7 @@ impl Records {
 
 impl<E: Endpoint> Tls<E> {
     /// Begins as the client.
-    pub fn client(below: E, client: &Client) -> io::Result<Self> {
+    pub fn client(below: E, client: &TlsClient) -> io::Result<Self> {
         let connection = ClientConnection::new(Arc::clone(&client.config), client.name.clone());
         connection
             .map(|connection| Self::over(below, connection.into()))
@@ -86,7 +86,7 @@ impl<E: Endpoint> Tls<E> {
     }
 
     /// Begins as the server.
-    pub fn server(below: E, server: &Server) -> io::Result<Self> {
+    pub fn server(below: E, server: &TlsServer) -> io::Result<Self> {
         let connection = ServerConnection::new(Arc::clone(&server.0));
         connection
             .map(|connection| Self::over(below, connection.into()))

@@ -56,7 +56,7 @@ pub fn run(plan: &Practice, report: &Report) -> Result<Outcome> {
     let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&policy), report);
     let conns = Slots::default();
-    Server { style, folder, echo, files, udp, datagrams, conns, parent, reactor, report }.run()
+    PracticeServers { style, folder, echo, files, udp, datagrams, conns, parent, reactor, report }.run()
 }
 
 /// Watches stdin for its end. `None` if its end cannot be watched, as that of a file.
@@ -99,7 +99,7 @@ fn announce(
 }
 
 /// The listeners, and the connections of their clients.
-struct Server<'a> {
+struct PracticeServers<'a> {
     style: Style,
     /// The root, if files are served; each client gets a position in it.
     folder: Option<Folder>,
@@ -124,7 +124,7 @@ enum Conn {
     Lingering(Stream, Lingering),
 }
 
-impl Server<'_> {
+impl PracticeServers<'_> {
     /// Waits for events, and advances the socket of each.
     fn run(mut self) -> Result<Outcome> {
         loop {

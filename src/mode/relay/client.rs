@@ -51,7 +51,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
         name: &plan.name,
         retries: connect.retry,
         registered: false,
-        state: State::Connected,
+        state: ReconnectionState::Connected,
         report,
     };
     loop {
@@ -178,11 +178,11 @@ struct Reconnection<'a> {
     /// Attempts that are left before we are registered again.
     retries: u64,
     registered: bool,
-    state: State<'a>,
+    state: ReconnectionState<'a>,
     report: &'a Report,
 }
 
-enum State<'a> {
+enum ReconnectionState<'a> {
     Connected,
     Dialing(Box<Dial<'a>>),
     /// The next attempt is made then.
@@ -207,7 +207,7 @@ impl Reconnection<'_> {
             relay.set_reconnects(self.retries > 0);
         }
 
-        if let (State::Connected, Some(reason)) = (&self.state, relay.lost_reason())
+        if let (ReconnectionState::Connected, Some(reason)) = (&self.state, relay.lost_reason())
             && self.retries > 0
         {
             let lost = match relay.unconfirmed() {
@@ -217,7 +217,7 @@ impl Reconnection<'_> {
             self.report.note(format!("{reason}; trying again{lost}"));
             self.retries -= 1;
             self.registered = false;
-            self.state = State::Pausing(now + RETRY_DELAY);
+            self.state = ReconnectionState::Pausing(now + RETRY_DELAY);
         }
         self.dial(relay, reactor, now)
     }
@@ -228,20 +228,20 @@ impl Reconnection<'_> {
         reactor: &mut Reactor,
         now: Instant,
     ) -> Result<Option<Dialed>> {
-        if let State::Pausing(until) = self.state {
+        if let ReconnectionState::Pausing(until) = self.state {
             if now < until {
                 reactor.wake_at(self.token, Some(until));
                 return Ok(None);
             }
             // Each reconnection has the retries of a first connection; the count of reconnections is ours.
             let dial = Dial::start(self.connect, self.tls, reactor, self.token, now)?;
-            self.state = State::Dialing(Box::new(dial));
+            self.state = ReconnectionState::Dialing(Box::new(dial));
         }
 
-        let State::Dialing(dial) = &mut self.state else { return Ok(None) };
+        let ReconnectionState::Dialing(dial) = &mut self.state else { return Ok(None) };
         let dialed = advance(dial, reactor, now, self.report)?;
         if dialed.is_some() {
-            self.state = State::Connected;
+            self.state = ReconnectionState::Connected;
             relay.set_reconnects(self.retries > 0);
         }
         Ok(dialed)

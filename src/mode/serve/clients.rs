@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A client; the streams that are not its own are shared.
-pub(super) struct Client {
+pub(super) struct ServeClient {
     pub(super) session: Session,
     pub(super) peer: Box<dyn Peer>,
     own: Stdio,
@@ -110,7 +110,7 @@ impl Server<'_> {
             stdio.attach(token);
         }
         // Inserted before its first turn, which may already finish and remove it.
-        self.clients.insert(token, Client { session, peer, own, shared });
+        self.clients.insert(token, ServeClient { session, peer, own, shared });
         self.idle = None;
         self.advance(token, reactor);
 
@@ -178,7 +178,7 @@ impl Server<'_> {
     /// Turns the session of a client.
     pub(super) fn advance(&mut self, token: Token, reactor: &mut Reactor) {
         let now = Instant::now();
-        let Some(Client { session, peer, own, shared }) = self.clients.get_mut(token) else { return };
+        let Some(ServeClient { session, peer, own, shared }) = self.clients.get_mut(token) else { return };
         let peer = &mut **peer;
         let status = match &mut self.stdio {
             Some(stdio) if stdio.is_behind(token) => session.give_up(own, peer, now),
@@ -223,7 +223,7 @@ impl Server<'_> {
     }
 
     /// Gives datagrams back to the listener: a program serves one of them, and the others are for other programs.
-    fn requeue(&mut self, client: &mut Client, reactor: &mut Reactor) {
+    fn requeue(&mut self, client: &mut ServeClient, reactor: &mut Reactor) {
         let names = client.session.names();
         let (Address::Inet(local), Address::Inet(peer)) = (names.local.clone(), names.peer.clone()) else {
             return;

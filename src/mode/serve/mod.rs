@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use self::clients::Client;
+use self::clients::ServeClient;
 use crate::{
     endpoint::{Input, Output, SharedStdio, Stdio},
     event::{Event, Reactor, Slots, Token},
@@ -95,7 +95,7 @@ struct Server<'a> {
     /// `None` where each client has files or a program of its own.
     stdio: Option<SharedStdio>,
     source: Source,
-    clients: Slots<Client>,
+    clients: Slots<ServeClient>,
     /// Clients whose TLS handshake is under way; a token is a client's from the start.
     handshakes: Slots<PendingHandshake>,
     programs: Programs,

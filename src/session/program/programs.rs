@@ -19,11 +19,11 @@ pub struct Programs(HashMap<Token, Running>);
 
 struct Running {
     child: Child,
-    client: Client,
+    client: ProgramClient,
 }
 
 /// The connection of a program with its client.
-enum Client {
+enum ProgramClient {
     /// The program has the socket itself, of which this is our handle.
     Bare { peer: Box<dyn Peer>, address: Address, lingering: Option<Lingering> },
     /// The client has gone, or has got all.
@@ -35,25 +35,25 @@ enum Client {
 impl Programs {
     /// Adds a program that serves the client of a token through a session.
     pub fn insert(&mut self, token: Token, child: Child) {
-        self.0.insert(token, Running { child, client: Client::Session });
+        self.0.insert(token, Running { child, client: ProgramClient::Session });
     }
 
     /// Notes that the program of a token has the socket itself.
     pub fn serve_bare(&mut self, token: Token, peer: Box<dyn Peer>, address: Address) {
         if let Some(running) = self.0.get_mut(&token) {
-            running.client = Client::Bare { peer, address, lingering: None };
+            running.client = ProgramClient::Bare { peer, address, lingering: None };
         }
     }
 
     /// Returns whether this is the token of a client without a session.
     pub fn is_bare(&self, token: Token) -> bool {
-        self.0.get(&token).is_some_and(|running| matches!(running.client, Client::Bare { .. }))
+        self.0.get(&token).is_some_and(|running| matches!(running.client, ProgramClient::Bare { .. }))
     }
 
     /// Notes that the session of this token's client is over. `gone` says that the client has not got all.
     pub fn release(&mut self, token: Token, gone: bool, now: Instant) {
         if let Some(running) = self.0.get_mut(&token) {
-            running.client = Client::Gone;
+            running.client = ProgramClient::Gone;
             if gone {
                 running.child.hang_up(now);
             }
@@ -93,8 +93,8 @@ impl Programs {
     /// Returns the clients without a session.
     pub fn clients(&self) -> impl Iterator<Item = &Address> {
         self.0.values().filter_map(|running| match &running.client {
-            Client::Bare { address, .. } => Some(address),
-            Client::Gone | Client::Session => None,
+            ProgramClient::Bare { address, .. } => Some(address),
+            ProgramClient::Gone | ProgramClient::Session => None,
         })
     }
 
@@ -109,14 +109,14 @@ impl Running {
         let Some(status) = self.child.status() else { return false };
         // The zombie is kept until its client is settled: until then no other process group has its number.
         match &mut self.client {
-            Client::Session => return false,
-            Client::Gone => return self.child.is_gone(),
-            Client::Bare { peer, lingering: Some(lingering), .. } => {
+            ProgramClient::Session => return false,
+            ProgramClient::Gone => return self.child.is_gone(),
+            ProgramClient::Bare { peer, lingering: Some(lingering), .. } => {
                 if !lingering.advance(&mut **peer, reactor, token, now) {
                     return false;
                 }
             }
-            Client::Bare { peer, address, lingering } => {
+            ProgramClient::Bare { peer, address, lingering } => {
                 report.verbose(format!("{address}: the program has ended: {status}"));
                 if has_unread(&mut self.child, &**peer) {
                     *lingering = Lingering::begin(&mut **peer, reactor, token, now);
@@ -130,14 +130,14 @@ impl Running {
         }
 
         // The client is let go.
-        self.client = Client::Gone;
+        self.client = ProgramClient::Gone;
         self.child.is_gone()
     }
 
     fn tick(&mut self, now: Instant) -> Option<Instant> {
         let lingering = match &self.client {
-            Client::Bare { lingering: Some(lingering), .. } => Some(lingering.deadline()),
-            Client::Bare { .. } | Client::Gone | Client::Session => None,
+            ProgramClient::Bare { lingering: Some(lingering), .. } => Some(lingering.deadline()),
+            ProgramClient::Bare { .. } | ProgramClient::Gone | ProgramClient::Session => None,
         };
         earlier(self.child.tick(now), lingering)
     }
