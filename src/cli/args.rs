@@ -23,6 +23,7 @@ pub struct Args {
     #[arg(value_name = "HOST", help = HOST)]
     pub host: Option<String>,
 
+    // As typed: names, lists and ranges are parsed by `plan`, which knows the transport and whether -z was given.
     /// Number or service name (default: random); with -z also lists and ranges: 22,80,8000-8010
     #[arg(value_name = "PORT")]
     pub ports: Vec<String>,
@@ -67,6 +68,7 @@ pub struct Args {
     #[arg(short, long, value_name = "TIME", value_parser = units::time, allow_negative_numbers = true)]
     pub quit: Option<Duration>,
 
+    // OpenBSD's nc half-closes only with -N; here it takes back an earlier --no-shutdown, as that of an alias.
     /// Pass the end of our input on (the default)
     #[arg(short = 'N', overrides_with = "no_shutdown")]
     pub shutdown: bool,

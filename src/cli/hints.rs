@@ -25,6 +25,7 @@ pub fn one_line(error: &clap::Error) -> String {
             };
             format!("there is no option '{}'{instead}", arg.escape_debug())
         }
+        // clap reports a missing value as an invalid one that is empty.
         ErrorKind::InvalidValue if value.is_empty() => format!("{name} needs a value"),
         ErrorKind::ValueValidation => {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -33,6 +34,7 @@ pub fn one_line(error: &clap::Error) -> String {
         // The parsers define no conflicts: clap reports a repeated option like this.
         ErrorKind::ArgumentConflict => format!("{name} is given twice"),
         _ => {
+            // Behind the first line, clap prints tips and the usage.
             let whole = error.to_string();
             let first = whole.lines().next().unwrap_or_default();
             first.strip_prefix("error: ").unwrap_or(first).to_owned()

@@ -17,6 +17,7 @@ pub struct Practice {
     #[arg(value_name = "HOST PORT", num_args = 0..=2, help = PLACES)]
     pub places: Vec<String>,
 
+    // Behind `--` only: its words could not be told from HOST and PORT.
     /// One command in place of the prompt, as: -- stream 1000 10ms
     #[arg(value_name = "COMMAND", last = true)]
     pub command: Vec<String>,
@@ -54,6 +55,7 @@ pub struct Practice {
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     pub marker_pause: Option<Duration>,
 
+    // For a client that starts servers of its own: they must not outlive it.
     /// End with stdin
     #[arg(long, hide = true)]
     pub while_open: bool,

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Proxy {
+    // The ids hold the group's name, because `at` and `user` would be ids of the whole parser.
     /// Connect through this proxy, which looks up HOST (default port: 1080; 3128 with -X connect)
     #[arg(id = "proxy", short = 'x', long = "proxy", value_name = "ADDR[:PORT]")]
     pub at: Option<String>,

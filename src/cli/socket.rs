@@ -57,12 +57,15 @@ fn type_of_service(text: &str) -> Result<u8, String> {
     let named = match text.to_ascii_lowercase().as_str() {
         "lowdelay" => Some(0x10),
         "throughput" => Some(0x08),
+        // Lower effort (RFC 8622) has the code point 1, which is the bit of the older `reliability` (RFC 1349).
         "reliability" | "le" => Some(0x04),
         "lowcost" => Some(0x02),
+        // Precedences (RFC 791, section 3.1) are the upper three bits.
         "critical" => Some(0xa0),
         "inetcontrol" => Some(0xc0),
         "netcontrol" => Some(0xe0),
         "ef" => Some(46 << 2),
+        // VOICE-ADMIT (RFC 5865).
         "va" => Some(44 << 2),
         // DSCP fills the upper six bits of the octet: a class is three bits, a drop precedence two.
         name => match name.split_at_checked(2) {

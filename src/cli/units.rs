@@ -40,6 +40,7 @@ pub fn size(text: &str) -> Result<u64, String> {
             return number.parse::<u64>().ok()?.checked_mul(scale);
         }
         let bytes = decimal(number)? * scale as f64;
+        // As f64, u64::MAX is 2^64, which is one too many; the conversion would saturate without a word.
         (bytes < u64::MAX as f64).then_some(bytes as u64)
     });
     bytes

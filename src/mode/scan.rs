@@ -63,6 +63,7 @@ pub fn run(plan: &Scan, report: &Report) -> Result<Outcome> {
             }
             retries -= 1;
             stage = Stage::Pausing(now + RETRY_DELAY);
+            // The deadline of the pause is set above, and has to be set before the wait.
             continue;
         }
 
@@ -212,6 +213,7 @@ impl<'a> Survey<'a> {
                     self.running.insert(token, probe);
                     return Ok(true);
                 }
+                // A probe that ends frees a descriptor; without one under way, waiting would never end.
                 Err(error) if sys::is_exhausted(&error) && !self.running.is_empty() => return Ok(false),
                 Err(error) => last = Some((address, error)),
             }
@@ -237,6 +239,7 @@ impl<'a> Survey<'a> {
             Err(_) => PortState::Closed,
             Ok(false) if probe.end.is_some_and(|end| now >= end) => PortState::NoAnswer,
             Ok(false) => {
+                // UDP may lose a datagram: a second one tells a lossy path from a silent port.
                 if probe.again.is_some_and(|again| now >= again) {
                     probe.again = None;
                     let _ = probe.socket.write(&[]);
@@ -260,6 +263,7 @@ impl<'a> Survey<'a> {
 
         // The host may have another address at which the port is open.
         let error = why.unwrap_or_else(|| io::ErrorKind::TimedOut.into());
+        // Closed first: its descriptor may be the last one that the next attempt can have.
         drop(probe.socket);
         if !self.start(probe.rank, probe.port, probe.others, Some((probe.address, error)), reactor)? {
             self.waiting.push_front((probe.rank, probe.port));
@@ -298,6 +302,7 @@ impl<'a> Survey<'a> {
 
 /// Returns whether a stream socket is connected by now.
 fn connection(socket: &Descriptor) -> io::Result<bool> {
+    // connect(2), getpeername(2): SO_ERROR is 0 while the connection is being made, too, but there is no peer yet.
     match socket.socket().take_error()? {
         Some(error) => Err(error),
         None => Ok(socket.socket().peer_addr().is_ok()),
@@ -307,8 +312,10 @@ fn connection(socket: &Descriptor) -> io::Result<bool> {
 /// Returns whether a datagram socket has received an answer.
 fn answer(socket: &mut Descriptor) -> io::Result<bool> {
     match socket.read(&mut [0; 64]) {
+        // Any datagram is an answer, an empty one included.
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        // udp(7): ICMP errors for a connected socket arrive here; port unreachable is ECONNREFUSED.
         Err(error) => Err(error),
     }
 }

@@ -21,6 +21,7 @@ pub struct Access {
 impl Access {
     /// Parses the rules, and reads those in files.
     pub(super) fn from_args(args: &Clients, no_lookup: bool) -> Result<Self> {
+        // A file without rules allows no address, whereas no --allow at all allows every one.
         let allow = match args.allow.is_empty() {
             true => None,
             false => Some(rules(&args.allow, "--allow", no_lookup)?),
@@ -48,6 +49,7 @@ fn rules(texts: &[String], option: &str, no_lookup: bool) -> Result<Vec<Rule>> {
         for line in written.lines() {
             let line = line.split('#').next().unwrap_or_default();
             for word in line.split_whitespace() {
+                // Unlike a file that cannot be read, a rule that cannot be parsed is wrong usage: exit status 2.
                 let rule = Rule::parse(word).map_err(|error| to_usage(error.context(option.to_owned())))?;
                 if no_lookup && matches!(rule, Rule::Name(_)) {
                     return usage(format!("-n looks up no names: {option} '{word}' must be an address"));

@@ -29,7 +29,9 @@ pub(super) fn of_remote(args: &Args, place: &HostPorts) -> Result<()> {
 
 /// Refuses what does not fit a relay, or a client of one.
 pub(super) fn of_relay(args: &cli::Relay) -> Result<()> {
+    // The side first: its sentence explains more than one about an option that the side does not have at all.
     of_relay_side(args)?;
+    // A relay has one authenticator: the other secret would be ignored without a word.
     let two_secrets = args.token_file.is_some() && (args.names.is_some() || args.key_file.is_some());
     refuse(&[(two_secrets, "a relay has one token, or a key for each name: give one of them")])?;
     of_messages(&args.messages)?;
@@ -179,6 +181,7 @@ fn of_side(args: &Args, place: &HostPorts) -> Result<()> {
             listen && args.source_port.is_some(),
             "--source-port is for connecting; -p is the port to listen on",
         ),
+        // Connecting, the route names the device; a listener has no route.
         (args.bind_device && listen && args.addresses.interface.is_none(), "-b with -l needs -i"),
     ])
 }
@@ -196,6 +199,7 @@ fn of_transport(args: &Args, place: &HostPorts) -> Result<()> {
         (args.socket.broadcast && !datagram, "--broadcast needs -u"),
         (args.datagram.is_some() && !datagram && args.delay.is_none(), "--datagram needs -u or -d"),
         (args.half_open && datagram, "--half-open is for TCP: UDP has no end to pass on"),
+        // send(2), EMSGSIZE, would refuse the first datagram, when the session has begun already.
         (too_large, "--datagram can be 65507 at most"),
         (
             args.at.listen && datagram && args.clients.keep_open && place.unix.is_some(),
@@ -236,6 +240,7 @@ fn of_program(args: &Args, place: &HostPorts) -> Result<()> {
         (args.transfer.recv_only, "a program sends and receives: leave out --recv-only"),
         (args.transfer.send_only, "a program sends and receives: leave out --send-only"),
         (args.socket.join.is_some(), "-e and -c are for clients: a group has none"),
+        // unix(7): the sender of a datagram may have no name, and then it cannot be told from others or answered.
         (datagram && place.unix.is_some(), "-e and -c need clients, which UNIX datagrams do not have"),
         (args.packets.is_some(), "a program serves one datagram: leave out -W"),
     ])
@@ -248,6 +253,7 @@ fn of_access(args: &Args) -> Result<()> {
     let restricted = !clients.allow.is_empty() || !clients.deny.is_empty() || limited;
     refuse(&[
         (
+            // In the words of clap, whose parser of this option allows 0 because the relay does.
             clients.limit.max_per_ip == Some(0),
             "--max-per-ip '0': 0 is not in 1..=4294967295 (see remote --help)",
         ),
@@ -270,6 +276,7 @@ fn of_tls(args: &cli::Tls, listen: bool, (switch, on): (&str, bool)) -> Result<(
         (args.insecure, "--tls-insecure"),
     ];
     if !on {
+        // Ignored, an option of TLS would leave a connection in clear text that looks protected.
         refuse_given(&options, &format!("needs {switch}"))?;
     }
 

@@ -34,6 +34,7 @@ impl HostPorts {
             return Self::new(host, ports, transport, &args.at, args.source_port.as_deref());
         }
         let Some(path) = host else { return usage("-U needs a PATH") };
+        // Location::parse is left out: with -U, even a path such as `tcp://a` or `a:80` is a path.
         let path = path.strip_prefix("unix:").map_or(path.clone(), str::to_owned);
         Ok(Self { transport, unix: Some(path.into()), host: None, ports, source_port: None })
     }
@@ -72,6 +73,7 @@ impl HostPorts {
                 Location::Unix(path) => {
                     return Ok(Self { transport, unix: Some(path), host: None, ports, source_port: None });
                 }
+                // Only tcp:// can contradict -u: udp:// needs none, and a name without a scheme accepts it.
                 Location::Inet { transport: Some(Transport::Stream), .. }
                     if transport == Transport::Datagram =>
                 {
@@ -83,6 +85,7 @@ impl HostPorts {
                         return usage(format!("the port is given twice: in '{text}' and as '{}'", ports[0]));
                     }
                     ports.extend(port);
+                    // `:80` is a port alone, which a listener opens on every address.
                     host = (!name.is_empty()).then_some(name);
                 }
             }
@@ -119,6 +122,7 @@ fn place_port_option<'a>(
             ports.push(port.to_owned());
             Ok(source_port)
         }
+        // A listener has no source port, so the second port can only be a mistake.
         Some(port) if at.listen => usage(format!("the port is given twice: '{}' and -p {port}", ports[0])),
         Some(_) if source_port.is_some() => usage("the source port is given twice"),
         Some(port) => Ok(Some(port)),
@@ -132,6 +136,7 @@ fn check_receive_file(transfer: &Transfer, at: &Where, host: Option<&str>, ports
     let Some(file) = file.to_str().filter(|file| !file.contains('/')) else { return Ok(()) };
     let is_port = port::looks_like(file);
     let is_address = literal(file).is_some();
+    // In `-r example.org 80` the host becomes FILE, and the port stands in the place of HOST.
     let lone_port = ports.is_empty() && host.is_some_and(port::looks_like);
     let has_port = !ports.is_empty() || at.port.is_some() || host.is_some_and(|host| host.contains(':'));
 

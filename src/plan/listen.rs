@@ -56,6 +56,7 @@ impl Listen {
     /// `addresses` are those that it listens at.
     pub fn check_exposure(&self, addresses: &[Address]) -> Result<()> {
         let verified = self.tls.as_ref().is_some_and(Tls::verifies);
+        // A UNIX socket has no IP address and is local; a mapped address counts as its IPv4 address (RFC 4291).
         let local =
             addresses.iter().all(|address| address.ip().is_none_or(|ip| ip.to_canonical().is_loopback()));
         if self.session.program.is_none() || self.access.allow.is_some() || verified || local {
@@ -73,6 +74,7 @@ impl Serve {
     pub(super) fn from_args(args: &Clients, listen: Listen) -> Self {
         let max_clients = match (args.one_by_one, args.max_conns) {
             (true, _) => 1,
+            // Descriptors are a limit in any case: when they run out, accepting pauses (accept(2), EMFILE).
             (false, max) => max.map_or(usize::MAX, |max| max as usize),
         };
         Self { listen, max_clients }

@@ -62,6 +62,7 @@ impl Plan {
 
     fn remote(args: &Args) -> Result<Self> {
         let place = HostPorts::from_args(args)?;
+        // Before the plans, which rely on it: they read a file, look for a program, and take each option as it is.
         conflicts::of_remote(args, &place)?;
 
         if args.z {

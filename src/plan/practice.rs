@@ -137,6 +137,7 @@ impl PracticeClient {
             udp: args.transport.udp,
             force: args.limits.force,
             timeout: args.limits.timeout,
+            // The shell has parted the words; joined again, they are parsed like a line that was typed at the prompt.
             command: (!args.command.is_empty()).then(|| args.command.join(" ")),
         })
     }

@@ -47,6 +47,7 @@ impl Program {
     /// Returns the program and its arguments.
     pub fn words(&self) -> (OsString, Vec<OsString>) {
         match &self.command {
+            // The shell of system(3), and not SHELL: a command means the same for every user.
             Command::Shell(text) => ("/bin/sh".into(), vec!["-c".into(), text.into()]),
             Command::Words(words) => (
                 words.first().map_or_else(OsString::new, Into::into),

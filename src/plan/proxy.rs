@@ -34,6 +34,7 @@ impl Proxy {
         to: &Target,
         only: Option<Family>,
     ) -> Result<Option<Self>> {
+        // -x with a UNIX target is refused by `conflicts`.
         let (Some(text), Target::Host { host, port, .. }) = (&args.at, to) else { return Ok(None) };
         let protocol = match args.protocol.unwrap_or(ProxyType::Socks5) {
             ProxyType::Connect => Protocol::Connect,
@@ -51,6 +52,7 @@ impl Proxy {
             Some(address) => Host::Ip(address.ip()),
             None => Host::Name(host.clone()),
         };
+        // Checked before the proxy is reached: a field too long, or with a second meaning, would corrupt the request.
         match Request::new(protocol, destination, *port, args.user.clone()) {
             Ok(request) => Ok(Some(Self { at, request, password_file: args.password_file.clone() })),
             Err(invalid) => usage(invalid.to_string()),

@@ -77,6 +77,7 @@ impl Relay {
         let mut places = args.places.iter().cloned();
         let (host, ports) = (places.next(), places.collect());
         let place = HostPorts::of_relay(host, ports, &args.at, &args.transfer, PORT)?;
+        // Later than the other conflicts: only now is it known which of the words is the host.
         conflicts::of_place(&args.addresses, &args.at, &place)?;
 
         let socket_config = sockets::of_relay(args, &place)?;
@@ -123,6 +124,7 @@ impl RelayClient {
         conflicts::of_place(&args.addresses, &args.at, &place)?;
         let socket_config = sockets::of_relay(args, &place)?;
         let session = Session::from_transfer(&args.transfer, args.limits.force, place.transport);
+        // Lines of stdin name their receivers; a file is sent as it is, and names none.
         if args.to.is_none() && matches!(session.input, Outgoing::File(_)) {
             return usage("-s needs --to NAME: to whom?");
         }

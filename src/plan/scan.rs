@@ -36,11 +36,13 @@ impl Scan {
         }
 
         let (host, ports) = match place.host {
+            // `22 80` and `22,80` mean the same.
             Some(host) if !place.ports.is_empty() => (host, place.ports.join(",")),
             Some(_) => return usage("-z needs ports: HOST 22,80 or HOST 8000-8010"),
             None => return usage("-z needs HOST and ports"),
         };
         let ports = port::parse_list(&ports, place.transport).map_err(to_usage)?;
+        // The connection timeout of `nc -z` is -w, so that a scan takes either option.
         let timeout = args.limits.timeout.or(args.transfer.idle_timeout);
         Ok(Self { host, ports, socket_config, timeout, retry: args.transfer.retry.unwrap_or(0) })
     }

@@ -184,6 +184,7 @@ impl Session {
 
     /// Whether the connection can be given away as it is: no byte has to be seen, held back or counted.
     pub fn is_bare(&self) -> bool {
+        // A program that has the socket itself reads, writes and ends it past every layer, tap and timer of ours.
         let plain = !self.crlf
             && !self.telnet
             && self.zstd.is_none()
@@ -212,6 +213,7 @@ impl Direction {
 /// Refuses a missing file of `-s` if its name is an address, which `-s` takes in nc.
 pub fn check_send_file(path: &Path) -> Result<()> {
     match path.to_str().and_then(literal) {
+        // A file whose name is an address may well be meant.
         Some(address) if !path.exists() => {
             let ip = address.ip();
             usage(format!("-s sends a file, and there is none called '{ip}'; the source address is -a {ip}"))

@@ -101,6 +101,7 @@ fn source(text: &str, only: Option<Family>, interface: Option<&Interface>) -> Re
     if let Some(only) = only.filter(|only| *only != Family::of(ip)) {
         return usage(format!("-a {ip} is not an {only} address"));
     }
+    // bind(2) takes any local address, also one of another interface.
     if let Some(interface) = interface.filter(|interface| !interface.addresses.contains(&ip)) {
         return usage(format!("-a {ip} is not an address of interface '{}'", interface.name));
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 pub fn lines(mark: char, offset: u64, bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 5 + 80);
     for (row, line) in (0_u64..).zip(bytes.chunks(WIDTH)) {
+        // Writing to a String cannot fail.
         let hex = line.iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x} ");
             hex

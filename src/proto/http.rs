@@ -21,6 +21,7 @@ impl Request {
             return Err(TooLong);
         }
         self.bytes.extend_from_slice(bytes);
+        // Searched from the start: the end may lie across two reads, and requests are short.
         Ok(self.bytes.windows(END.len()).any(|window| window == END))
     }
 

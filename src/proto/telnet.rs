@@ -34,6 +34,7 @@ impl Telnet {
             }
             (TelnetState::Command, DO | DONT | WILL | WONT) => TelnetState::Option(byte),
             (TelnetState::Command, SB) => TelnetState::Subnegotiation,
+            // NOP, GA and all other commands are this one byte (RFC 854), and ask for no answer.
             (TelnetState::Command, _) => TelnetState::Text,
             (TelnetState::Option(verb), option) => {
                 match verb {

@@ -116,6 +116,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
+        // C1 controls are among them: on some terminals U+009B alone begins a sequence (ECMA-48, CSI).
         if character.is_control() {
             let _ = write!(shown, "{}", character.escape_default());
         } else {

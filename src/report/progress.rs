@@ -31,6 +31,7 @@ impl Meter {
     pub fn new(progress: Progress, quiet: bool, transfer: bool, length: Option<u64>, now: Instant) -> Self {
         let terminal = io::stderr().is_terminal();
         let style = match progress {
+            // Each drawing of a bar would be a part of one endless line in a log.
             Progress::Always if !terminal => Style::Lines { length },
             Progress::Always => Style::Bar(bar(length)),
             Progress::Auto if transfer && terminal && !quiet => Style::Bar(bar(length)),
@@ -61,6 +62,7 @@ impl Meter {
             Style::Bar(_) => {}
             Style::Lines { length } => write_line(&line(moved, *length, now - self.started)),
         }
+        // Counted from now: after SIGSTOP, all outputs that were missed would be due one after the other.
         self.next = now + if matches!(self.style, Style::Bar(_)) { REDRAW_INTERVAL } else { LINE_INTERVAL };
     }
 
@@ -69,6 +71,7 @@ impl Meter {
         match &self.style {
             Style::Bar(bar) if now >= self.started + LINE_INTERVAL && sys::is_writable(io::stderr()) => {
                 bar.set_position(moved);
+                // indicatif's finish() would draw the bar full, even if the transfer has failed half-way.
                 bar.abandon();
             }
             Style::Lines { length } => write_line(&line(moved, *length, now - self.started)),
@@ -86,6 +89,7 @@ fn bar(length: Option<u64>) -> ProgressBar {
         }
         None => "{bytes} {elapsed_precise} [{binary_bytes_per_sec}]",
     };
+    // The templates are constant and parse; a progress display must not end the program in any case.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let target = ProgressDrawTarget::stderr_with_hz(10);
     ProgressBar::with_draw_target(length, target).with_style(style.progress_chars("=> "))

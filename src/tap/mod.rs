@@ -48,6 +48,7 @@ impl Taps {
             }
         }
 
+        // Encoded bytes are dumped below their layer, where they cross the wire.
         if self.encoded { Ok(()) } else { self.hear_wire(traffic, bytes, now) }
     }
 

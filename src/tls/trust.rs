@@ -114,6 +114,7 @@ impl Identity {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self> {
         let read = PrivateKeyDer::from_pem_file(key);
         let read = read.map_err(|error| {
+            // The parser passes over labels that it does not know: an encrypted key looks like a file without one.
             let is_encrypted = std::fs::read(key).is_ok_and(|text| {
                 text.windows(ENCRYPTED.len()).any(|part| part.eq_ignore_ascii_case(ENCRYPTED))
             });
@@ -162,6 +163,7 @@ pub fn client(trust: &Trust, own: Option<Identity>, alpn: &[String], name: &str)
     let known = ServerName::try_from(name.to_owned());
     let name = known.map_err(|_| anyhow!("'{name}' cannot be the name of a certificate: --tls-name"))?;
 
+    // rustls calls every verifier but its own dangerous. Ours runs that one first, unless any signer will do.
     let verifier = trust
         .verifier(|roots| Ok(WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?))?;
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
@@ -184,6 +186,7 @@ pub fn server(own: Identity, clients: Option<&Trust>, alpn: &[String]) -> Result
     let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let config =
         match clients {
+            // By default, rustls lets no client in without a certificate (ClientCertVerifier::client_auth_mandatory).
             Some(trust) => config.with_client_cert_verifier(trust.verifier(|roots| {
                 Ok(WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?)
             })?),
@@ -215,6 +218,7 @@ fn unfit(error: &rustls::Error) -> anyhow::Error {
 }
 
 fn provider() -> Arc<CryptoProvider> {
+    // Named, because the default of the process depends on the features that other crates turn on in rustls.
     ring::default_provider().into()
 }
 
@@ -315,6 +319,7 @@ impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
         if let Some(chain) = &self.chain {
             match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
                 Err(error) if self.excuses(&error, certificate) => {
+                    // rustls compares the name after the chain, whose error has kept it from doing so.
                     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 }
                 Err(error) => return Err(error),
@@ -349,6 +354,7 @@ impl ServerCertVerifier for Verifier<WebPkiServerVerifier> {
 
 impl ClientCertVerifier for Verifier<dyn ClientCertVerifier> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Hints help a client to choose a certificate (RFC 8446, section 4.2.4); where any is good, there are none.
         self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
     }
 

@@ -11,6 +11,7 @@ pub fn refusal(error: &Error) -> String {
         Error::AlertReceived(alert) => alerted(*alert),
         Error::InvalidCertificate(error) => certificate(error),
         Error::NoCertificatesPresented => "the peer has no certificate, and one is demanded".into(),
+        // The first bytes of another protocol are taken for a record's type and version (RFC 8446, section 5.1).
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
         ) => "what the peer speaks is no TLS".into(),
@@ -73,6 +74,7 @@ fn spaced(name: &str) -> String {
     let mut words = String::new();
     let mut before = ' ';
     for letter in name.chars() {
+        // A capital behind a capital goes on with the word: `UnknownCA` is `unknown ca`.
         if letter.is_uppercase() && before.is_lowercase() {
             words.push(' ');
         }

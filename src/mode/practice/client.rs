@@ -47,10 +47,12 @@ impl<'a> Client<'a> {
             Some(_) => Input::Nothing,
             None => Input::stdin(waker.clone()).context("open stdin")?,
         };
+
         let mut local = Stdio::new(input, Output::stdout(waker).context("open stdout")?);
         local.watch(&reactor, token).context("watch stdin and stdout")?;
         // Gaps between packets are shorter than a millisecond.
         reactor.be_precise().context("set up the clock")?;
+
         Ok(Self {
             plan,
             report,
@@ -109,11 +111,13 @@ impl<'a> Client<'a> {
     /// Writes to stdout.
     pub fn print(&mut self, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
+
         while !rest.is_empty() {
             match self.local.write(rest) {
                 Ok(n) => rest = &rest[n..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(None)?,
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    // EPIPE: a reader such as head(1) that has enough is no failure.
                     self.stdout_closed = true;
                     return Ok(());
                 }
@@ -158,6 +162,7 @@ impl<'a> Client<'a> {
     /// Writes all bytes to a server.
     pub fn write(&mut self, socket: &mut Descriptor, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
+
         while !rest.is_empty() {
             match socket.write(rest) {
                 Ok(n) => rest = &rest[n..],
@@ -176,6 +181,7 @@ impl<'a> Client<'a> {
         until: Instant,
     ) -> Result<Option<usize>> {
         loop {
+            // The read comes first: with edge-triggered epoll(7), only WouldBlock makes it safe to wait.
             match socket.read(bytes) {
                 Ok(n) => return Ok(Some(n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -198,6 +204,7 @@ impl<'a> Client<'a> {
     /// Waits until something changes, or until a time. A signal that ends the program is an error.
     fn wait(&mut self, until: Option<Instant>) -> Result<()> {
         self.reactor.wake_at(self.token, until);
+
         for event in self.reactor.wait()? {
             if let Event::Signal(signal) = event {
                 // The others end or stop the process: a shell must not find the terminal in our mode.

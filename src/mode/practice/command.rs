@@ -29,8 +29,10 @@ pub fn parse(line: &str) -> Result<Option<Task>, String> {
     let line = line.trim();
     let (word, rest) =
         line.split_once(char::is_whitespace).map_or((line, ""), |(word, rest)| (word, rest.trim()));
+
     Ok(Some(match word {
         "" => return Ok(None),
+        // `ls -l` and the like are no commands here, and are echoed as any other text.
         "help" | "?" if rest.is_empty() => Task::Help,
         "ls" if rest.is_empty() => Task::List,
         "quit" | "exit" if rest.is_empty() => Task::Quit,
@@ -68,6 +70,7 @@ fn time(text: &str) -> Option<Duration> {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
     };
+    // f64 would parse signs, exponents and `inf` as well.
     let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number: f64 = plain.then(|| number.parse().ok())??;
     Duration::try_from_secs_f64(number * unit).ok()

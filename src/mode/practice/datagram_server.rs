@@ -85,6 +85,7 @@ impl DatagramServer {
         report: &Report,
         now: Instant,
     ) {
+        // IPv4 clients of a dual-stack socket have mapped addresses (ipv6(7)), for which is_loopback is always false.
         let Some(inet) = from.as_socket().map(canonical) else { return };
         let address = Address::Inet(inet);
         let request = Request::parse(bytes);
@@ -102,6 +103,7 @@ impl DatagramServer {
             return;
         }
 
+        // Without a limit, forged source addresses would fill the memory; the oldest client gives way.
         if self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&inet) {
             self.remove_oldest();
         }
@@ -121,6 +123,7 @@ impl DatagramServer {
 
     /// Forgets the oldest client: one that waits for no answer, if there is one.
     fn remove_oldest(&mut self) {
+        // A client takes its unsent answers along, so those without any go first.
         let idle = self.clients.iter().filter(|(_, client)| client.answers.is_empty());
         let oldest = idle
             .min_by_key(|(_, client)| client.since)

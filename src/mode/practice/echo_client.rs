@@ -57,6 +57,7 @@ impl EchoClient {
         let Request::File(size_in_bytes) = Request::parse(size.as_bytes()) else {
             return self.echo(client, size);
         };
+        // Before the request: a file that cannot be written is not asked for.
         if let Some(path) = into {
             sink.open(path, client.plan.force)?;
         }
@@ -106,10 +107,12 @@ impl EchoClient {
             let until = Instant::now() + interval + UDP_SILENCE;
             let Some(n @ 1..) = client.read(&mut socket, &mut bytes, until)? else { break };
             let now = Instant::now();
+
             if is_refusal(&bytes[..n]) {
                 client.print_line(&bytes[..n])?;
                 return Ok(false);
             }
+            // A read over UDP is one packet; over TCP it may be a part of one, or many.
             if client.plan.udp {
                 packets.receive(&bytes[..n], now);
             } else {
@@ -159,6 +162,7 @@ fn receive_packets(
 /// Reads the marker. Returns the bytes behind it that were read with it; `None` if there is another answer, which is
 /// printed.
 fn read_marker(client: &mut Client<'_>, socket: &mut Descriptor, start: Instant) -> Result<Option<Vec<u8>>> {
+    // A server may make the whole file before it sends the marker.
     let until = start + MARKER_TIMEOUT;
     let mut bytes = vec![0; 1 << 17];
     let mut marker = Vec::new();
@@ -197,6 +201,7 @@ fn receive_file(
 
     while total < size {
         match client.read(socket, &mut bytes, last + UDP_SILENCE)? {
+            // An empty datagram is no part of the file, and no sign of progress.
             Some(0) if client.plan.udp && last.elapsed() < UDP_SILENCE => continue,
             None if client.plan.udp => break,
             // TCP loses nothing: a silent connection is slow, and FIN or RST ends it.
@@ -220,6 +225,7 @@ fn read_text(client: &mut Client<'_>, socket: &mut Descriptor, mut bytes: Vec<u8
             bail!("the answer does not end");
         }
         match client.read(socket, &mut buf, Instant::now() + SERVER_TIMEOUT)? {
+            // FIN ends a text over TCP. A server that keeps the connection open is not waited for longer.
             None | Some(0) => break,
             Some(n) => bytes.extend_from_slice(&buf[..n]),
         }

@@ -52,6 +52,7 @@ impl EchoConn {
                         }
                         Some(None) | None => return ConnStatus::Closed,
                     };
+
                     log_request(report, &self.peer, "tcp", &request);
                     self.state = ConnState::Answering(Answer::new(request, style, now), now);
                 }
@@ -62,6 +63,7 @@ impl EchoConn {
                             answer.sent(n, now);
                             *moved = now;
                         }
+                        // Counted from the last byte that the client has accepted: a stream may take hours.
                         Err(error)
                             if error.kind() == io::ErrorKind::WouldBlock && now < *moved + IDLE_TIMEOUT =>
                         {
@@ -81,6 +83,7 @@ fn collect(stream: &mut Stream, collector: &mut Collector, now: Instant) -> Opti
     let mut bytes = [0; MAX_REQUEST];
     loop {
         let request = match stream.read(&mut bytes) {
+            // A half-close ends a request as a line end does.
             Ok(0) => return collector.ended().map(Some),
             Ok(n) => collector.receive(&bytes[..n], now),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(collector.tick(now)),
@@ -97,6 +100,7 @@ pub fn log_request(report: &Report, peer: &Address, transport: &str, request: &R
     if report.verbose == 0 {
         return;
     }
+
     let text = match request {
         Request::File(size) => format!("{size} bytes"),
         Request::Refused(text) => format!("refused: {text}"),

@@ -102,6 +102,8 @@ impl FileClient {
         if command.windows(END.len()).any(|part| part == END) {
             bail!("a command cannot hold '929Z', which ends it");
         }
+
+        // Put back only after a whole reply: a reply that comes too late would answer the next command.
         let mut conversation = match self.conversation.take() {
             Some(conversation) => conversation,
             None => self.begin(client)?,
@@ -115,7 +117,9 @@ impl FileClient {
     fn begin(&mut self, client: &mut Client<'_>) -> Result<Conversation> {
         let Some(port) = self.port else { bail!("these servers have no folder (--root DIR)") };
         let mut socket = client.connect(&self.host, port, Transport::Stream)?;
+
         let (mut key, mut n) = ([0; SERVER_KEY.len()], 0);
+        // TCP may deliver the key in pieces.
         while n < key.len() {
             match client.read(&mut socket, &mut key[n..], Instant::now() + SERVER_TIMEOUT)? {
                 Some(read @ 1..) => n += read,
@@ -171,6 +175,7 @@ impl Conversation {
 
     /// Receives a file of `size` bytes. Returns its bytes, which are fewer if the connection is lost.
     fn receive_file(&mut self, client: &mut Client<'_>, size: u64, sink: &mut FileSink) -> Result<u64> {
+        // The beginning of the file may have been read together with the reply.
         let mut received = sink.write(&self.bytes, size)?;
         self.bytes.drain(..usize::try_from(received).unwrap_or(usize::MAX));
         let mut meter = client.meter(size);
@@ -182,6 +187,7 @@ impl Conversation {
             match client.read(&mut self.socket, &mut bytes[..max], Instant::now() + SERVER_TIMEOUT) {
                 Ok(Some(n @ 1..)) => received += sink.write(&bytes[..n], size - received)?,
                 Err(error) if error.is::<Interrupted>() => return Err(error),
+                // A lost connection leaves a part of the file, whose size is reported.
                 Ok(_) | Err(_) => break,
             }
             meter.show(received, Instant::now());

@@ -94,12 +94,14 @@ impl FileServerConn {
     fn send_file(&mut self) -> io::Result<usize> {
         let Some((file, left)) = &mut self.file else { return Ok(0) };
         let max = usize::try_from(*left).unwrap_or(usize::MAX).min(MAX_STEP);
+
         let n = send(file, &mut self.stream, max)?;
         if n == 0 && *left > 0 {
             // The file has shrunk since its size was announced: a FIN would look like the end of a complete file.
             self.stream.abort();
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+
         *left -= n as u64;
         if *left == 0 {
             self.file = None;
@@ -111,6 +113,7 @@ impl FileServerConn {
     fn receive(&mut self) -> io::Result<usize> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes)? {
+            // Every reply was sent before this read, so that a client that ends without `quit` loses nothing.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.commands.receive(&bytes[..n]);
@@ -126,6 +129,7 @@ impl FileServerConn {
         }
 
         self.sent = 0;
+        // A refusal is the same for every error: it reveals nothing about files outside the root.
         self.reply = match command {
             Command::List => match self.folder.list() {
                 Ok(found) => files::listing(&self.folder.path(), &found.folders, &found.files),

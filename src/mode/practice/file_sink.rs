@@ -29,6 +29,7 @@ impl FileSink {
     /// Opens a file for the next answer. `force` replaces an existing one.
     pub fn open(&mut self, path: &Path, force: bool) -> Result<()> {
         let context = || format!("receive into {}", path.display());
+        // A device such as /dev/null must not be replaced by a regular file of its name.
         self.0 = Some(if sys::is_written_directly(path) {
             Destination::Direct(File::options().write(true).open(path).with_context(context)?)
         } else {

@@ -61,7 +61,9 @@ impl Folder {
     pub fn list(&self) -> io::Result<Listing> {
         let here = sys::open_beneath(&self.root, &self.names, true)?;
         let mut names = sys::list_names(&here)?;
+        // readdir(3) has no order.
         names.sort();
+
         let mut listing = Listing::default();
         for name in names {
             let path = [&self.names[..], std::slice::from_ref(&name)].concat();

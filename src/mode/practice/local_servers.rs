@@ -48,6 +48,7 @@ impl LocalServers {
             }
             // The port of UDP is printed after that of TCP, the port of files last.
             if servers.udp > 0 && (root.is_none() || servers.files.is_some()) {
+                // The pipe of stderr is closed here: later messages of the servers fail with EPIPE, which they ignore.
                 return Ok(servers);
             }
         }
@@ -59,6 +60,7 @@ impl Drop for LocalServers {
     fn drop(&mut self) {
         // An error means that they have ended already.
         let _ = self.child.kill();
+        // wait(2): otherwise a zombie would stay until we end.
         let _ = self.child.wait();
     }
 }

@@ -39,10 +39,12 @@ pub fn run(plan: &PracticeClient, report: &Report) -> Result<Outcome> {
         }
         client.set_prompt("practice> ");
     }
+
     let files = FileClient::new(host.clone(), files);
     let echo = EchoClient { host, tcp, udp };
     let prompt = Prompt { client, echo, files, sink: FileSink::default(), failed: false };
     prompt.run().map(Outcome::of).or_else(|error| {
+        // A signal is no failure of a command: it has an exit status of its own.
         let Interrupted(signal) = error.downcast()?;
         Ok(Outcome::Signalled(signal))
     })
@@ -88,6 +90,7 @@ impl Prompt<'_> {
                 }
             }
         }
+
         Ok(())
     }
 

@@ -53,6 +53,7 @@ pub fn run(plan: &Practice, report: &Report) -> Result<Outcome> {
     }
     let parent = if plan.while_open { watch_stdin(&mut reactor)? } else { None };
 
+    // All sockets are bound and the root is open, so that reading beneath the root is all that is left to permit.
     let policy = SandboxPolicy { read: plan.root.iter().cloned().collect(), ..SandboxPolicy::default() };
     sandbox::confine(plan.sandbox.then_some(&policy), report);
     let conns = Slots::default();
@@ -183,6 +184,7 @@ impl PracticeServers<'_> {
                 Some(files) if files.token() == at => files,
                 _ => &mut self.echo,
             };
+
             match acceptor.accept_stream(&mut self.reactor, now, self.report) {
                 Some(accepted) => self.admit(accepted, at, now),
                 None => return,
@@ -229,6 +231,7 @@ impl PracticeServers<'_> {
             }
             None => return,
         };
+
         match status {
             ConnStatus::Open(until) if until <= now => self.reactor.again(token),
             ConnStatus::Open(until) => self.reactor.wake_at(token, Some(until)),

@@ -55,6 +55,7 @@ impl From<&Stats> for JsonStats {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
         let gap =
             |(limit, count): &(Option<Duration>, u32)| JsonGap { up_to_ms: limit.map(ms), count: *count };
+
         Self {
             sent: stats.sent,
             received: stats.received,

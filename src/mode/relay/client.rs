@@ -44,6 +44,8 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
     let setting = Setting { plan: &connect.session, dump: None, token, report };
     let dial = Dial::start(connect, tls.as_ref(), &mut reactor, token, now)?;
     let mut stage = Stage::Dialing(Box::new(dial));
+
+    // Its token is its own, because a deadline belongs to a token: it must not replace that of the session.
     let mut reconnection = Reconnection {
         connect,
         tls: tls.as_ref(),
@@ -255,6 +257,7 @@ fn addressing(plan: &RelayClient) -> Result<Addressing> {
         None => Vec::new(),
     };
     let name = [&prefix[..], plan.name.as_bytes()].concat();
+    // The key goes to the relay only, so it is no part of the name; a token is, since every client has it.
     let registration = match &plan.key {
         Some(path) => [&first_line(path)?[..], b":", &name].concat(),
         None => name.clone(),

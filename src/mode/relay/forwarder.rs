@@ -69,6 +69,7 @@ impl Forwarder {
     /// Adds the connection of a client that the router has admitted, and reads from it. An encrypted connection cannot
     /// be spliced, because the kernel has no key.
     pub fn add(&mut self, id: Id, connection: Box<dyn Peer>, peer: Address, encrypted: bool) {
+        // Indexes are used again, so that the table grows only to the most clients there ever were at once.
         if self.connections.len() <= id.index() {
             self.connections.resize_with(id.index() + 1, || None);
         }
@@ -125,6 +126,7 @@ impl Forwarder {
 
     /// Reads again from each client that may have more.
     pub fn read_queued(&mut self) {
+        // Only those that are queued now: a client that has still more waits for the next round.
         for _ in 0..self.readable.len() {
             if let Some(id) = self.readable.pop_front() {
                 if let Some(client) = self.connection(id) {
@@ -304,6 +306,7 @@ impl Forwarder {
                 Err(_) => return Drained { moved, broken: true },
             }
         }
+
         Drained { moved, broken: false }
     }
 
@@ -337,6 +340,7 @@ impl Forwarder {
                 true => PIECE,
             };
 
+            // A connection that has taken bytes must not get them again; only the flush is repeated.
             let taken = match client.unflushed {
                 0 => client.connection.write(&output[..piece.min(output.len())]),
                 unflushed => Ok(unflushed),

@@ -74,6 +74,7 @@ impl Server<'_> {
         self.programs.release(token, true, now);
         self.time_programs(reactor, now);
         self.report.error(format!("serve {}: {}", host_and_port(peer), report::sentence(error)));
+        // Without a pause, all clients of the backlog would be accepted and turned away.
         if is_out_of_descriptors(error) {
             self.acceptor.pause(reactor, now);
         }
@@ -89,6 +90,7 @@ impl Server<'_> {
     ) -> Result<()> {
         let plan = self.plan;
         let opened = self.open_stdio(token, &mut *peer, &names, reactor);
+        // A reset, because FIN would look like a session that went well and sent nothing.
         let Some(Local { mut own, shared }) = opened.inspect_err(|_| peer.abort())? else {
             self.programs.serve_bare(token, peer, names.peer);
             self.idle = None;
@@ -135,6 +137,7 @@ impl Server<'_> {
     ) -> Result<Option<Local>> {
         let plan = self.plan;
         if let Some(program) = &plan.program {
+            // --json counts the bytes of a session, which a program with the socket itself passes by.
             let bare = plan.is_bare() && !self.report.json;
             return match program::start(program, peer, names, bare)? {
                 Started::Beside(child, own) => {
@@ -181,6 +184,7 @@ impl Server<'_> {
         let Some(ServeClient { session, peer, own, shared }) = self.clients.get_mut(token) else { return };
         let peer = &mut **peer;
         let status = match &mut self.stdio {
+            // Stdin's log drops bytes that only clients far behind have not read: this one would get a gap.
             Some(stdio) if stdio.is_behind(token) => session.give_up(own, peer, now),
             Some(stdio) => session.advance(&mut stdio.handle(token, own, *shared), peer, now),
             None => session.advance(own, peer, now),

@@ -62,6 +62,7 @@ pub fn run(plan: &Serve, report: &Report) -> Result<Outcome> {
 
             if let Some((addresses, access)) = preparation.advance(&reactor, now)? {
                 let (listener, tls) = prepare::listen(&plan.listen, &addresses, access, true, report)?;
+                // Not earlier: in the sandbox, the listener could not be bound, nor the certificate be read.
                 sandbox::enter(session, &listener.addresses(), report);
                 reactor.wake_at(token, None);
                 let acceptor = Acceptor::new(listener, &reactor, token)?;
@@ -155,6 +156,7 @@ impl<'a> Server<'a> {
         for event in events {
             self.hear(event, reactor);
         }
+        // Events first: a client that leaves makes room for one in the backlog.
         self.accept(reactor);
         self.advance_stdio(reactor);
 
@@ -248,6 +250,7 @@ impl<'a> Server<'a> {
         let site = |address: &Address| address.ip().map(crate::net::access::site);
         let Some(max) = self.max_per_ip else { return false };
         let clients = self.clients.items().map(|client| client.session.peer_address());
+        // Clients in a handshake count too: an address could otherwise hold as many handshakes as it likes.
         let present = clients.chain(self.handshakes.items().map(|pending| &pending.names.peer));
         let present = present.chain(self.programs.clients());
         present.filter(|address| site(address) == site(peer)).count() >= max
@@ -286,6 +289,7 @@ impl<'a> Server<'a> {
 
     fn handle_signal(&mut self, signal: Signal, reactor: &mut Reactor) {
         let now = Instant::now();
+
         match signal {
             Signal::Hangup | Signal::Interrupt | Signal::Terminate => self.leave(signal, reactor, now),
             Signal::Child => self.reap_programs(reactor),
@@ -299,6 +303,7 @@ impl<'a> Server<'a> {
             }
             Signal::Stop => {
                 self.release_terminal();
+                // After the terminal is restored: the shell must not find it in our mode.
                 sys::stop_self();
             }
             Signal::Continue => {}
@@ -312,6 +317,7 @@ impl<'a> Server<'a> {
             // Reading would take the terminal again.
             stdio.stop();
         }
+        // Without a session, these clients have nothing under way that could be lost.
         self.handshakes = Slots::default();
         self.programs.hang_up_all(now);
         self.reap_programs(reactor);

@@ -100,6 +100,7 @@ impl Answer {
             AnswerState::Stream { packet, interval, sent, part, .. } => {
                 // Due times count from the start, so that a late packet does not delay the next ones.
                 let due = self.start + *interval * (sent + 1);
+                // The rest of a packet that TCP has taken in part follows at once.
                 if *part == 0 && now < due { Next::Wait(due) } else { Next::Send(&packet[*part..]) }
             }
             AnswerState::Text { text, sent } if *sent == text.len() => Next::Done,
@@ -114,6 +115,7 @@ impl Answer {
             AnswerState::Marker { size, sent } => {
                 *sent += n;
                 if *sent == MARKER.len() {
+                    // Datagrams keep the marker and the file apart by themselves.
                     let pause = if self.style.datagrams { Duration::ZERO } else { self.style.marker_pause };
                     self.state = AnswerState::Pause { size: *size, until: now + pause };
                 }
@@ -140,6 +142,7 @@ impl Answer {
             let number = (*count - *sent).to_string().into_bytes();
             // The number may be shorter than the last one, whose digits would stay.
             packet.fill(b'A');
+            // A packet that is too small for its number gets the last digits of it.
             let n = number.len().min(packet.len());
             packet[..n].copy_from_slice(&number[number.len() - n..]);
         }

@@ -61,6 +61,7 @@ impl CommandReader {
             self.searched = bytes.len().saturating_sub(END.len() - 1);
             return if bytes.len() > MAX_COMMAND { Err(TooLong) } else { Ok(None) };
         };
+        // One read may bring a command that is too long together with its end.
         if end > MAX_COMMAND {
             return Err(TooLong);
         }

@@ -52,6 +52,7 @@ impl Request {
     /// Returns the least number of datagrams in the answer over UDP.
     pub fn answer_datagrams(&self) -> u32 {
         match self {
+            // The marker, and one datagram of the file at least.
             Self::File(_) => 2,
             Self::Refused(_) | Self::Text(_) => 1,
             Self::Stream(stream) => stream.count,
@@ -102,6 +103,7 @@ fn whole(text: &str) -> Option<u32> {
 
 /// Parses milliseconds, with or without a decimal part.
 fn decimal(text: &str) -> Option<Duration> {
+    // f64 would parse signs, `inf` and `nan` as well, for which `Duration::from_secs_f64` panics.
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let ms: f64 = plain.then(|| text.parse().ok())??;
     (ms <= f64::from(MAX_INTERVAL_MS)).then(|| Duration::from_secs_f64(ms / 1000.0))

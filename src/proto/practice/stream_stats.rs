@@ -51,6 +51,7 @@ impl StreamStats {
         // A server that numbers packets counts down to 1.
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let number = std::str::from_utf8(&bytes[..digits]).ok().and_then(|text| text.parse::<u32>().ok());
+        // Digits that are no number from 1 to COUNT are payload.
         let number = number.and_then(|number| self.expected.checked_sub(number).filter(|_| number > 0));
         match number {
             Some(number) => drop(self.distinct.insert(number)),

@@ -19,6 +19,7 @@ pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
     // RFC 9110 section 9.3.6: Host is the authority again.
     let mut text = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(Login { user, password }) = login {
+        // Authorization would be meant for the destination (RFC 9110, section 11.7.2).
         let encoded = BASE64.encode(&[user.as_bytes(), b":", password].concat());
         text += &format!("Proxy-Authorization: Basic {encoded}\r\n");
     }
@@ -77,7 +78,9 @@ impl HttpReply {
             Part::Status => match status(&line) {
                 // RFC 9110 section 15.2: any number of interim responses may come first.
                 Some(100..=199) => Part::Fields { last: false },
+                // RFC 9110 section 9.3.6: a 2xx has no body; the bytes of the destination begin behind its fields.
                 Some(200..=299) => Part::Fields { last: true },
+                // A refusal is final: its fields and its body are not awaited.
                 Some(407) => return Err(Refusal::Login { given: self.given, line }),
                 Some(_) => return Err(Refusal::Http(line)),
                 None => return Err(Refusal::Foreign(Protocol::Connect)),

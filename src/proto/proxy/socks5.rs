@@ -41,6 +41,7 @@ impl Socks5Reply {
             bytes
         });
 
+        // RFC 1928 section 4: the third octet is reserved.
         let mut request = vec![VERSION, CONNECT, 0];
         match host {
             Host::Ip(IpAddr::V4(ip)) => {
@@ -63,6 +64,7 @@ impl Socks5Reply {
     /// Formats the first message: the authentication methods on offer.
     pub fn greeting(&self) -> Vec<u8> {
         match self.login {
+            // Without a login is always on offer: a proxy that asks for none does not learn the password.
             None => vec![VERSION, 1, NO_LOGIN],
             Some(_) => vec![VERSION, 2, NO_LOGIN, LOGIN],
         }
@@ -88,6 +90,7 @@ impl Socks5Reply {
                     self.taken.clear();
                     Ok(Received::Send(login))
                 }
+                // RFC 1928 section 3: a server chooses among the methods on offer.
                 None => foreign,
             },
             (Stage::Method, [_, NO_METHOD]) => {
