@@ -253,6 +253,7 @@ impl Write for Datagram {
                 _ => self.socket.write(buf),
             },
             PeerFilter::First(Some(to)) | PeerFilter::Group(to) => sys::send_to(&self.socket, buf, to),
+            // There is no peer before the first datagram has arrived.
             PeerFilter::First(None) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

@@ -63,6 +63,7 @@ impl Download {
 
             // open(2), O_EXCL: of two receivers that want the same name, one gets it.
             match File::options().write(true).create_new(true).open(&part) {
+                // The name is taken, and the part would be given no name: the next number is tried.
                 Ok(_) if taken => fs::remove_file(&part)?,
                 Ok(file) => {
                     let number = if name.numbered { number } else { 0 };

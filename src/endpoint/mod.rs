@@ -34,6 +34,7 @@ pub trait Endpoint: Read + Write {
     /// Writes the end mark of each layer, but leaves the connection open (`--no-shutdown`). To be called again after
     /// `WouldBlock`.
     fn end(&mut self) -> io::Result<()> {
+        // Without a layer there is no end mark.
         self.flush()
     }
 

@@ -57,6 +57,7 @@ impl RelayConnection {
     /// Registers over a connection to a relay.
     pub fn new(connection: Box<dyn Peer>, addressing: Addressing, reconnects: bool, now: Instant) -> Self {
         let client = ClientProtocol::new(&addressing.registration, &addressing.name, nonce(), now);
+
         Self {
             connection,
             client,
@@ -127,6 +128,7 @@ impl RelayConnection {
                  not welcome"
             ),
         };
+        // The first reason is the cause; later errors of the same connection only follow from it.
         self.lost.get_or_insert(why);
     }
 
@@ -197,6 +199,7 @@ impl Write for RelayConnection {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         // One message after the other: what is not sent is not taken from the source.
         self.push()?;
+        // A blank line names no client, and is no mistake that is worth an error.
         if self.addressing.to.is_none() && buf.trim_ascii().is_empty() {
             return Ok(buf.len());
         }
@@ -206,6 +209,7 @@ impl Write for RelayConnection {
                 self.client.send(&to, text, self.now);
                 match self.push() {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    // WouldBlock: the message is in the output of the protocol, and counts as written.
                     _ => {}
                 }
             }

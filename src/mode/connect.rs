@@ -94,6 +94,7 @@ fn advance<'a>(
             }
             Progress::Connected { address, local } => {
                 connected(host.0, &address, &local, plan, setting.report);
+                // Not earlier: looking up names and connecting were the last steps that need more rights.
                 sandbox::enter(&plan.session, &[], setting.report);
             }
             Progress::Ready(dialed) => {

@@ -20,6 +20,7 @@ pub(super) fn of_remote(args: &Args, place: &HostPorts) -> Result<()> {
     of_multicast(args, place)?;
     of_program(args, place)?;
     of_access(args)?;
+
     // A scan makes no connections for TLS, which --tls itself is refused for above.
     if !args.z {
         of_tls(&args.tls, args.at.listen, ("--tls", args.tls.on))?;
@@ -251,6 +252,7 @@ fn of_access(args: &Args) -> Result<()> {
     let clients = &args.clients;
     let limited = clients.limit.max_per_ip.is_some();
     let restricted = !clients.allow.is_empty() || !clients.deny.is_empty() || limited;
+
     refuse(&[
         (
             // In the words of clap, whose parser of this option allows 0 because the relay does.

@@ -67,6 +67,7 @@ fn new(
 /// Converts the options to set on a socket.
 fn options(args: &cli::Socket) -> Options {
     let size = |size: Option<u64>| size.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+
     Options {
         broadcast: args.broadcast,
         congestion: args.congestion.clone(),

@@ -43,6 +43,7 @@ impl Target {
         let Some(host) = place.host.clone() else {
             return usage("HOST is missing: where to connect to?");
         };
+
         match place.port()? {
             Some(0) => usage("port 0 cannot be connected to"),
             Some(port) => Ok(Self::Host { host, port, random: false }),

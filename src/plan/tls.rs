@@ -46,6 +46,7 @@ impl Tls {
             _ if args.insecure || listen => Trust::Unverified,
             _ => Trust::System,
         };
+
         // A PEM file may hold both (RFC 7468).
         let identity = args.cert.clone().map(|file| {
             let key = args.key.clone().unwrap_or_else(|| file.clone());

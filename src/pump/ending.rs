@@ -186,6 +186,7 @@ impl Ending {
             (true, None) if !self.listening || self.sends_eof_datagram => ANSWER_TIMEOUT,
             (_, None) => return Verdict::Continue(None),
         };
+
         after(at.max(state.last_in), quiet, EndReason::Quiet, None, now)
     }
 

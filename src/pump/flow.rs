@@ -98,6 +98,7 @@ impl Flow {
             Some(largest) => Buffer::for_datagrams(largest),
             None => Buffer::new(),
         };
+
         Self {
             config,
             phase: Phase::Open,

@@ -44,6 +44,7 @@ impl Route {
     /// end of the source.
     pub fn pass(&mut self, from: &dyn Endpoint, to: &dyn Endpoint, most: usize) -> io::Result<usize> {
         let (Some(source), Some(sink)) = (from.source(), to.sink()) else { return Err(refused()) };
+
         match self {
             Self::SendFile => sys::send_file(source, sink, most),
             Self::Splice { wide } => {

@@ -161,6 +161,7 @@ pub fn peer(
     now: Instant,
 ) -> Result<Accept> {
     Ok(match (plan.transport, tls) {
+        // `plan` refuses TLS over datagrams.
         (Transport::Datagram, _) => Accept::Peer(Box::new(datagram(plan, accepted))),
         (Transport::Stream, None) => Accept::Peer(layered(Box::new(Stream::new(accepted.socket)), plan)?),
         (Transport::Stream, Some(tls)) => {
@@ -174,6 +175,7 @@ fn datagram(plan: &plan::Session, accepted: Accepted) -> Datagram {
     let filter = match accepted.isolation {
         Isolation::Full => PeerFilter::Connected,
         Isolation::None(only) => PeerFilter::First(Some(only)),
+        // connect(2) keeps the datagrams that other senders had queued before it.
         Isolation::Pending(peer) => PeerFilter::settling(peer, &accepted.socket),
     };
     Datagram::new(accepted.socket, filter, eof).with_queued(accepted.queued)

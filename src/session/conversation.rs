@@ -273,6 +273,7 @@ impl Exchange {
         if self.length.is_some() {
             return self.session.sent_content();
         }
+        // Without a file to send, the direction that has moved more is the transfer.
         let (sent, received) = self.session.moved(peer);
         received.max(sent)
     }

@@ -172,6 +172,7 @@ impl Session {
             return None;
         }
         let Names { peer, source, sink, .. } = &self.names;
+
         if let Some(fault) = self.pump.inbound.fault() {
             return Some(match fault {
                 Fault::Source(error) => format!("receive from {peer}: {}", sys::reason(error)),
@@ -179,6 +180,7 @@ impl Session {
                 Fault::Tap(error) => format!("write the dump: {}", sys::reason(error)),
             });
         }
+
         Some(match self.pump.outbound.as_ref().and_then(Flow::fault)? {
             Fault::Source(error) => format!("read {source}: {}", sys::reason(error)),
             Fault::Sink(error) => format!("send to {peer}: {}", refusal(error)),
@@ -209,6 +211,7 @@ impl Session {
         peer: &dyn Peer,
     ) -> Option<String> {
         let address = &self.names.peer;
+
         // The order matters: the first cause explains the ones behind it.
         match reason {
             _ if self.is_truncated(peer) => Some(format!(

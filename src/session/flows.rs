@@ -94,6 +94,7 @@ pub fn ending(plan: &plan::Session, source: Source) -> Ending {
         (true, false, Role::Serve) => Some(plan.idle.unwrap_or(PEER_SILENCE)),
         _ => None,
     };
+
     Ending {
         datagrams,
         source,
@@ -116,6 +117,7 @@ pub fn inbound(plan: &plan::Session, address: &Address) -> FlowConfig {
         // unix(7): as large as the sender's buffer allows, which is 208 KiB by default.
         Address::Unix(_) => 1 << 19,
     };
+
     FlowConfig {
         framing: if plan.lines { Framing::Lines(LARGEST_DATAGRAM) } else { Framing::AsRead },
         watched: is_watched(plan),
@@ -137,6 +139,7 @@ pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
         (_, Source::Terminal) if datagrams => lines,
         (_, Source::File) if datagrams => Framing::Chunks(plan.datagram_size),
         (Outgoing::File(_), _) if plan.delay.is_some() => Framing::Chunks(plan.datagram_size),
+        // nc(1): -i, which is -d here, waits between lines of text.
         (Outgoing::Stdin, _) if plan.delay.is_some() && !datagrams => lines,
         _ => Framing::AsRead,
     };
@@ -159,6 +162,7 @@ pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
 }
 
 fn taps(plan: &plan::Session, dump: Option<&File>) -> Result<Taps> {
+    // dup(2): the copies share their offset, so that the sessions of several clients do not overwrite each other.
     let dump = dump.map(File::try_clone).transpose().context("dump")?;
     Ok(Taps {
         digests: plan.digest.then(Digests::default),

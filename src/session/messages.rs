@@ -12,6 +12,7 @@ pub fn succeeded(host: &str, address: &Address, transport: Transport) -> String 
         return format!("Connection to {host} succeeded!");
     };
     let service = sys::service_name(port, transport == Transport::Datagram);
+    // nc prints `*` for a port without a name in services(5).
     let service = service.as_deref().unwrap_or("*");
     let protocol = transport.name();
     let ip = address.host();

@@ -28,6 +28,7 @@ impl Names {
             Some(_) => ("the program".to_owned(), "the program".to_owned()),
             None => (source(&plan.input), sink(&plan.output)),
         };
+
         Self {
             peer,
             local,

@@ -85,6 +85,7 @@ pub type At<'a> = (&'a str, Option<u16>);
 /// Opens the file of `-o`, which all sessions share.
 pub fn open_dump(plan: &plan::Session) -> Result<Option<File>> {
     let Some(path) = &plan.dump else { return Ok(None) };
+    // A duplicate: closing the dump must not close stderr.
     let file = if path.as_os_str() == "-" { sys::duplicate_stderr() } else { File::create(path) };
     file.map(Some).with_context(|| format!("dump into {}", path.display()))
 }
@@ -101,6 +102,7 @@ pub fn source(input: &Input) -> Source {
 /// Makes the name of a received file that was given none.
 fn automatic_name((host, port): At<'_>) -> PathBuf {
     let date = jiff::Zoned::now().date();
+    // `/` would lead into another folder; `:` and `%` occur in IPv6 addresses, and confuse other programs.
     let clean = |c: char| if c.is_control() || matches!(c, '/' | ':' | '%') { '_' } else { c };
     let host: String = host.chars().map(clean).collect();
     let port = port.map_or_else(String::new, |port| format!("_{port}"));

@@ -38,6 +38,7 @@ impl<'a> Preparation<'a> {
             Rule::Name(name) => Some((name.as_str(), 0)),
             Rule::Any | Rule::Network(_) => None,
         }));
+        // `pop` takes the last one: the address to listen at comes first, then the rules as they were given.
         waiting.reverse();
         Self { plan, token, waiting, resolving: None, found: HashMap::new() }
     }
@@ -76,6 +77,7 @@ impl<'a> Preparation<'a> {
 
     fn networks(&self, rules: &[Rule]) -> Vec<Network> {
         let mut networks = Vec::new();
+
         for rule in rules {
             match rule {
                 Rule::Any => networks.extend([Family::V4, Family::V6].map(Network::all)),

@@ -135,6 +135,7 @@ impl ProxyConnect {
                 bail!("the proxy has closed the connection");
             }
             let taken = self.handshake.receive(&buf[..seen])?;
+            // These bytes were seen in the receive queue, so that this read does not block.
             self.socket.read_exact(&mut buf[..taken])?;
         }
     }
@@ -154,6 +155,7 @@ fn first_line(path: &Path) -> Result<Vec<u8>> {
     let context = || format!("read {}", path.display());
     let file = File::open(path).with_context(context)?;
     let mut line = Vec::new();
+    // Bounded, because a file that was given by mistake may have no line end.
     BufReader::new(file.take(MAX_PASSWORD)).read_until(b'\n', &mut line).with_context(context)?;
 
     line.pop_if(|last| *last == b'\n');

@@ -18,6 +18,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
     }
 
     let mut permits = SandboxPolicy::default();
+    // It takes the place of a stdout that was closed (`sys::silence_stdout`).
     permits.write.push(sys::NULL_DEVICE.into());
     // Terminals are opened once more, so that the description that others share with us stays as it is.
     permits.write.extend(sys::standard_terminals());
@@ -49,6 +50,7 @@ pub fn enter(plan: &plan::Session, at: &[Address], report: &Report) {
 
     for address in at {
         if let Address::Unix(path) = address {
+            // unix(7): the name of a socket stays when it is closed, and the listener has to remove it.
             permits.remove.push(folder(path));
         }
     }

@@ -217,6 +217,7 @@ impl Summary {
     /// Returns the outcome that a single session is for the program.
     pub fn outcome(&self) -> Outcome {
         match (self.signal, &self.error) {
+            // The exit status tells of the signal, even if the transfer has failed too.
             (Some(signal), _) => Outcome::Signalled(signal),
             (None, error) => Outcome::of(error.is_none()),
         }
@@ -240,6 +241,7 @@ impl Summary {
             report.verbose(self.totals());
         }
 
+        // b3sum(1) calls its stdin `-`.
         let sent_name = if self.labels.source == "stdin" { "-" } else { &self.labels.source };
         if self.labels.has_outbound {
             print_digest("sent", &self.sent, sent_name, report);

@@ -59,6 +59,7 @@ impl TlsContext {
         let pin = identity.pin()?;
         let server = tls::server(identity, clients, &plan.alpn)?;
 
+        // Printed last: a client that follows it finds a server that has been set up.
         if let Some(invitation) = invitation {
             report.result(invitation);
         }
@@ -158,6 +159,7 @@ fn identity(plan: &plan::Tls) -> Result<Option<Identity>> {
 fn self_signed(addresses: &[Address], (program, options): (&str, &str)) -> Result<(Identity, String)> {
     let address = addresses.first().context("there is no address to listen at")?;
     let (mut names, place) = match address {
+        // From another machine, 0.0.0.0 and :: cannot be connected to, and no certificate is for them.
         Address::Inet(inet) if inet.ip().is_unspecified() => {
             let host = interface::reachable(inet.is_ipv6()).to_string();
             (vec![host.clone()], format!("{host} {}", inet.port()))

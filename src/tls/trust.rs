@@ -125,6 +125,7 @@ impl Identity {
             };
             anyhow!("read the key in {}: {why}", key.display())
         })?;
+
         Ok(Self { chain: certificates(certificate)?, key: read })
     }
 

@@ -55,6 +55,7 @@ impl Read for WithCrlf<'_> {
                 buf[end] = b'\r';
                 end += 1;
             }
+            // Kept over reads, since CR and LF may arrive in two of them.
             self.crlf.after_return = byte == b'\r';
 
             if end == buf.len() {
@@ -104,6 +105,7 @@ impl Endpoint for WithCrlf<'_> {
     }
 
     fn sink(&self) -> Option<Raw<'_>> {
+        // Only reads are converted: the kernel may write in our place, but `source` stays `None`.
         self.below.sink()
     }
 }

@@ -141,6 +141,7 @@ impl<E: Endpoint> Tls<E> {
             self.filled = 0..self.below.read(&mut self.buffer)?;
         }
 
+        // rustls bounds its own buffer: it may take only a part of the bytes.
         let n = self.connection.read_tls(&mut &self.buffer[self.filled.clone()])?;
         self.records.observe(&self.buffer[self.filled.clone()][..n]);
         self.filled.start += n;
@@ -160,6 +161,7 @@ impl<E: Endpoint> Tls<E> {
 impl<E: Endpoint> Read for Tls<E> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
+            // In rustls, Ok(0) is a close_notify, and UnexpectedEof is an end of the stream below without one.
             match self.connection.reader().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -82,6 +82,7 @@ impl Wire {
             }
 
             let n = below.write(&rest[..most])?;
+            // A write that takes nothing, and does not block, would be repeated for ever.
             if n == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -127,6 +127,7 @@ impl LineEditor {
             self.release();
             self.show_line();
         } else if is(keys.end_of_file) {
+            // termios(3), VEOF: behind text, the key passes on the text; only at the start of a line is it the end.
             if self.text.is_empty() { self.ended = true } else { self.release() }
         } else if is(keys.erase) {
             self.erase();
@@ -225,6 +226,7 @@ impl LineEditor {
         let columns: usize = self.columns.drain(start..).sum();
         self.text.truncate(start);
         for _ in 0..columns {
+            // A backspace only moves the cursor: a blank is written over the column.
             self.echo.extend_from_slice(b"\x08 \x08");
         }
     }

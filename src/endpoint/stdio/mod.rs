@@ -216,6 +216,7 @@ impl Read for Stdio {
 
 impl Write for Stdio {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        // Text that bypasses the editor would stand in the middle of the line that is being typed.
         if let (Input::Terminal(terminal), Output::Descriptor(_)) = (&mut self.input, &self.output)
             && terminal.has_prompt()
         {
@@ -274,6 +275,7 @@ impl Endpoint for Stdio {
     }
 
     fn held(&self) -> usize {
+        // Only a thread takes bytes before they are written.
         match &self.output {
             Output::Thread(thread) => thread.held(),
             Output::Closed

@@ -164,6 +164,7 @@ impl SharedStdio {
             Position::At(at) => Some(*at),
             Position::Behind => None,
         });
+        // If no client is left that has yet to read them, all bytes go.
         let keep = positions.min().unwrap_or(self.end());
         let old = usize::try_from(keep - self.forgotten).unwrap_or(usize::MAX);
         self.log.drain(..old);
@@ -185,6 +186,7 @@ impl SharedStdio {
     fn fail_output(&mut self, kind: io::ErrorKind) {
         self.stdout_error = Some(kind);
         self.error_is_news = true;
+        // The bytes that wait will never be written.
         self.output.clear();
         self.written = 0;
     }
@@ -254,6 +256,7 @@ impl Write for StdioHandle<'_> {
 
         stdio.output.extend_from_slice(buf);
         stdio.write_output();
+        // All counts as taken: the rest stands in `output`, and the writes of other clients wait for it.
         Ok(buf.len())
     }
 

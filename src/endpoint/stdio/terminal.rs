@@ -94,10 +94,12 @@ impl Read for Terminal {
                 return Ok(0);
             }
 
+            // While the screen is stopped, typed keys must not fill the memory with their echo.
             if self.line.echo().len() > MAX_ECHO {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
 
+            // Raw mode was set by the user, or the job is in the background: there is nothing to edit.
             if self.mode.is_none() {
                 return self.descriptor.read(buf);
             }

@@ -189,6 +189,7 @@ impl<'a> Client<'a> {
                     if Instant::now() >= until {
                         return Ok(None);
                     }
+
                     self.wait(Some(until))?;
                 }
                 Err(error) => return Err(error).context("receive the answer"),

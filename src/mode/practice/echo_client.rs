@@ -224,6 +224,7 @@ fn read_text(client: &mut Client<'_>, socket: &mut Descriptor, mut bytes: Vec<u8
         if bytes.len() > MAX_TEXT {
             bail!("the answer does not end");
         }
+
         match client.read(socket, &mut buf, Instant::now() + SERVER_TIMEOUT)? {
             // FIN ends a text over TCP. A server that keeps the connection open is not waited for longer.
             None | Some(0) => break,

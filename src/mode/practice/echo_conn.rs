@@ -89,6 +89,7 @@ fn collect(stream: &mut Stream, collector: &mut Collector, now: Instant) -> Opti
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(collector.tick(now)),
             Err(_) => return None,
         };
+
         if request.is_some() {
             return Some(request);
         }

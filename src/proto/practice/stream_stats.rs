@@ -62,6 +62,7 @@ impl StreamStats {
 
     /// Whether all packets have arrived.
     pub fn is_complete(&self) -> bool {
+        // Duplicates do not make up for packets that are still missing.
         self.distinct.len() + self.unnumbered >= self.expected as usize
     }
 

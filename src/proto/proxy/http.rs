@@ -16,6 +16,7 @@ pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
         Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
         Host::Name(name) => format!("{name}:{port}"),
     };
+
     // RFC 9110 section 9.3.6: Host is the authority again.
     let mut text = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n");
     if let Some(Login { user, password }) = login {
@@ -23,6 +24,7 @@ pub fn request(host: &Host, port: u16, login: Option<Login<'_>>) -> Vec<u8> {
         let encoded = BASE64.encode(&[user.as_bytes(), b":", password].concat());
         text += &format!("Proxy-Authorization: Basic {encoded}\r\n");
     }
+
     text += "\r\n";
     text.into_bytes()
 }

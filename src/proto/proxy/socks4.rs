@@ -19,6 +19,7 @@ pub fn request(host: &Host, port: u16, user: &str) -> Vec<u8> {
     let mut bytes = vec![VERSION, CONNECT];
     bytes.extend(port.to_be_bytes());
     bytes.extend(ip.octets());
+    // The user and the name end at a zero: `Request::new` lets neither hold one.
     bytes.extend(user.as_bytes());
     bytes.push(0);
     if let Some(name) = name {

@@ -41,6 +41,7 @@ impl Authenticator {
             Self::Keys { hashes, hash } => {
                 let colon = registration.iter().position(|byte| *byte == b':')?;
                 let (key, name) = (&registration[..colon], &registration[colon + 1..]);
+                // Hashed before the look-up, so that the time does not tell whether the name exists.
                 let hash = hash(key);
                 hashes.get(name).is_some_and(|wanted| *wanted == hash).then_some(name)
             }

@@ -55,6 +55,7 @@ impl ClientProtocol {
             registered: false,
             last_sent: now,
         };
+
         client.probe(nonce, now);
         client
     }
@@ -96,6 +97,7 @@ impl ClientProtocol {
             "a message that the relay would not store"
         );
 
+        // Everything was written: the buffer begins anew, so that it does not grow over a long session.
         if self.start == self.out.len() {
             self.out.clear();
             (self.start, self.last) = (0, 0..0);
@@ -180,6 +182,7 @@ impl ClientProtocol {
     fn probe_prefix(&self, nonce: &Nonce) -> usize {
         let framed = [&self.frame(nonce)[..], nonce].concat();
         let part = |whole: &[u8]| (1..whole.len()).rev().find(|n| self.held_back.ends_with(&whole[..*n]));
+        // The longest beginning counts: bytes of a probe that were passed on as payload could not be taken back.
         part(&framed).max(part(nonce)).unwrap_or(0)
     }
 

@@ -23,6 +23,7 @@ pub fn name(bytes: &[u8]) -> Result<Option<&[u8]>, Violation> {
         match byte {
             b'|' if at == 0 => return Err(Violation::BadName),
             b'|' => return Ok(Some(&bytes[..at])),
+            // At the first bad byte, so that a client of another protocol is closed at once.
             byte if is_control(*byte) || at == MAX_NAME => return Err(Violation::BadName),
             _ => {}
         }
@@ -42,8 +43,10 @@ pub fn header(bytes: &[u8]) -> Result<Option<Header<'_>>, Violation> {
 pub fn header_to<'a>(dest: &'a [u8], bytes: &[u8]) -> Result<Option<Header<'a>>, Violation> {
     let start = dest.len() + 1;
     let mut len: u64 = 0;
+
     for (at, byte) in bytes.get(start..).unwrap_or_default().iter().enumerate() {
         match byte {
+            // Bounded, because leading zeros could make a header of any length.
             b'0'..=b'9' if at < MAX_DIGITS => {
                 let digit = u64::from(byte - b'0');
                 let longer = len.checked_mul(10).and_then(|len| len.checked_add(digit));

@@ -55,6 +55,7 @@ impl<T> Registry<T> {
 
     /// Returns a client, unless it has left.
     pub fn get(&self, id: Id) -> Option<&T> {
+        // Every `Id` comes from `insert`, and slots are never removed.
         let slot = &self.slots[id.index()];
         slot.client.as_ref().filter(|_| slot.generation == id.generation)
     }

@@ -78,10 +78,12 @@ impl SendQueue {
         if self.len() == 0 {
             self.bytes.clear();
             self.start = 0;
+            // With bytes in the pipe, the progress of the client is measured already.
             if self.in_pipe == 0 {
                 self.begin(now);
             }
         } else if self.bytes.len() + bytes.len() > self.bytes.capacity() && self.start >= self.len() {
+            // In place of growing: at least half of the bytes were written, so that each is moved about once.
             self.bytes.drain(..self.start);
             self.start = 0;
         }

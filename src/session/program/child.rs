@@ -91,6 +91,7 @@ impl Child {
     /// Kills it and its group, unless it goes on without its client.
     pub fn kill(&mut self) {
         let told = self.kill_at.take().is_some();
+        // Once waited for, its number may be another process's, unless others of its group hold it (fork(2)).
         if !self.keep && (!self.reaped || told && self.has_left_others()) {
             let _ = sys::kill_group(&self.process);
         }
@@ -113,6 +114,7 @@ impl Drop for Child {
         if self.status().is_none() || self.kill_at.is_some() {
             self.kill();
         }
+        // Not a wait that blocks: a killed process may take a moment to end, and other clients are being served.
         if !self.reaped {
             let _ = self.process.try_wait();
         }

@@ -17,6 +17,7 @@ impl Compressor {
     /// is no memory.
     pub fn new(level: i32) -> io::Result<Self> {
         let mut context = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        // The checksum of the content lets a decoder find bytes that were changed (RFC 8878, section 3.1.1).
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(true)] {
             context.set_parameter(parameter).map_err(error)?;
         }

@@ -53,6 +53,7 @@ impl Zstd {
 impl Zstd {
     fn push(&mut self) -> io::Result<()> {
         self.wire.push(&mut *self.below)?;
+        // All output of the compressor has crossed the wire by now.
         self.passed = self.taken - self.compressor.held() as u64;
         Ok(())
     }
@@ -154,6 +155,7 @@ impl Endpoint for Zstd {
     }
 
     fn unread(&self) -> usize {
+        // The decoder may hold output of unknown size, which counts as one byte.
         let decoded = self.decompressor.as_ref().is_some_and(Decompressor::holds);
         self.filled.len().max(usize::from(decoded))
     }

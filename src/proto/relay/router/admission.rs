@@ -72,6 +72,7 @@ impl Router {
         let before = client.partial.len();
         let skipped = if before == 0 { header::line_ends(bytes) } else { 0 };
         let bytes = &bytes[skipped..];
+        // One byte more than the longest name: its `|`, or the proof that the name is too long.
         let most = bytes.len().min(header::MAX_NAME + 1 - before);
         client.partial.extend_from_slice(&bytes[..most]);
 

@@ -21,6 +21,7 @@ impl Router {
         while self.deadline().is_some_and(|when| when <= now) {
             let Some(Reverse((when, id))) = self.timers.pop() else { break };
             let Some(client) = self.clients.get_mut(id) else { continue };
+            // A heap removes only its top: a timer that an earlier one has replaced stays in it, and is skipped.
             if client.scheduled != Some(when) {
                 continue;
             }
@@ -29,6 +30,7 @@ impl Router {
             self.schedule(id);
         }
 
+        // Clients that leave do not take their timers along.
         if self.timers.len() > 2 * self.clients.len() + MAX_STALE_TIMERS {
             let clients = &self.clients;
             self.timers.retain(|Reverse((when, id))| {
@@ -42,6 +44,7 @@ impl Router {
     pub(super) fn schedule(&mut self, id: Id) {
         let Some(client) = self.clients.get(id) else { return };
         let Some(deadline) = self.deadline_of(client) else { return };
+        // A later deadline needs no timer: the earlier one leads to it when it is due.
         if client.scheduled.is_none_or(|scheduled| deadline < scheduled) {
             self.timers.push(Reverse((deadline, id)));
             if let Some(client) = self.clients.get_mut(id) {

@@ -10,6 +10,7 @@ impl Router {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.ended = true;
         client.last_received = now;
+        // Clients that have left meanwhile are dropped from the front, so that the list does not grow for ever.
         while self.half_closed.front().is_some_and(|first| self.clients.get(*first).is_none()) {
             self.half_closed.pop_front();
         }

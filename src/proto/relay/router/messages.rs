@@ -238,6 +238,7 @@ impl Router {
         // Bytes in the pipe must arrive first.
         let room = if queue.in_pipe > 0 { 0 } else { queue.room() };
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()).min(room);
+        // Only progress restarts the timeout of the lock, not an attempt.
         if let (Some(lock), true) = (&mut queue.lock, n > 0) {
             lock.last_moved = now;
         }

@@ -186,6 +186,7 @@ impl Router {
     pub fn next_output(&mut self) -> Option<Id> {
         loop {
             let id = self.dirty.pop_front()?;
+            // The queue is gone if the client has left meanwhile, or if all of it was written.
             if let Some(queue) = self.clients.get_mut(id).and_then(|client| client.queue.as_mut()) {
                 queue.dirty = false;
                 return Some(id);

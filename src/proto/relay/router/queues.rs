@@ -101,6 +101,7 @@ impl Router {
         if queue.len() > LOW_WATER {
             return;
         }
+
         if let Some(lock) = queue.lock {
             // The holder splices on as the pipe drains; reading must wait until the pipe is empty.
             if queue.in_pipe == 0 {

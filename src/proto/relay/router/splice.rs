@@ -15,6 +15,7 @@ impl Router {
         let Phase::Passing { to, left } = client.phase else { return None };
         let queue = self.clients.get(to)?.queue.as_ref()?;
 
+        // Pending bytes were sent before, and the memory limit counts bytes in pipes too.
         let free = left > 0 && client.pending.is_empty() && self.used < self.config.memory_limit;
         free.then(|| Splice { to, left, queued: queue.len() > 0 })
     }

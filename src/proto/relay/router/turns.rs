@@ -21,6 +21,7 @@ impl Router {
             return;
         }
         client.waiting_for = Some(to);
+        // The holder of the lock is no waiter: it goes on before all of them.
         let queue = self.clients.get_mut(to).and_then(|client| client.queue.as_mut());
         if let Some(queue) = queue
             && queue.lock.is_none_or(|lock| lock.holder != id)
@@ -83,6 +84,7 @@ impl Router {
     fn resume_memory_blocked(&mut self, now: Instant) {
         // Each of them may store a message before the memory in use is known again.
         let mut promised = self.used;
+
         while promised < self.config.memory_limit
             && let Some(id) = self.memory_blocked.pop_front()
         {

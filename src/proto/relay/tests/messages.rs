@@ -36,6 +36,7 @@ fn messages() {
         ("what came before a fault has come", "b|1|xb|z", "x", "", Some(BadLength)),
         ("a message that is not whole", "b|5|hell", "", "", None),
     ];
+
     for (what, sent, to_b, to_a, fate) in table {
         for cut in 0..=sent.len() {
             for piece in [1, 3, usize::MAX] {
@@ -43,11 +44,14 @@ fn messages() {
                 let max_message = if limited { 1_000_000 } else { u64::MAX };
                 let mut sim = Simulation::with(&["a", "b"], RouterConfig { max_message, ..config() });
                 sim.piece = piece;
+
                 sim.send(0, &sent.as_bytes()[..cut]);
                 sim.send(0, &sent.as_bytes()[cut..]);
+
                 let found = (sim.got(1), sim.got(0), sim.clients[0].gone);
                 assert_eq!(found, (to_b.to_owned(), to_a.to_owned(), fate), "{what}, cut at {cut} and by {piece}");
                 assert_eq!(sim.clients[1].gone, None, "{what}");
+
                 sim.reset(0);
                 sim.assert_clean();
             }
@@ -61,6 +65,7 @@ fn framed_messages_name_their_sender() {
     sim.send(0, b"b|5|hellob|0|a|0|a|1|x");
     assert_eq!(sim.got(1), "a|5|helloa|0|");
     assert_eq!(sim.got(0), "a|1|x");
+
     let large = vec![b'l'; MAX_STORED + 1];
     sim.send(0, &[format!("b|{}|", large.len()).as_bytes(), &large].concat());
     assert_eq!(sim.got(1)[13..], format!("a|{}|{}", large.len(), "l".repeat(large.len())));
@@ -86,6 +91,7 @@ fn names_are_registered_once() {
     sim.send(other, b"a|a|2|hi");
     assert_eq!((sim.clients[other].gone, sim.clients[0].gone), (Some(CloseReason::Duplicate), None));
     assert_eq!(sim.got(0), "");
+
     sim.reset(0);
     let third = sim.connect();
     sim.send(third, b"a|a|2|hi");
@@ -101,6 +107,7 @@ fn bad_registrations() {
         (b"GET / HTTP/1.1\r\n", CloseReason::BadName),
         (long.as_bytes(), CloseReason::BadName),
     ];
+
     for (bytes, why) in table {
         let mut sim = Simulation::with(&[], config());
         let who = sim.connect();
@@ -108,6 +115,7 @@ fn bad_registrations() {
         assert_eq!(sim.clients[who].gone, Some(why), "{}", bytes.escape_ascii());
         sim.assert_clean();
     }
+
     let sim = Simulation::with(&[&long[..255]], config());
     assert_eq!((sim.clients[0].gone, sim.router.names()), (None, 1));
 }
@@ -119,6 +127,7 @@ fn large_message_is_contiguous_and_others_wait() {
     sim.send(0, &message[..500_000]);
     sim.send(2, b"b|5|helloa|3|sec");
     assert_eq!(sim.got(0), "", "c is read in order, and waits for b");
+
     sim.send(0, &message[500_000..]);
     assert!(sim.clients[1].got[..1 << 20] == message[10..]);
     assert_eq!(sim.clients[1].got[1 << 20..], *b"hello");
@@ -148,12 +157,14 @@ fn sender_lost_within_a_message() {
     sim.send(0, b"b|5|hell");
     sim.reset(0);
     assert_eq!((sim.got(1).as_str(), sim.router.stats().truncated), ("", 0));
+
     // Of a large one a prefix is delivered, and the next one follows at once.
     for end in [Simulation::reset, Simulation::end] {
         let mut sim = Simulation::with(&["a", "b", "c"], config());
         let message = large("b", 200_000);
         sim.send(0, &message[..100_009]);
         sim.send(2, b"b|5|hello");
+
         end(&mut sim, 0);
         assert_eq!(sim.clients[1].got.len(), 100_005);
         assert_eq!(sim.clients[1].got[100_000..], *b"hello");
@@ -169,10 +180,12 @@ fn destination_lost_within_a_message() {
         let message = large("b", length);
         sim.send(0, &message[..500]);
         sim.reset(1);
+
         let new = sim.connect();
         sim.send(new, b"b|");
         sim.send(0, &message[500..]);
         sim.send(0, b"b|5|hello");
+
         assert_eq!(sim.got(new), "hello", "nothing of {length} bytes for the one before");
         assert_eq!(sim.clients[0].gone, None);
         sim.assert_clean();
@@ -189,24 +202,29 @@ fn name_taken_within_a_message_to_its_holder() {
         ("a large one that fills the queue", MAX_QUEUE, MAX_QUEUE, MAX_QUEUE),
         ("a large one with one byte more than the queue takes", MAX_QUEUE + 1, MAX_QUEUE + 1, MAX_QUEUE),
     ];
+
     for (what, length, before, arrives) in table {
         for piece in [1000, 50_000, usize::MAX] {
             let mut sim = Simulation::with(&["a", "b"], config());
             sim.piece = piece;
             sim.read_only(1, 0);
             sim.end(1);
+
             let message = large("b", length);
             let header = message.len() - length;
             sim.send(0, &message[..header + before]);
+
             let new = sim.connect();
             sim.send(new, b"b|");
             sim.send(0, &message[header + before..]);
             sim.send(0, b"b|5|hello");
             sim.read_only(1, usize::MAX);
+
             assert!(sim.clients[1].got == message[header..header + arrives], "{what}, by {piece}");
             let fates = (sim.clients[0].gone, sim.clients[1].gone, sim.clients[new].gone);
             assert_eq!(fates, (None, Some(CloseReason::Ended), None), "{what}: no other client is closed");
             assert_eq!(sim.got(new), "hello", "{what}: nothing of it is for the new one");
+
             let cut = u64::from((1..length).contains(&arrives));
             assert_eq!(sim.router.stats().truncated, cut, "{what}");
             sim.assert_clean();
@@ -222,11 +240,14 @@ fn unread_eof_does_not_give_the_name_away() {
     // b is not read before a's message is whole, and so it is not known that it has ended.
     sim.send(1, b"b|5|hello");
     sim.end(1);
+
     let early = sim.connect();
     sim.send(early, b"b|");
     assert_eq!((sim.clients[early].gone, sim.clients[1].gone), (Some(CloseReason::Duplicate), None));
+
     sim.send(0, &message[1000..]);
     assert!(sim.got(1).ends_with("hello"));
+
     let late = sim.connect();
     sim.send(late, b"b|");
     assert_eq!((sim.clients[late].gone, sim.clients[1].gone), (None, Some(CloseReason::Ended)));
@@ -240,6 +261,7 @@ fn closing_down_writes_the_queues() {
     sim.router.close_down(sim.now);
     sim.pump();
     assert_eq!((sim.clients[0].gone, sim.clients[1].gone), (Some(CloseReason::Shutdown), None));
+
     sim.read_only(1, usize::MAX);
     assert_eq!((sim.got(1).as_str(), sim.clients[1].gone), ("hello", Some(CloseReason::Shutdown)));
 }

@@ -75,6 +75,7 @@ impl Simulation {
         let Admission::Joined(id) = self.router.admit(IpAddr::V4(Ipv4Addr::LOCALHOST), self.now) else {
             panic!("no client is admitted");
         };
+
         self.clients.push(TestClient {
             id: Some(id),
             sent: VecDeque::new(),
@@ -85,6 +86,7 @@ impl Simulation {
             gone: None,
             resumed: 0,
         });
+
         self.pump();
         self.clients.len() - 1
     }
@@ -154,6 +156,7 @@ impl Simulation {
     /// Acts on events; returns whether there were any.
     fn hear(&mut self) -> bool {
         let mut heard = false;
+
         while let Some(event) = self.router.next_event() {
             heard = true;
             match event {
@@ -180,6 +183,7 @@ impl Simulation {
         if client.sent.is_empty() && !client.ended {
             return false;
         }
+
         let most = self.router.read_budget(id).min(self.piece);
         if most == 0 {
             return false;
@@ -189,6 +193,7 @@ impl Simulation {
             self.router.ended(id, self.now);
             return true;
         }
+
         let bytes: Vec<u8> = client.sent.drain(..most.min(client.sent.len())).collect();
         self.router.receive(id, &bytes, self.now);
         true
@@ -198,11 +203,13 @@ impl Simulation {
     fn write(&mut self, who: usize) -> bool {
         let client = &mut self.clients[who];
         let Some(id) = client.id else { return false };
+
         let output = self.router.output(id);
         let n = output.len().min(client.reads).min(self.piece);
         if n == 0 {
             return false;
         }
+
         client.got.extend_from_slice(&output[..n]);
         client.reads = client.reads.saturating_sub(if client.reads == usize::MAX { 0 } else { n });
         self.router.written(id, n, self.now);
