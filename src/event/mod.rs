@@ -47,7 +47,7 @@ pub struct Reactor {
     /// Wakes the poll where its milliseconds are too coarse.
     timer: Option<sys::Timer>,
     /// The token that was handed out last.
-    next_token: usize,
+    last_token: usize,
 }
 
 impl Reactor {
@@ -68,14 +68,14 @@ impl Reactor {
             queue: BinaryHeap::new(),
             pending: Vec::new(),
             timer: None,
-            next_token: FIRST_TOKEN,
+            last_token: FIRST_TOKEN,
         })
     }
 
     /// Returns a token that was never used, so that a late event for another owner finds nothing.
     pub fn token(&mut self) -> Token {
-        self.next_token += 1;
-        Token(self.next_token)
+        self.last_token += 1;
+        Token(self.last_token)
     }
 
     /// Keeps deadlines to less than a millisecond from now on, if the system has a timer for that.

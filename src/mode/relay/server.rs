@@ -342,4 +342,4 @@ const MAX_DELAYED: usize = 256;
 const MAX_ACCEPTS: usize = 64;
 
 /// The token of the client with index 0, behind all tokens that the reactor hands out.
-const FIRST_CLIENT: Token = Token(1 << 32);
+const FIRST_CLIENT: Token = Token(usize::MAX / 2);
