@@ -164,6 +164,7 @@ mod tests {
         assert!(args.at.listen && args.messages.verbose == 1 && args.addresses.no_lookup);
         assert_eq!(args.at.port.as_deref(), Some("1234"));
         assert_eq!(read("-lp1234").unwrap().at.port.as_deref(), Some("1234"));
+
         let args = read("-klu 53").unwrap();
         assert!(
             args.clients.keep_open
@@ -171,15 +172,18 @@ mod tests {
                 && args.transport.udp
                 && args.host.as_deref() == Some("53")
         );
+
         let args = read("-zv host 1 2 3").unwrap();
         assert!(args.z && args.messages.verbose == 1 && args.ports == ["1", "2", "3"]);
         assert_eq!(read("-vv host 1").unwrap().messages.verbose, 2);
+
         let args = read("host -u 53 -w 1.5").unwrap();
         assert!(
             args.transport.udp
                 && args.ports == ["53"]
                 && args.transfer.idle_timeout == Some(Duration::from_millis(1500))
         );
+
         assert_eq!(read("-- relay 80").unwrap().host.as_deref(), Some("relay"));
     }
 

@@ -97,9 +97,11 @@ mod tests {
             ("af43", 0x98),
             ("cs7", 0xe0),
         ];
+
         for (text, value) in table {
             assert_eq!(type_of_service(text), Ok(value), "{text}");
         }
+
         for text in ["", "256", "-1", "0x100", "af44", "af51", "cs8", "fast", "é"] {
             assert!(type_of_service(text).is_err(), "{text}");
         }

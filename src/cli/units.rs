@@ -108,9 +108,11 @@ mod tests {
             ("2m", 120_000),
             ("1h", 3_600_000),
         ];
+
         for (text, ms) in table {
             assert_eq!(time(text), Ok(Duration::from_millis(ms)), "{text}");
         }
+
         for text in ["", "s", "-1", "1d", "1 s", "1e3", ".", "1.2.3", "inf", "nan", "99999999999999"] {
             assert!(time(text).is_err(), "{text}");
         }
@@ -129,9 +131,11 @@ mod tests {
             ("0.5Gi", 1 << 29),
             ("18446744073709551615", u64::MAX),
         ];
+
         for (text, bytes) in table {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
+
         for text in ["", "0", "k", "-1", "1T", "1 k", "1kB", "18446744073709551616", "99999999999G"] {
             assert!(size(text).is_err(), "{text}");
         }

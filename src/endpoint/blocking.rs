@@ -275,11 +275,13 @@ mod tests {
         let mut reactor = Reactor::new().unwrap();
         let (read, mut write) = pipe();
         let mut thread = ReaderThread::start(|| Ok(read), reactor.waker(Token(1))).unwrap();
+
         let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let writer = {
             let sent = sent.clone();
             thread::spawn(move || write.write_all(&sent).unwrap())
         };
+
         let (mut got, mut buf) = (Vec::new(), [0; 7000]);
         loop {
             match wait(&mut reactor, || thread.read(&mut buf)).unwrap() {
@@ -287,6 +289,7 @@ mod tests {
                 n => got.extend_from_slice(&buf[..n]),
             }
         }
+
         writer.join().unwrap();
         assert!(got == sent);
     }
@@ -296,17 +299,20 @@ mod tests {
         let mut reactor = Reactor::new().unwrap();
         let (mut read, write) = pipe();
         let mut thread = WriterThread::start(|| Ok(write), reactor.waker(Token(1))).unwrap();
+
         let reader = thread::spawn(move || {
             let mut got = Vec::new();
             read.read_to_end(&mut got).unwrap();
             got
         });
+
         let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let mut rest = &sent[..];
         while !rest.is_empty() {
             let n = wait(&mut reactor, || thread.write(rest)).unwrap();
             rest = &rest[n..];
         }
+
         wait(&mut reactor, || thread.finish()).unwrap();
         assert!(reader.join().unwrap() == sent);
     }
@@ -323,6 +329,7 @@ mod tests {
         })
         .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+
         // Asked again, it answers the same.
         for _ in 0..2 {
             assert_eq!(thread.broken().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));

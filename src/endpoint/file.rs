@@ -185,9 +185,11 @@ mod tests {
         let path = dir.path().join("f");
         fs::write(&path, b"old").unwrap();
         assert_eq!(Download::open(name(&path)).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+
         let forced = Name { force: true, ..name(&path) };
         receive(forced, b"new").keep().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+
         // It came into being while we received.
         let other = dir.path().join("g");
         let download = receive(name(&other), b"ours");

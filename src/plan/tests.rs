@@ -226,6 +226,7 @@ fn positional_arguments_are_hosts_ports_and_names() {
         ("practice host 81", " port: 81,"),
         ("practice host -- stream 10 1", "command: Some(\"stream 10 1\")"),
     ];
+
     for (line, part) in table {
         let plan = plan(line);
         assert!(plan.contains(part), "{line}: {part} is not in {plan}");

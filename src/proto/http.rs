@@ -82,6 +82,7 @@ mod tests {
             ("get / HTTP/1.1\r\n\r\n", None),
             ("\r\n\r\n", None),
         ];
+
         for (text, target) in table {
             let mut request = Request::default();
             assert_eq!(request.receive(text.as_bytes()), Ok(true), "{text}");

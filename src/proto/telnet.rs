@@ -112,6 +112,7 @@ mod tests {
             ("SE without SB",                      [&[IAC, SE, b'b'],                              b"b",       b""]),
             ("an end in the middle",               [&[b'a', IAC, DO],                              b"a",       b""]),
         ];
+
         for (sentence, [bytes, text, answers]) in table {
             assert_eq!(receive(bytes), (text.to_vec(), answers.to_vec()), "{sentence}");
         }

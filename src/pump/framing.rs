@@ -56,6 +56,7 @@ mod tests {
             (Lines(3), b"abc", false, Some(3)),
             (Lines(9), b"", true, None),
         ];
+
         for (framing, bytes, last, piece) in table {
             assert_eq!(framing.next(bytes, last), piece, "{framing:?} of {bytes:?}");
         }

@@ -117,6 +117,7 @@ mod tests {
     fn run(mut pace: Pace, size: usize, time: Duration) -> usize {
         let start = Instant::now();
         let (mut now, mut sent) = (start, 0);
+
         while now < start + time {
             match pace.start(now).and_then(|()| pace.allow(now)) {
                 Ok(most) => {
@@ -166,6 +167,7 @@ mod tests {
             let now = Instant::now();
             let mut pace = Pace::for_datagrams(size, None);
             let (mut time, mut datagrams) = (now, Vec::new());
+
             while time < now + Duration::from_millis(30) {
                 match pace.allow(time) {
                     Ok(_) => {
@@ -176,12 +178,14 @@ mod tests {
                     Err(when) => time = when,
                 }
             }
+
             // Those of any millisecond, with what the kernel keeps for each.
             let most = datagrams.iter().enumerate().map(|(first, start)| {
                 let end = *start + Duration::from_millis(1);
                 datagrams.partition_point(|at| *at < end) - first
             });
             let most = most.max().unwrap();
+
             assert!(most * (size + DATAGRAM_COST) <= RECEIVE_BUFFER / 2, "{size}: {most}");
             assert!(datagrams.len() >= 25, "{size}: {}", datagrams.len());
         }

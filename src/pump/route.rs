@@ -147,6 +147,7 @@ mod tests {
             (Some(Socket),   None,           "Copy"),
             (None,           None,           "Copy"),
         ];
+
         for (from, to, way) in table {
             let chosen = format!("{:?}", Route::choose(from, to));
             assert!(chosen.starts_with(way), "{from:?} to {to:?}: {chosen}");

@@ -275,6 +275,7 @@ proptest! {
         };
         let mut layer = Telnet::new(Box::new(peer.clone()));
         run(&mut pump, &mut local, &mut layer);
+
         // The last answers may still be on their way.
         for _ in 0..1000 {
             layer.tick(Instant::now());
@@ -369,10 +370,12 @@ fn a_pause_of_the_source_flushes() {
         (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
     let mut flow = flow(encoded());
     let mut zstd = peer.zstd();
+
     let seen = [(); 3].map(|()| {
         let step = send(&mut flow, &mut local, &mut zstd, MAX_SHARE);
         (step, decompressed(&peer.received()))
     });
+
     assert_eq!(seen[0], (Step::Blocked(None), (Vec::new(), true)));
     assert_eq!(seen[1], (Step::Blocked(None), (b"hello ".to_vec(), false)));
     assert_eq!(seen[2], (Step::Finished, (b"hello there".to_vec(), true)));
@@ -386,12 +389,15 @@ fn what_is_broken_off_does_not_look_whole() {
             (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
         let mut flow = flow(encoded());
         let mut zstd = peer.zstd();
+
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Blocked(None));
+
         flow.stop(pass_eof);
         assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
         assert_eq!(decompressed(&peer.received()), (b"hello".to_vec(), false));
         assert_eq!(peer.finished(), pass_eof);
     }
+
     let (mut local, peer) =
         (Actor::new(b"hello there", &[Mood::Short(5), Mood::Fail]), Shared::new(Actor::new(b"", &[])));
     let mut flow = flow(encoded());
@@ -457,11 +463,14 @@ fn answers_that_are_not_read_stop_the_reading() {
     peer.0.borrow_mut().stalled = true;
     let mut layer = Telnet::new(Box::new(peer.clone()));
     let mut pump = receiver(FlowConfig::plain(Traffic::Received));
+
     let now = Instant::now();
     let turns = (0..1000).take_while(|_| pump.advance(&mut local, &mut layer, now) == Turn::Yielded).count();
     assert!(turns < 1000, "it would spin");
+
     let read = source.len() - peer.unsaid();
     assert!((4096..1 << 20).contains(&read), "{read}");
+
     peer.0.borrow_mut().stalled = false;
     run(&mut pump, &mut local, &mut layer);
     layer.tick(now);

@@ -113,6 +113,7 @@ mod tests {
             (Error::InvalidMessage(InvalidMessage::InvalidContentType), "no TLS"),
             (Error::InvalidCertificate(CertificateError::Expired), "has expired"),
         ];
+
         for (error, part) in table {
             let text = refusal(&error);
             assert!(text.contains(part), "{text}");

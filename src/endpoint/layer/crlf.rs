@@ -161,6 +161,7 @@ mod tests {
             (&["\r\r\n\r"], "\r\r\n\r"),
             (&["a"], "a"),
         ];
+
         for (pieces, sent) in table {
             for room in [1, 2, 3, 100] {
                 let mut source = Pieces(pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect());

@@ -308,6 +308,7 @@ mod tests {
             ("the end", "a\n\x04", "a\n", "a\n", true),
             ("the end's key within a line passes the line on", "ab\x04", "ab", "ab", false),
         ];
+
         for (what, text, done, echo, ended) in table {
             assert_eq!(typed(text), (done.to_owned(), echo.to_owned(), ended), "{what}");
         }
@@ -323,6 +324,7 @@ mod tests {
             ("1234567", "hi", 10, "\r\x1b[1A\x1b[Jhi\nme> 1234567"),
             ("あああああああああ", "hi", 10, "\r\x1b[2A\x1b[Jhi\nme> あああああああああ"),
         ];
+
         for (typed, received, width, screen) in table {
             let mut line = LineEditor::default();
             line.set_keys(KEYS);
@@ -345,6 +347,7 @@ mod tests {
             ("one\n\x1bOA\x7f\n", "one\non\n"),
             ("a\x1b[1;5Cb\x1b[Dc\x1bxd\n", "abcd\n"),
         ];
+
         for (typed, done) in table {
             let mut line = LineEditor::default();
             line.set_keys(KEYS);

@@ -332,6 +332,7 @@ mod tests {
         assert!(stdio.advance());
         stdio.attach(Token(2));
         let (mut one, mut two) = (Vec::new(), Vec::new());
+
         for _ in 0..10 {
             one.extend(read(&mut stdio, Token(1)));
             two.extend(read(&mut stdio, Token(2)));

@@ -124,9 +124,11 @@ mod tests {
             ("stream 5 0.5s 100", stream(5, 500, Some(100))),
             ("stream 5 2", stream(5, 2000, None)),
         ];
+
         for (line, wanted) in table {
             assert_eq!(parse(line), wanted, "{line}");
         }
+
         for line in ["stream x", "stream 5 x", "stream 5 1ms 5 5", "stream 5 -1", "generate", "generate x"] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -152,6 +152,7 @@ impl Conversation {
     fn request(&mut self, client: &mut Client<'_>, command: &[u8]) -> Result<Vec<u8>> {
         client.write(&mut self.socket, &files::ended(command.to_vec()))?;
         let mut bytes = vec![0; 1 << 16];
+
         loop {
             if let Some(reply) = self.take_reply() {
                 return Ok(reply);

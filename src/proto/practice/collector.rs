@@ -57,11 +57,14 @@ mod tests {
     fn a_line_an_end_or_silence_completes_a_request() {
         let (now, hello) = (Instant::now(), Some(Request::Text(b"hello".to_vec())));
         let mut collector = Collector::default();
+
         assert_eq!(collector.receive(b"hel", now), None);
         assert_eq!(collector.receive(b"lo\nignored", now), hello);
+
         assert_eq!(collector.receive(b"hello", now), None);
         assert_eq!(collector.ended(), hello);
         assert_eq!((collector.ended(), collector.deadline()), (None, None));
+
         assert_eq!(collector.receive(b"hel", now), None);
         let later = now + Duration::from_millis(29);
         assert_eq!(collector.tick(later), None);

@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn commands_in_any_pieces() {
         let sent = b"any nineteen bytes.\nls929Z\nchdir a b929Zdl x.txt929Zhello 929929Zquit929Z929Z";
+
         for piece in 1..sent.len() {
             let (mut reader, mut commands) = (CommandReader::default(), Vec::new());
             for part in sent.chunks(piece) {

@@ -193,6 +193,7 @@ mod tests {
             ("stream-60001-2", fault("2", "60001")),
             ("stream-60001-2-5", fault("2", "60001")),
         ];
+
         for (text, wanted) in table {
             assert_eq!(Request::parse(text.as_bytes()), wanted, "{text:?}");
         }

@@ -170,6 +170,7 @@ mod tests {
             (&[(10, "4"), (20, "AA")], 2, None, None),
             (&[], 4, None, None),
         ];
+
         for (packets, lost, reordered, duplicated) in table {
             let found = stats_of(4, packets);
             assert_eq!(

@@ -28,6 +28,7 @@ fn converse(
     piece: usize,
 ) -> (Vec<u8>, Result<Vec<u8>, String>) {
     let (mut sent, mut left) = (Vec::new(), Vec::new());
+
     for mut part in replies.chunks(piece).chain([&b""[..]]) {
         loop {
             sent.extend(handshake.output());
@@ -78,6 +79,7 @@ fn requests_byte_for_byte() {
                 .to_vec()
         }),
     ];
+
     for (protocol, host, user, replies, wanted) in table {
         let (sent, _) = converse(begin(protocol, host.clone(), user), replies, 1);
         assert_eq!(sent.escape_ascii().to_string(), wanted.escape_ascii().to_string(), "{protocol} {host:?}");
@@ -105,6 +107,7 @@ fn nothing_behind_a_reply_is_taken() {
         ),
         (Connect, Some("me"), b"HTTP/1.1 200 \xff\r\n\r\n"),
     ];
+
     for (protocol, user, reply) in table {
         for payload in [&b""[..], b"\r\nHTTP/1.1 403 x\r\n\r\n", b"\0\0\x05\x01"] {
             let all = [reply, payload].concat();
@@ -175,6 +178,7 @@ fn refusals_have_their_words() {
         (Connect, None, &empty, "the proxy's reply does not end"),
         (Connect, None, &long, &shown),
     ];
+
     for (protocol, user, reply, why) in table {
         for piece in [1, 2, reply.len()] {
             let (_, end) = converse(begin(protocol, name("a.b"), user), reply, piece);
@@ -187,6 +191,7 @@ fn refusals_have_their_words() {
 fn invalid_requests_are_refused() {
     use Protocol::{Connect, Socks4, Socks5};
     let (fits, long) = ("x".repeat(255), "x".repeat(256));
+
     for protocol in [Connect, Socks4, Socks5] {
         for strange in ["", "a b", "a:b", "a\r\nb", "a\0b", "a\u{a0}b", &long] {
             assert_eq!(request(protocol, name(strange), None), Err(InvalidRequest::HostName), "{strange:?}");
@@ -198,6 +203,7 @@ fn invalid_requests_are_refused() {
         assert!(with.begin(fits.as_bytes()).is_ok());
         assert_eq!(with.begin(b"a\nb").err(), Some(InvalidRequest::ControlCharacter));
     }
+
     for protocol in [Socks4, Socks5] {
         assert_eq!(request(protocol, name("a"), Some(&long)), Err(InvalidRequest::LongUser));
         assert!(request(protocol, name("a"), Some("a:b")).is_ok());

@@ -108,6 +108,7 @@ mod tests {
         assert!(admit("2001:db8::1") && admit("2001:db8::ffff"));
         assert!(!admit("2001:db8::2"), "the same /64");
         assert!(admit("2001:db8:0:1::2"));
+
         for _ in 0..1000 {
             assert!(limits.admit(ip("127.0.0.1"), now).unwrap() && limits.admit(ip("::1"), now).unwrap());
         }
@@ -120,6 +121,7 @@ mod tests {
         let (mut limits, mut now) = (AddressLimits::new(0), Instant::now());
         let peer = ip("192.0.2.1");
         let mut admitted = 0;
+
         let until = now + Duration::from_secs(2);
         while now < until {
             match limits.admit(peer, now) {
@@ -133,6 +135,7 @@ mod tests {
                 }
             }
         }
+
         assert!((798..=802).contains(&admitted), "{admitted}");
     }
 

@@ -95,6 +95,7 @@ mod tests {
             (&keys, b"wrong:web:1", None),
             (&keys, b"web:1", None),
         ];
+
         for (authenticator, registration, name) in table {
             assert_eq!(authenticator.name(registration), name, "{}", registration.escape_ascii());
         }

@@ -222,9 +222,11 @@ mod tests {
             for first in 0..=received.len() {
                 for second in first..=received.len() {
                     let (mut client, mut payload) = (client(), Vec::new());
+
                     for part in [&received[..first], &received[first..second], &received[second..]] {
                         client.receive(part, &mut payload);
                     }
+
                     assert_eq!(
                         payload.escape_ascii().to_string(),
                         "before0123after|24|me|",
@@ -253,14 +255,17 @@ mod tests {
         let (mut client, now) = (client(), Instant::now());
         client.written(client.output().len());
         client.receive(&NONCE, &mut Vec::new());
+
         client.send(b"you", b"hello", now);
         client.written(7);
         client.reconnect(b"me", NONCE, now);
         assert_eq!(client.output(), b"me|me|24|0123456789abcdefghijklmnyou|5|hello");
         assert!(!client.is_registered());
+
         client.probe(NONCE, now);
         client.reconnect(b"me", NONCE, now);
         assert_eq!(client.output(), b"me|me|24|0123456789abcdefghijklmnyou|5|hello");
+
         client.written(client.output().len());
         client.reconnect(b"me", NONCE, now);
         assert_eq!(client.output(), b"me|me|24|0123456789abcdefghijklmn");
@@ -284,6 +289,7 @@ mod tests {
             if apart {
                 client.receive(&NONCE, &mut payload);
             }
+
             client.send(b"you", b"hello", now);
             let nonce = [b'z'; 24];
             client.probe(nonce, now);
@@ -292,6 +298,7 @@ mod tests {
                 client.receive(&NONCE[10..], &mut payload);
             }
             assert!(client.is_registered() && !client.is_confirmed());
+
             client.receive(&nonce, &mut payload);
             assert!(client.is_confirmed() && payload.is_empty());
         }

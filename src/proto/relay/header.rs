@@ -122,6 +122,7 @@ mod tests {
             (&longest, Ok(Some((1, MAX_HEADER)))),
             (&too_long, Err(Violation::BadName)),
         ];
+
         for (bytes, wanted) in table {
             let found = header(bytes).map(|header| header.map(|header| (header.len, header.size)));
             assert_eq!(found, wanted, "{}", bytes.escape_ascii());

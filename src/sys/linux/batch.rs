@@ -188,6 +188,7 @@ mod tests {
             sizes.extend(group.chunks(segment.max(1)).map(<[u8]>::len));
             bytes.extend_from_slice(group);
         };
+
         let mut first = vec![0; MAX_MESSAGE];
         while let Ok((size, segment)) = batch.receive(socket, &mut first, MAX_MESSAGES) {
             take(&first[..size], segment);
@@ -207,6 +208,7 @@ mod tests {
         let (from, to) = pair();
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         let mut batch = Batch::default();
+
         // The batch grows from call to call.
         for _ in 0..3 {
             let (mut sent, mut wanted) = (0, Vec::new());

@@ -200,6 +200,7 @@ mod tests {
     /// Decodes bytes in pieces, into a buffer of `room` bytes; returns the output, and whether it was whole.
     fn decompress(bytes: &[u8], piece: usize, room: usize) -> (Vec<u8>, io::Result<()>) {
         let (mut decompressor, mut out, mut buf) = (Decompressor::new().unwrap(), Vec::new(), vec![0; room]);
+
         for part in bytes.chunks(piece) {
             let mut part = part;
             while !part.is_empty() || decompressor.holds() {
@@ -264,6 +265,7 @@ mod tests {
     #[test]
     fn flushed_bytes_can_be_read() {
         let (mut compressor, mut decompressor) = (Compressor::new(3).unwrap(), Decompressor::new().unwrap());
+
         for line in ["one\n", "two\n", &"three\n".repeat(100_000)] {
             let mut wire = Vec::new();
             compressor.write(line.as_bytes(), &mut wire).unwrap();
@@ -304,12 +306,14 @@ mod tests {
             for at in positions(wire.len()) {
                 let mut wire = wire.clone();
                 wire[at] ^= 0x55;
+
                 let whole = decompress(&wire, usize::MAX, 1 << 20);
                 // The output before the error does not depend on the pieces.
                 let pieces = decompress(&wire, 1000, 777);
                 assert!(whole.0 == pieces.0 && whole.1.is_err() == pieces.1.is_err(), "{at}");
                 // A frame may say that it needs a smaller window than it was made with.
                 assert!(whole.1.is_err() || whole.0 == text, "{at}");
+
                 let good = at / (wire.len() * BLOCK / text.len() + 1000) * BLOCK;
                 assert!(whole.0.len() >= good && text[..good] == whole.0[..good], "{at}");
             }
