@@ -23,6 +23,18 @@ impl Stream {
     pub fn new(socket: Descriptor) -> Self {
         Self { socket, probing: false, lost: None }
     }
+
+    /// Keeps the error of a write, for the reader.
+    fn keep_error(&mut self, written: io::Result<usize>) -> io::Result<usize> {
+        use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
+        // The kernel reports the error of a connection once, to a write or to a read, and says end of file afterwards.
+        if let Err(error) = &written
+            && !matches!(error.kind(), BrokenPipe | Interrupted | WouldBlock)
+        {
+            self.lost = Some(sys::clone_error(error));
+        }
+        written
+    }
 }
 
 impl Read for Stream {
@@ -33,19 +45,13 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        use io::ErrorKind::{BrokenPipe, Interrupted, WouldBlock};
-        // The kernel reports the error of a connection once, to a write or to a read, and says end of file afterwards.
         let written = self.socket.write(buf);
-        if let Err(error) = &written
-            && !matches!(error.kind(), BrokenPipe | Interrupted | WouldBlock)
-        {
-            self.lost = Some(sys::clone_error(error));
-        }
-        written
+        self.keep_error(written)
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.write_vectored(bufs)
+        let written = self.socket.write_vectored(bufs);
+        self.keep_error(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -121,3 +127,31 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Probes without an answer: with `PROBE_INTERVAL`, a dead peer is noticed within a minute.
 const MAX_PROBES: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use socket2::Socket;
+
+    use super::*;
+
+    #[test]
+    fn error_that_a_write_meets_is_kept_for_the_reader() {
+        type Send = fn(&mut Stream) -> io::Result<usize>;
+        let sends: [Send; 2] =
+            [|stream| stream.write(b"more"), |stream| stream.write_vectored(&[IoSlice::new(b"more")])];
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for send in sends {
+            let ours = Socket::from(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let theirs = Socket::from(listener.accept().unwrap().0);
+            ours.set_nonblocking(true).unwrap();
+            // Without a linger time, closing resets the connection (socket(7)).
+            theirs.set_linger(Some(Duration::ZERO)).unwrap();
+            drop(theirs);
+
+            let mut stream = Stream::new(ours.into());
+            assert_eq!(send(&mut stream).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
+            assert_eq!(stream.lost().map(|error| error.kind()), Some(io::ErrorKind::ConnectionReset));
+        }
+    }
+}
