@@ -278,6 +278,11 @@ impl Endpoint for StdioHandle<'_> {
         }
     }
 
+    fn held(&self) -> usize {
+        // What a shared stdout has not taken yet outlives the client's session.
+        if self.shared.output { 0 } else { self.own.held() }
+    }
+
     fn source(&self) -> Option<Raw<'_>> {
         if self.shared.input { None } else { self.own.source() }
     }
@@ -298,7 +303,7 @@ mod tests {
     use std::fs::File;
 
     use super::*;
-    use crate::endpoint::Output;
+    use crate::endpoint::{Output, blocking::WriterThread};
 
     const BOTH: Shared = Shared { input: true, output: true };
 
@@ -366,5 +371,27 @@ mod tests {
         stdio.handle(Token(2), &mut nothing(), BOTH).write_all(b"two").unwrap();
         stdio.advance();
         assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"onetwo");
+    }
+
+    #[test]
+    fn bytes_in_an_own_output_are_held() {
+        use crate::event::Reactor;
+
+        let reactor = Reactor::new().unwrap();
+        let (mut stdio, _dir) = shared_stdio(b"");
+        // As a FIFO that has no reader yet (fifo(7)).
+        let (reader, opening) = std::sync::mpsc::channel::<()>();
+        let open = move || {
+            let _ = opening.recv();
+            tempfile::tempfile()
+        };
+        let thread = WriterThread::start(open, reactor.waker(Token(1))).unwrap();
+        let mut own = Stdio::new(Input::Nothing, Output::Thread(thread));
+
+        let shared = Shared { input: true, output: false };
+        let mut handle = stdio.handle(Token(1), &mut own, shared);
+        handle.write_all(b"waits").unwrap();
+        assert_eq!(handle.held(), 5);
+        drop(reader);
     }
 }
