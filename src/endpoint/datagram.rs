@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
+    io::{self, Write},
     net::SocketAddr,
 };
 
@@ -221,7 +221,7 @@ impl Datagram {
     }
 }
 
-impl Read for Datagram {
+impl Endpoint for Datagram {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         for _ in 0..MAX_SKIPPED {
             let is_connected = matches!(self.filter, PeerFilter::Connected);
@@ -243,9 +243,7 @@ impl Read for Datagram {
         }
         Err(io::ErrorKind::Interrupted.into())
     }
-}
 
-impl Write for Datagram {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &self.filter {
             PeerFilter::Connected | PeerFilter::Settling { .. } => match self.offload.gso {
@@ -258,12 +256,6 @@ impl Write for Datagram {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for Datagram {
     fn finish(&mut self) -> io::Result<()> {
         if self.eof.send {
             // The empty datagram is sent whole.

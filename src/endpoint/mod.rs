@@ -18,15 +18,33 @@ pub use self::{
 };
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice},
     time::Instant,
 };
 
 use crate::sys::{Descriptor, Raw};
 
-/// One side of a session. Reading and writing never wait (`WouldBlock`), and `Ok(0)` from a read is the end of file.
-/// `Interrupted` says that there is more, but others should have a turn.
-pub trait Endpoint: Read + Write {
+/// One side of a session. Reading and writing never wait: they fail with `WouldBlock`, or with `Interrupted` if there is
+/// more but others should have a turn. That is why an endpoint is no [`io::Read`] or [`io::Write`]: their provided
+/// methods, such as `read_to_end`, would give up in the middle or spin.
+pub trait Endpoint {
+    /// Reads what has arrived, at most as many bytes as `buf` has. `Ok(0)` is the end of file.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes bytes. Returns how many were taken.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize>;
+
+    /// Writes the bytes of several slices (writev(2)), or of the first that is not empty.
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        self.write(first.map_or(&[], |buf| buf))
+    }
+
+    /// Passes on what a layer still has inside. To be called again after `WouldBlock`.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Ends what is written here: the end mark of each layer once, and the half-close. To be called again after
     /// `WouldBlock`.
     fn finish(&mut self) -> io::Result<()>;

@@ -2,7 +2,7 @@
 //! other clients, one behind the other.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     time::Instant,
 };
 
@@ -173,7 +173,7 @@ impl RelayConnection {
     }
 }
 
-impl Read for RelayConnection {
+impl Endpoint for RelayConnection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.read < self.received.len() {
@@ -193,9 +193,7 @@ impl Read for RelayConnection {
             }
         }
     }
-}
 
-impl Write for RelayConnection {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         // One message after the other: what is not sent is not taken from the source.
         self.push()?;
@@ -219,12 +217,6 @@ impl Write for RelayConnection {
         Ok(buf.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for RelayConnection {
     /// Waits for the relay's confirmation. The relay is not told of our end of file, which would give our name away.
     fn finish(&mut self) -> io::Result<()> {
         self.push()?;

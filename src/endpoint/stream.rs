@@ -37,13 +37,11 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Endpoint for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.socket.read(buf)
     }
-}
 
-impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let written = self.socket.write(buf);
         self.keep_error(written)
@@ -54,12 +52,6 @@ impl Write for Stream {
         self.keep_error(written)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for Stream {
     fn finish(&mut self) -> io::Result<()> {
         self.socket.socket().shutdown(Shutdown::Write)
     }

@@ -1,6 +1,6 @@
 //! Bytes between a read and a write.
 
-use std::io::{self, Read};
+use std::io;
 
 use crate::sys::MisalignedBuffer;
 
@@ -42,10 +42,14 @@ impl Buffer {
     }
 
     /// Reads once, at most `limit` bytes. `Ok(0)` is the end of the source; there must be room.
-    pub fn fill(&mut self, from: &mut dyn Read, limit: usize) -> io::Result<usize> {
+    pub fn fill(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        limit: usize,
+    ) -> io::Result<usize> {
         self.make_room();
         let room = (self.bytes.len() - self.end).min(limit);
-        let n = from.read(&mut self.bytes[self.end..][..room])?;
+        let n = read(&mut self.bytes[self.end..][..room])?;
         self.end += n;
         self.filled = n == room;
         // A read that fills the buffer had more to bring; a terminal never does.
@@ -104,6 +108,8 @@ const MAX_SIZE: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -111,7 +117,7 @@ mod tests {
         let mut buffer = Buffer::new();
         let mut sizes = Vec::new();
         for _ in 0..5 {
-            let n = buffer.fill(&mut io::repeat(7), usize::MAX).unwrap();
+            let n = buffer.fill(|buf| io::repeat(7).read(buf), usize::MAX).unwrap();
             sizes.push(n);
             buffer.consume(n);
         }
@@ -122,7 +128,7 @@ mod tests {
     fn a_small_read_leaves_it_small() {
         let mut buffer = Buffer::new();
         for _ in 0..100 {
-            buffer.fill(&mut &b"typed"[..], usize::MAX).unwrap();
+            buffer.fill(|buf| (&b"typed"[..]).read(buf), usize::MAX).unwrap();
             buffer.consume(5);
         }
         assert_eq!(buffer.bytes.len(), MIN_SIZE);
@@ -131,9 +137,9 @@ mod tests {
     #[test]
     fn kept_bytes_stay_in_front() {
         let mut buffer = Buffer::for_datagrams(8);
-        buffer.fill(&mut &b"abcdefgh"[..], 8).unwrap();
+        buffer.fill(|buf| (&b"abcdefgh"[..]).read(buf), 8).unwrap();
         buffer.consume(3);
-        buffer.fill(&mut &b"12345678"[..], 8).unwrap();
+        buffer.fill(|buf| (&b"12345678"[..]).read(buf), 8).unwrap();
         assert_eq!(buffer.bytes(), b"defgh12345678");
     }
 }

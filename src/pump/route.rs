@@ -72,7 +72,7 @@ impl Route {
                 return pipe.fill(source, usize::MAX);
             }
         }
-        buffer.fill(from, most)
+        buffer.fill(|buf| from.read(buf), most)
     }
 
     /// Returns whether the source stands at urgent data (tcp(7)), which only a read gets past.
@@ -104,7 +104,7 @@ impl Route {
         if let Self::Through(Some(pipe)) = self {
             // The bytes in the pipe precede all that is read from now on.
             while pipe.held() > 0 {
-                if buffer.fill(pipe as &mut dyn Read, usize::MAX)? == 0 {
+                if buffer.fill(|buf| pipe.read(buf), usize::MAX)? == 0 {
                     break;
                 }
             }

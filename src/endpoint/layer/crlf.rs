@@ -1,9 +1,6 @@
 //! `-C`: each line feed leaves as carriage return and line feed, unless it has a carriage return already (nc(1)).
 
-use std::{
-    io::{self, Read, Write},
-    time::Instant,
-};
+use std::{io, time::Instant};
 
 use crate::{endpoint::Endpoint, sys::Raw};
 
@@ -34,7 +31,7 @@ pub struct WithCrlf<'a> {
     below: &'a mut dyn Endpoint,
 }
 
-impl Read for WithCrlf<'_> {
+impl Endpoint for WithCrlf<'_> {
     /// Reads at most half of the room, since each byte may become two: a read stays one datagram.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if std::mem::take(&mut self.crlf.carried) {
@@ -67,9 +64,7 @@ impl Read for WithCrlf<'_> {
         }
         Ok(end)
     }
-}
 
-impl Write for WithCrlf<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.below.write(buf)
     }
@@ -77,9 +72,7 @@ impl Write for WithCrlf<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.below.flush()
     }
-}
 
-impl Endpoint for WithCrlf<'_> {
     fn finish(&mut self) -> io::Result<()> {
         self.below.finish()
     }
@@ -119,7 +112,7 @@ mod tests {
     /// A source that brings one piece at each read.
     struct Pieces(VecDeque<Vec<u8>>);
 
-    impl Read for Pieces {
+    impl Endpoint for Pieces {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
             let Some(mut piece) = self.0.pop_front() else { return Ok(0) };
             let n = piece.len().min(buf.len());
@@ -129,19 +122,11 @@ mod tests {
             }
             Ok(n)
         }
-    }
 
-    impl Write for Pieces {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             unreachable!("only the source is read")
         }
 
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Endpoint for Pieces {
         fn finish(&mut self) -> io::Result<()> {
             Ok(())
         }

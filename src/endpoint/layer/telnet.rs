@@ -1,10 +1,7 @@
 //! `-t` over an endpoint: commands are taken out of the text that is read and refused, and a byte 255 that is written
 //! is sent twice (RFC 854).
 
-use std::{
-    io::{self, Read, Write},
-    time::Instant,
-};
+use std::{io, time::Instant};
 
 use super::Wire;
 use crate::{
@@ -99,7 +96,7 @@ impl Telnet {
     }
 }
 
-impl Read for Telnet {
+impl Endpoint for Telnet {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         // The writer meets an error again.
         let _ = self.push();
@@ -119,9 +116,7 @@ impl Read for Telnet {
         let _ = self.push();
         Ok(kept)
     }
-}
 
-impl Write for Telnet {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.push()?;
         telnet::escape(buf, self.wire.queue());
@@ -141,9 +136,7 @@ impl Write for Telnet {
         self.push()?;
         self.below.flush()
     }
-}
 
-impl Endpoint for Telnet {
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         self.finished = true;

@@ -1,7 +1,7 @@
 //! TLS over an endpoint: rustls speaks the protocol, over a socket that never blocks.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     ops::Range,
     sync::Arc,
     time::Instant,
@@ -158,7 +158,24 @@ impl<E: Endpoint> Tls<E> {
     }
 }
 
-impl<E: Endpoint> Read for Tls<E> {
+/// The endpoint below, as rustls writes its records.
+struct Below<'a, E>(&'a mut E);
+
+impl<E: Endpoint> Write for Below<'_, E> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<E: Endpoint> Endpoint for Tls<E> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             // In rustls, Ok(0) is a close_notify, and UnexpectedEof is an end of the stream below without one.
@@ -181,9 +198,7 @@ impl<E: Endpoint> Read for Tls<E> {
             self.receive()?;
         }
     }
-}
 
-impl<E: Endpoint> Write for Tls<E> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.flush()?;
         let n = self.connection.writer().write(buf)?;
@@ -202,15 +217,13 @@ impl<E: Endpoint> Write for Tls<E> {
     /// Passes records on; `WouldBlock` if not all of them could go.
     fn flush(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
-            let n = self.connection.write_tls(&mut self.below)?;
+            let n = self.connection.write_tls(&mut Below(&mut self.below))?;
             self.close_notify_bytes += if self.closing { n as u64 } else { 0 };
         }
         self.held = 0;
         Ok(())
     }
-}
 
-impl<E: Endpoint> Endpoint for Tls<E> {
     fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         // rustls would send a second close_notify.

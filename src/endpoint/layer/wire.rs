@@ -1,6 +1,8 @@
 //! The lower side of a layer that encodes: the bytes that wait to cross it, and those that have.
 
-use std::io::{self, Write};
+use std::io;
+
+use crate::endpoint::Endpoint;
 
 /// Encoded bytes on their way, and counts of those that have crossed.
 #[derive(Debug, Default)]
@@ -73,7 +75,7 @@ impl Wire {
     }
 
     /// Passes waiting bytes on; `WouldBlock` if not all of them could go.
-    pub(super) fn push(&mut self, below: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    pub(super) fn push(&mut self, below: &mut dyn Endpoint) -> io::Result<()> {
         while !self.is_clear() {
             let rest = &self.queue[self.done..];
             let most = self.allowance.unwrap_or(usize::MAX).min(rest.len());

@@ -197,7 +197,7 @@ impl Stdio {
     }
 }
 
-impl Read for Stdio {
+impl Endpoint for Stdio {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match &mut self.input {
             Input::Descriptor(descriptor) => descriptor.read(buf),
@@ -212,9 +212,7 @@ impl Read for Stdio {
             Input::Terminal(terminal) => terminal.read(buf),
         }
     }
-}
 
-impl Write for Stdio {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         // Text that bypasses the editor would stand in the middle of the line that is being typed.
         if let (Input::Terminal(terminal), Output::Descriptor(_)) = (&mut self.input, &self.output)
@@ -240,12 +238,6 @@ impl Write for Stdio {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for Stdio {
     fn finish(&mut self) -> io::Result<()> {
         match &mut self.output {
             // Only the session knows whether a file is whole.

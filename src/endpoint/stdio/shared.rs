@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{self, Read, Write},
+    io::{self, Read},
 };
 
 use super::{Input, Stdio};
@@ -210,7 +210,7 @@ pub struct StdioHandle<'a> {
     shared: Shared,
 }
 
-impl Read for StdioHandle<'_> {
+impl Endpoint for StdioHandle<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if !self.shared.input {
             return self.own.read(buf);
@@ -237,9 +237,7 @@ impl Read for StdioHandle<'_> {
         stdio.forget();
         Ok(n)
     }
-}
 
-impl Write for StdioHandle<'_> {
     /// Takes all of it or nothing, so that the bytes of two clients are not mixed.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if !self.shared.output {
@@ -260,12 +258,6 @@ impl Write for StdioHandle<'_> {
         Ok(buf.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Endpoint for StdioHandle<'_> {
     /// Leaves a shared stdout open: the other clients go on.
     fn finish(&mut self) -> io::Result<()> {
         if self.shared.output { Ok(()) } else { self.own.finish() }
@@ -367,8 +359,8 @@ mod tests {
     fn output_of_clients_is_not_mixed() {
         let (mut stdio, dir) = shared_stdio(b"");
         stdio.attach(Token(1));
-        stdio.handle(Token(1), &mut nothing(), BOTH).write_all(b"one").unwrap();
-        stdio.handle(Token(2), &mut nothing(), BOTH).write_all(b"two").unwrap();
+        stdio.handle(Token(1), &mut nothing(), BOTH).write(b"one").unwrap();
+        stdio.handle(Token(2), &mut nothing(), BOTH).write(b"two").unwrap();
         stdio.advance();
         assert_eq!(std::fs::read(dir.path().join("out")).unwrap(), b"onetwo");
     }
@@ -390,7 +382,7 @@ mod tests {
 
         let shared = Shared { input: true, output: false };
         let mut handle = stdio.handle(Token(1), &mut own, shared);
-        handle.write_all(b"waits").unwrap();
+        handle.write(b"waits").unwrap();
         assert_eq!(handle.held(), 5);
         drop(reader);
     }

@@ -1,13 +1,13 @@
 //! A client's connection to the TCP server: one request, one answer.
 
 use std::{
-    io::{self, Read, Write},
+    io,
     time::{Duration, Instant},
 };
 
 use super::conn::ConnStatus;
 use crate::{
-    endpoint::Stream,
+    endpoint::{Endpoint, Stream},
     net::Address,
     proto::practice::{Answer, Collector, MAX_REQUEST, Next, Request, Style},
     report::Report,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Read, Write},
+    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    endpoint::Stream,
+    endpoint::{Endpoint, Stream},
     event::{Event, Reactor, Slots, Token},
     net::{Address, Listener, SocketConfig},
     proto::{

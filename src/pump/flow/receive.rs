@@ -54,7 +54,7 @@ impl Flow {
 
     /// Reads once, and drops it.
     pub(super) fn discard(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
-        match self.buffer.fill(from, usize::MAX) {
+        match self.buffer.fill(|buf| from.read(buf), usize::MAX) {
             Ok(n @ 1..) => {
                 self.last = now;
                 self.buffer.clear();

@@ -2,11 +2,7 @@
 
 mod codec;
 
-use std::{
-    io::{self, Read, Write},
-    ops::Range,
-    time::Instant,
-};
+use std::{io, ops::Range, time::Instant};
 
 use self::codec::{Compressor, Decompressor};
 use super::Wire;
@@ -59,7 +55,7 @@ impl Zstd {
     }
 }
 
-impl Read for Zstd {
+impl Endpoint for Zstd {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             // The bytes are counted all the same.
@@ -91,9 +87,7 @@ impl Read for Zstd {
             self.filled = 0..n;
         }
     }
-}
 
-impl Write for Zstd {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.push()?;
         self.compressor.write(buf, self.wire.queue())?;
@@ -116,9 +110,7 @@ impl Write for Zstd {
         self.push()?;
         self.below.flush()
     }
-}
 
-impl Endpoint for Zstd {
     fn finish(&mut self) -> io::Result<()> {
         self.end()?;
         self.below.finish()
