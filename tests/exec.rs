@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::bench::{Dir, Remote, Running, Server, client, eventually, on_linux, read_all, reset};
+use crate::bench::{Dir, Remote, Running, Server, client, eventually, on_linux, read_all, reset, run};
 
 /// A listener on loopback that runs programs.
 fn listener(flags: &[&str]) -> Running {
@@ -45,6 +45,35 @@ fn is_alive(id: &str) -> bool {
 
 fn dies(id: &str) {
     eventually(&format!("{id} to end"), || (!is_alive(id)).then_some(()));
+}
+
+#[test]
+fn a_peer_is_closed_before_a_program_that_goes_on() {
+    let ways: [&[&str]; 2] = [&["--json"], &["--lines"]];
+    for flags in ways {
+        let (dir, server) = (Dir::new(), Server::new());
+        let fifo = dir.join("fifo");
+        run("mkfifo", &[fifo.to_str().unwrap()]).unwrap();
+        // fifo(7): opening for both waits for no other side.
+        let mut gate = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        let program = format!("cat >&2; exec >&- <&-; read line <{}; exit 5", fifo.display());
+        let remote = Remote::new([flags, &["-c", &program, "127.0.0.1", &server.port()]].concat()).start();
+        let mut peer = server.accept();
+        peer.write_all(b"all").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(&mut peer), b"");
+        // The program has closed its end. The kernel refuses what arrives for a socket that is closed.
+        let mut late = socket2::Socket::from(peer);
+        eventually("the peer's socket to be reset", || match late.write(b"x") {
+            Ok(_) => late.take_error().unwrap(),
+            Err(error) => Some(error),
+        });
+        drop(late);
+        // It has not been told of a hang-up.
+        gate.write_all(b"go on\n").unwrap();
+        let ended = remote.wait();
+        assert!(ended.code == 5 && ended.stderr.starts_with("all"), "{ended:?}");
+    }
 }
 
 #[test]

@@ -22,7 +22,8 @@ use crate::{
 /// How far the mode is.
 enum Stage<'a> {
     Dialing(Box<Dial<'a>>),
-    Talking(Box<Conversation<'a>>, Box<dyn Peer>),
+    /// The peer is closed before a program that goes on.
+    Talking(Box<Conversation<'a>>, Option<Box<dyn Peer>>),
 }
 
 /// Connects, and has the session.
@@ -49,10 +50,13 @@ pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
         {
             stage = conversation;
         }
-        if let Stage::Talking(conversation, peer) = &mut stage
-            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
-        {
-            return Ok(outcome);
+        if let Stage::Talking(conversation, peer) = &mut stage {
+            if let Some(outcome) = conversation.advance(peer.as_deref_mut(), &mut reactor, now) {
+                return Ok(outcome);
+            }
+            if !conversation.needs_peer() {
+                *peer = None;
+            }
         }
 
         // All events of a turn are heard before anything is attempted: a signal must not wait for a busy session.
@@ -60,7 +64,9 @@ pub fn run(plan: &Connect, report: &Report) -> Result<Outcome> {
         now = Instant::now();
         for event in events {
             match (&mut stage, event) {
-                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
+                (Stage::Talking(conversation, peer), event) => {
+                    conversation.hear(event, peer.as_deref_mut(), now);
+                }
                 (Stage::Dialing(dial), Event::Signal(signal)) => {
                     let transport = plan.session.transport.name();
                     if let Some(outcome) = dial.handle_signal(signal, transport, now, report) {
@@ -102,7 +108,7 @@ fn advance<'a>(
                 let (mut peer, address) = (dialed.peer, dialed.address);
                 let names = Names::new(&plan.session, address, dialed.local);
                 let conversation = Conversation::begin(setting, &mut *peer, names, host, reactor)?;
-                return Ok(Some(Stage::Talking(Box::new(conversation), peer)));
+                return Ok(Some(Stage::Talking(Box::new(conversation), Some(peer))));
             }
         }
     }

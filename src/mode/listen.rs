@@ -27,7 +27,8 @@ use crate::{
 enum Stage<'a> {
     Preparing(Preparation<'a>),
     Accepting(Box<Accepting<'a>>),
-    Talking(Box<Conversation<'a>>, Box<dyn Peer>),
+    /// The peer is closed before a program that goes on.
+    Talking(Box<Conversation<'a>>, Option<Box<dyn Peer>>),
 }
 
 /// Listens, and has the session.
@@ -64,17 +65,22 @@ pub fn run(plan: &Listen, report: &Report) -> Result<Outcome> {
             reactor.wake_at(token, None);
             stage = talking(setting, peer, names, &mut reactor)?;
         }
-        if let Stage::Talking(conversation, peer) = &mut stage
-            && let Some(outcome) = conversation.advance(&mut **peer, &mut reactor, now)
-        {
-            return Ok(outcome);
+        if let Stage::Talking(conversation, peer) = &mut stage {
+            if let Some(outcome) = conversation.advance(peer.as_deref_mut(), &mut reactor, now) {
+                return Ok(outcome);
+            }
+            if !conversation.needs_peer() {
+                *peer = None;
+            }
         }
 
         let events = reactor.wait()?;
         now = Instant::now();
         for event in events {
             match (&mut stage, event) {
-                (Stage::Talking(conversation, peer), event) => conversation.hear(event, &mut **peer, now),
+                (Stage::Talking(conversation, peer), event) => {
+                    conversation.hear(event, peer.as_deref_mut(), now);
+                }
                 (Stage::Preparing(_) | Stage::Accepting(_), Event::Signal(signal)) => {
                     if let Some(outcome) = handle_signal(signal) {
                         let transport = plan.session.transport.name();
@@ -128,7 +134,7 @@ fn talking<'a>(
 ) -> Result<Stage<'a>> {
     let (host, port) = (names.local.host(), names.local.port());
     let conversation = Conversation::begin(setting, &mut *peer, names, (&host, port), reactor)?;
-    Ok(Stage::Talking(Box::new(conversation), peer))
+    Ok(Stage::Talking(Box::new(conversation), Some(peer)))
 }
 
 /// Returns the peer of a socket on which none is accepted: a group, or, for UNIX datagrams, the first sender.

@@ -123,14 +123,15 @@ impl<'a> Conversation<'a> {
     }
 
     /// Takes notice of an event; the next [`advance`](Self::advance) acts on it.
-    pub fn hear(&mut self, event: Event, peer: &mut dyn Peer, now: Instant) {
+    pub fn hear(&mut self, event: Event, peer: Option<&mut (dyn Peer + 'static)>, now: Instant) {
         // A dial that goes on beside the session has a token of its own; its hang-ups are not ours.
         match event {
             Event::Hangup(token) if token == self.setting.token => {
                 match (&mut self.exchange, &mut self.child) {
                     (Some(exchange), _) => exchange.session.hang_up(),
-                    (None, Some(child)) => child.hang_up(now),
-                    (None, None) => {}
+                    // A program beside its session is told when that ends.
+                    (None, Some(child)) if self.bare => child.hang_up(now),
+                    (None, _) => {}
                 }
             }
             Event::Signal(signal) => self.handle_signal(signal, peer, now),
@@ -138,11 +139,11 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn handle_signal(&mut self, signal: Signal, peer: &mut dyn Peer, now: Instant) {
+    fn handle_signal(&mut self, signal: Signal, peer: Option<&mut (dyn Peer + 'static)>, now: Instant) {
         match signal {
             Signal::Hangup | Signal::Interrupt | Signal::Terminate => self.interrupt(signal, now),
             Signal::Info => {
-                if let Some(exchange) = &self.exchange {
+                if let (Some(exchange), Some(peer)) = (&self.exchange, peer) {
                     self.setting.report.result(exchange.session.progress(peer, now));
                 }
             }
@@ -171,9 +172,20 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Returns whether the peer must be kept. Otherwise it is to be closed: its session is over, and only a program is
+    /// awaited.
+    pub fn needs_peer(&self) -> bool {
+        self.exchange.is_some() || self.bare
+    }
+
     /// Does all that can be done now. Returns the outcome when the conversation is over.
-    pub fn advance(&mut self, peer: &mut dyn Peer, reactor: &mut Reactor, now: Instant) -> Option<Outcome> {
-        if let Some(exchange) = &mut self.exchange {
+    pub fn advance(
+        &mut self,
+        mut peer: Option<&mut (dyn Peer + 'static)>,
+        reactor: &mut Reactor,
+        now: Instant,
+    ) -> Option<Outcome> {
+        if let (Some(exchange), Some(peer)) = (&mut self.exchange, peer.as_deref_mut()) {
             let summary = exchange.advance(peer, reactor, self.setting.token, now)?;
             self.end_session(*summary, peer, now);
         }
@@ -188,12 +200,16 @@ impl<'a> Conversation<'a> {
                 return None;
             }
             // Only the bare socket can be left unread: a session has read everything, or has said so.
-            if self.bare && !interrupted && has_unread(child, peer) {
+            if let Some(peer) = peer.as_deref_mut()
+                && self.bare
+                && !interrupted
+                && has_unread(child, peer)
+            {
                 self.lingering = Lingering::begin(peer, reactor, self.setting.token, now);
             }
         }
 
-        if let Some(lingering) = &self.lingering
+        if let (Some(lingering), Some(peer)) = (&self.lingering, peer)
             && !lingering.advance(peer, reactor, self.setting.token, now)
         {
             reactor.wake_at(self.setting.token, Some(lingering.deadline()));

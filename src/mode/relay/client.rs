@@ -63,7 +63,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
             stage = talk(plan, dialed, addressing.clone(), setting, &mut reactor)?;
         }
         if let Stage::Talking(conversation, relay) = &mut stage {
-            if let Some(outcome) = conversation.advance(&mut **relay, &mut reactor, now) {
+            if let Some(outcome) = conversation.advance(Some(&mut **relay), &mut reactor, now) {
                 return Ok(outcome);
             }
             // The session has not noticed: reads and writes only blocked meanwhile.
@@ -78,7 +78,9 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
         now = Instant::now();
         for event in events {
             match (&mut stage, event) {
-                (Stage::Talking(conversation, relay), event) => conversation.hear(event, &mut **relay, now),
+                (Stage::Talking(conversation, relay), event) => {
+                    conversation.hear(event, Some(&mut **relay), now);
+                }
                 (Stage::Dialing(dial), Event::Signal(signal)) => {
                     if let Some(outcome) = dial.handle_signal(signal, "relay", now, report) {
                         return Ok(outcome);
