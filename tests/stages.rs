@@ -315,6 +315,36 @@ fn a_signal_does_not_complete_a_frame() {
 }
 
 #[test]
+fn a_signal_does_not_complete_a_frame_whose_rest_is_delayed() {
+    let dir = Dir::new();
+    let listener = Remote::new(["-lv", "127.0.0.1", "--zstd", "-r", "got"]).in_folder(dir.path()).start();
+    let args = ["--zstd", "-d", "60", "127.0.0.1", &listener.port().to_string()];
+    let sender = Remote::new(args).stdin("one\ntwo\nthree\n").start();
+    eventually("the line", || std::fs::read(dir.join("got.part")).ok().filter(|text| text == b"one\n"));
+    sender.signal(rustix::process::Signal::INT);
+    assert_eq!(sender.wait().code, 130);
+    let ended = listener.wait();
+    assert!(ended.code == 1 && ended.stderr.contains("ends inside a frame"), "{ended:?}");
+    assert_eq!(dir.names(), ["got.part"]);
+}
+
+#[test]
+fn a_receiver_that_sends_nothing_sends_no_frame() {
+    let frame = zstd(&["-c"], b"text").unwrap();
+    for flags in [&["--recv-only"][..], &["-r", "got"]] {
+        let (dir, server) = (Dir::new(), Server::new());
+        let port = server.port();
+        let args = [&["--zstd", "127.0.0.1", &port][..], flags].concat();
+        let remote = Remote::new(args).in_folder(dir.path()).start();
+        let mut peer = server.accept();
+        peer.write_all(&frame).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(read_all(&mut peer), b"", "{flags:?}");
+        assert_eq!(remote.wait().code, 0);
+    }
+}
+
+#[test]
 fn lines_are_ended_and_then_compressed_and_dumped_as_they_go() {
     let dir = Dir::new();
     let (ours, theirs) = (dir.join("ours"), dir.join("theirs"));
@@ -334,6 +364,27 @@ fn lines_are_ended_and_then_compressed_and_dumped_as_they_go() {
         assert!(lines[0].starts_with(" 00000000 28 b5 2f fd "), "{lines:?}");
         assert_eq!(lines.len(), turned(received, '<').len());
     }
+}
+
+#[test]
+fn the_dump_has_the_end_of_a_frame_whose_source_goes_on() {
+    let dir = Dir::new();
+    let args = ["-lv", "127.0.0.1", "--zstd", "-q", "0", "-o", "dump"];
+    let mut listener = Remote::new(args).stdin_open().in_folder(dir.path()).start();
+    let mut peer = client(listener.port());
+    listener.type_in(b"answer");
+    let mut start = [0; 4];
+    peer.read_exact(&mut start).unwrap();
+    peer.write_all(&zstd(&["-c"], b"text").unwrap()).unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    let frame = [&start[..], &read_all(&mut peer)].concat();
+    assert_eq!(zstd(&["-dc"], &frame).unwrap(), b"answer");
+
+    assert_eq!(listener.wait().code, 0);
+    let dump = String::from_utf8(dir.read("dump")).unwrap();
+    let sent =
+        dump.lines().filter(|line| line.starts_with('>')).map(|line| line[11..58].split_whitespace().count());
+    assert_eq!(sent.sum::<usize>(), frame.len(), "{dump}");
 }
 
 #[test]

@@ -51,11 +51,7 @@ impl Pump {
             None => Step::Finished,
         };
 
-        if self.taps.listen_below()
-            && let Err(error) = self.hear_wire(peer, now)
-        {
-            self.inbound.fail(Fault::Tap(error));
-        }
+        self.hear_wire(peer, now);
 
         // A direction that moved may go on at once; the caller decides when.
         match (inbound, outbound) {
@@ -64,8 +60,16 @@ impl Pump {
         }
     }
 
-    /// Lets the taps hear what has crossed the wire below a layer.
-    fn hear_wire(&mut self, peer: &mut dyn Endpoint, now: Instant) -> io::Result<()> {
+    /// Lets the taps hear what has crossed the wire below a layer since the last time.
+    pub fn hear_wire(&mut self, peer: &mut dyn Endpoint, now: Instant) {
+        if self.taps.listen_below()
+            && let Err(error) = self.tap_wire(peer, now)
+        {
+            self.inbound.fail(Fault::Tap(error));
+        }
+    }
+
+    fn tap_wire(&mut self, peer: &mut dyn Endpoint, now: Instant) -> io::Result<()> {
         let Some(wire) = peer.wire() else { return Ok(()) };
         for crossed in wire.take_record() {
             match crossed {

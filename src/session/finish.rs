@@ -9,7 +9,7 @@ use super::{
 use crate::{
     endpoint::{Endpoint, Peer, Truncation},
     net::Address,
-    pump::{EndReason, Fault, Flow},
+    pump::{EndReason, Fault, Flow, Phase},
     sys,
     tap::{Digest, Digests},
 };
@@ -44,11 +44,31 @@ impl Session {
         if self.is_incomplete(end) {
             // The bytes that the peer has are not the whole, and must not look as if they were.
             peer.abort();
-        } else if summary.error.is_none() && !self.pump.outbound.as_ref().is_some_and(Flow::has_passed_eof) {
-            // The connection is closed in any case: an end that cannot be told at once is not waited for.
-            let _ = peer.finish();
+        } else if summary.error.is_none() {
+            self.announce_end(peer, now);
         }
         Status::Finished(Box::new(summary))
+    }
+
+    /// Tells the peer of the end of what it got, if the source has not done so by its own end.
+    fn announce_end(&mut self, peer: &mut dyn Peer, now: Instant) {
+        let outbound = self.pump.outbound.as_ref();
+        if outbound.is_some_and(Flow::has_passed_eof) {
+            return;
+        }
+
+        // Without a source, or with bytes of it that were not sent, there is no whole to be announced.
+        let is_whole = outbound.is_some_and(|flow| flow.phase() == Phase::Open && flow.pending() == 0);
+        if !is_whole {
+            peer.leave_unended();
+        }
+
+        // TLS announces the end of the connection in any case (RFC 8446, section 6.1).
+        if is_whole || peer.tls().is_some() {
+            // The connection is closed: an end that cannot be told at once is not waited for.
+            let _ = peer.finish();
+            self.pump.hear_wire(peer, now);
+        }
     }
 
     /// Returns whether the peer has only a part of what it was to get.
