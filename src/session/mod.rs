@@ -56,16 +56,15 @@ pub struct Session {
     outbound_end: Option<Instant>,
     /// Bytes of ours that were not acknowledged when last asked, and when that number last changed.
     unacknowledged: (u64, Instant),
+    /// The kernel has reported a hang-up whose cause is still to be found out.
+    hung_up: bool,
     life: Life,
 }
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug)]
 enum Life {
-    Running {
-        /// The kernel has reported a hang-up whose cause is still to be found out.
-        hung_up: bool,
-    },
+    Running,
     /// A signal ends it: bytes that are under way have until then.
     Stopping {
         signal: Signal,
@@ -74,7 +73,10 @@ enum Life {
         interrupted_early: bool,
     },
     /// It is over: the output has until then to pass on what it has taken.
-    Closing { reason: EndReason, until: Instant },
+    Closing {
+        reason: EndReason,
+        until: Instant,
+    },
 }
 
 /// The result of a turn.
@@ -99,7 +101,8 @@ impl Session {
             inbound_end: None,
             outbound_end: None,
             unacknowledged: (0, now),
-            life: Life::Running { hung_up: false },
+            hung_up: false,
+            life: Life::Running,
         }
     }
 
@@ -135,7 +138,7 @@ impl Session {
 
         // In `Closing` the rules are not asked again: a late event must not revive a session that is over.
         let verdict = match self.life {
-            Life::Running { .. } => self.ending.verdict(&state, now),
+            Life::Running => self.ending.verdict(&state, now),
             Life::Closing { reason, .. } => Verdict::Over(reason),
             Life::Stopping { signal, until, .. } => {
                 let running = |side| matches!(side, FlowState::SinkClosed(_) | FlowState::Open);
@@ -167,8 +170,8 @@ impl Session {
         let turn = self.pump.advance(local, peer, now);
 
         // All that could still be read has been: now it matters which side has hung up.
-        if let (Life::Running { hung_up: hung_up @ true }, Turn::Blocked(_)) = (&mut self.life, turn) {
-            *hung_up = false;
+        if self.hung_up && matches!(turn, Turn::Blocked(_)) {
+            self.hung_up = false;
             self.pump.check(local, peer);
             return self.pump.advance(local, peer, now);
         }
@@ -192,7 +195,7 @@ impl Session {
 
         let until = match self.life {
             Life::Closing { until, .. } => until,
-            Life::Running { .. } | Life::Stopping { .. } => now + FLUSH_TIMEOUT,
+            Life::Running | Life::Stopping { .. } => now + FLUSH_TIMEOUT,
         };
         self.life = Life::Closing { reason, until };
         if finish::held(local) > 0 && now < until {
@@ -203,9 +206,8 @@ impl Session {
 
     /// Remembers that the kernel has reported a hang-up: the next turn finds out of which side.
     pub fn hang_up(&mut self) {
-        if let Life::Running { hung_up } = &mut self.life {
-            *hung_up = true;
-        }
+        // A session that is over has settled its end.
+        self.hung_up = !matches!(self.life, Life::Closing { .. });
     }
 
     /// Ends the session by a signal: bytes that were read are sent, for at most a second. A second signal ends it at
@@ -334,3 +336,6 @@ fn flow_state(flow: &Flow, end: &mut Option<Instant>, now: Instant) -> FlowState
 
 /// How long a session may go on after a signal, or for its output, once it is over.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;
