@@ -86,7 +86,7 @@ fn the_wait_for_a_client() {
 /// A client of a relay that has received into `file` and lost its relay.
 fn orphaned(server: &Server, dir: &Dir, text: &[u8], more: &[&str]) -> Running {
     let port = server.port();
-    let args = ["relay", "-v", "--json", "--retry", "forever", "127.0.0.1", &port, "me", "--to", "you"];
+    let args = ["relay", "-v", "--json", "127.0.0.1", &port, "me", "--to", "you"];
     let remote = Remote::new(args.iter().chain(more)).in_folder(dir.path()).stdin_open().start();
     let mut relay = server.accept();
     let mut hello = vec![0; "me|me|24|".len() + 24];
@@ -108,7 +108,7 @@ fn orphaned(server: &Server, dir: &Dir, text: &[u8], more: &[&str]) -> Running {
 fn a_relay_that_is_lost() {
     for text in [&b""[..], b"half"] {
         let (server, dir) = (Server::new(), Dir::new());
-        let remote = orphaned(&server, &dir, text, &["-r", "file"]);
+        let remote = orphaned(&server, &dir, text, &["-r", "file", "--retry", "forever"]);
         remote.signal(Signal::TERM);
         let ended = remote.wait();
         let object = object(&ended);
@@ -122,12 +122,26 @@ fn a_relay_that_is_lost() {
 }
 
 #[test]
+fn a_relay_that_does_not_come_back() {
+    let (server, dir) = (Server::new(), Dir::new());
+    let remote = orphaned(&server, &dir, b"half", &["-r", "file", "--retry", "1"]);
+    // Closing the listener refuses the next attempts.
+    drop(server);
+    let ended = remote.wait();
+    let object = object(&ended);
+    assert_eq!((ended.code, &object["end"]), (1, &"failed".into()));
+    assert_eq!(object["received"]["content"], 4);
+    assert!(ended.stderr.contains("refused"), "{}", ended.stderr);
+    assert_eq!(dir.names(), ["file.part"]);
+}
+
+#[test]
 fn a_session_goes_on_while_its_relay_is_lost() {
     if !on_linux("SIGUSR1 while it reconnects") {
         return;
     }
     let (server, dir) = (Server::new(), Dir::new());
-    let mut remote = orphaned(&server, &dir, b"", &[]);
+    let mut remote = orphaned(&server, &dir, b"", &["--retry", "forever"]);
     remote.signal(Signal::USR1);
     remote.said("0 bytes sent, 0 bytes received in ");
     // What is typed meanwhile is sent to the relay that is there again.

@@ -87,6 +87,12 @@ impl RelayConnection {
         self.reconnects = reconnects;
     }
 
+    /// Ends the hope for another connection, for this reason: reads and writes fail with it.
+    pub fn give_up(&mut self, why: String) {
+        self.reconnects = false;
+        self.lost = Some(why);
+    }
+
     /// Returns whether the relay is known to have our registration.
     pub fn is_registered(&self) -> bool {
         self.client.is_registered()

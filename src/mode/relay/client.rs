@@ -12,7 +12,7 @@ use crate::{
     plan::{self, Connect, Direction, RelayClient},
     proto::relay::{MAX_STORED, is_name},
     pump::{Ending, FlowConfig, Framing, Pace, Source},
-    report::Report,
+    report::{self, Report},
     session::{
         self, Conversation, Names, Outcome, Session, Setting,
         dial::{Dial, Dialed, Progress, RETRY_DELAY},
@@ -67,10 +67,19 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
                 return Ok(outcome);
             }
             // The session has not noticed: reads and writes only blocked meanwhile.
-            if let Some(dialed) = reconnection.advance(relay, &mut reactor, now)? {
-                relay.reconnect(dialed.peer, now);
-                watch(relay, &reactor, token)?;
-                reactor.again(token);
+            match reconnection.advance(relay, &mut reactor, now) {
+                Ok(None) => {}
+                Ok(Some(dialed)) => {
+                    relay.reconnect(dialed.peer, now);
+                    watch(relay, &reactor, token)?;
+                    reactor.again(token);
+                }
+                // The session ends with it: its summary and its file are not lost.
+                Err(error) => {
+                    reconnection = reconnection.abandoned();
+                    relay.give_up(report::sentence(&error));
+                    reactor.again(token);
+                }
             }
         }
 
@@ -194,6 +203,11 @@ enum ReconnectionState<'a> {
 }
 
 impl Reconnection<'_> {
+    /// Makes no more attempts.
+    fn abandoned(self) -> Self {
+        Self { retries: 0, state: ReconnectionState::Connected, ..self }
+    }
+
     /// Reports on the registration, and dials again if its relay is lost. Returns the new connection.
     fn advance(
         &mut self,
