@@ -444,12 +444,20 @@ fn an_empty_datagram_is_an_end_and_others_wait_their_turn() {
 
 #[test]
 fn out_of_descriptors_clients_wait() {
-    let listener = Remote::new(["-lvk", "127.0.0.1", "0", "-c", "cat"]).with_descriptors(24).start();
-    listener.said("Listening on");
-    let mut clients: Vec<_> = (0..20).map(|_| client(listener.port())).collect();
-    for (n, mut stream) in clients.drain(..).enumerate() {
-        writeln!(stream, "{n}").unwrap();
-        assert_eq!(line(&mut stream), n.to_string());
+    for more in [&[][..], &["--json"]] {
+        let args = ["-lvk", "127.0.0.1", "0", "-c", "cat"];
+        let listener = Remote::new(args.iter().chain(more)).with_descriptors(40).start();
+        let clients: Vec<_> = (0..30).map(|_| client(listener.port())).collect();
+        // A program takes several descriptors: after each pause, there must be room for more than its client.
+        eventually("the second pause to be over", || {
+            (listener.said("; waiting").matches("; waiting").count() > 2).then_some(())
+        });
+
+        for (n, mut stream) in clients.into_iter().enumerate() {
+            writeln!(stream, "{n}").unwrap();
+            assert_eq!(line(&mut stream), n.to_string());
+        }
+        assert!(!listener.said("").contains("serve "), "a client was turned away");
     }
 }
 

@@ -27,6 +27,8 @@ use crate::{
 pub struct Acceptor {
     listener: Listener,
     token: Token,
+    /// Descriptors that must be free before a client is accepted, its own included.
+    reserve: usize,
     /// There were no descriptors left: the next attempt is made then, or when a client has left.
     backoff: Option<Instant>,
 }
@@ -48,7 +50,14 @@ impl Acceptor {
         for socket in listener.sockets() {
             reactor.watch(token, socket)?;
         }
-        Ok(Self { listener, token, backoff: None })
+        Ok(Self { listener, token, reserve: 1, backoff: None })
+    }
+
+    /// Accepts clients only while this many descriptors are free: a client that takes more than its own is better left
+    /// in the backlog than turned away.
+    pub fn with_reserve(mut self, descriptors: usize) -> Self {
+        self.reserve = descriptors;
+        self
     }
 
     /// Accepts the next client; `None` if none is waiting, or accepting pauses. Clients that are not admitted are
@@ -67,7 +76,9 @@ impl Acceptor {
             // The pause is over; if descriptors are still missing, the next error starts another.
             self.backoff = None;
 
-            match self.listener.accept(known) {
+            // accept(2) itself tells whether there is a descriptor for the client alone.
+            let room = if self.reserve > 1 { sys::can_open(self.reserve) } else { Ok(()) };
+            match room.and_then(|()| self.listener.accept(known)) {
                 Ok(Some(Arrival::Accepted(accepted))) => return Some(Arrived::Client(accepted)),
                 Ok(Some(Arrival::Datagram { peer, bytes })) => {
                     return Some(Arrived::Datagram { peer, bytes });
@@ -99,7 +110,7 @@ impl Acceptor {
     }
 
     /// Reports, with `-v`, why no client can be served now, and pauses accepting.
-    pub fn back_off(&mut self, error: &io::Error, reactor: &mut Reactor, now: Instant, report: &Report) {
+    fn back_off(&mut self, error: &io::Error, reactor: &mut Reactor, now: Instant, report: &Report) {
         report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(error)));
         self.pause(reactor, now);
     }

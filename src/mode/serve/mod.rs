@@ -127,8 +127,12 @@ impl<'a> Server<'a> {
         report: &'a Report,
     ) -> Result<Self> {
         let tokens = Tokens { listener: acceptor.token(), programs: reactor.token(), stdio: reactor.token() };
-
         let session = &plan.listen.session;
+        let acceptor = match session.program {
+            Some(_) => acceptor.with_reserve(DESCRIPTORS_OF_PROGRAM),
+            None => acceptor,
+        };
+
         let stdio = shared_stdio(session, reactor, tokens.stdio)?;
         let source = stdio.as_ref().map_or(Source::File, |(_, source)| *source);
         Ok(Self {
@@ -196,14 +200,6 @@ impl<'a> Server<'a> {
                 return;
             }
             let now = Instant::now();
-            if self.plan.program.is_some() && self.acceptor.backoff().is_none() {
-                // A program takes more descriptors than its client's own: a client is better left waiting than turned
-                // away.
-                if let Err(error) = sys::can_open(DESCRIPTORS_OF_PROGRAM) {
-                    return self.acceptor.back_off(&error, reactor, now, self.report);
-                }
-            }
-
             // A UDP peer is known by its address alone: its next datagram may reach the listener before its own socket
             // exists.
             let clients = &self.clients;
