@@ -3,11 +3,12 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, Shutdown, TcpStream},
+    path::Path,
 };
 
 use rustix::process::Signal;
 
-use crate::bench::{Dir, Hosts, Remote, client, eventually, limited, noise, pipe, read_all};
+use crate::bench::{Dir, Hosts, Remote, Running, client, eventually, limited, noise, pipe, read_all};
 
 #[test]
 fn every_form_of_the_port() {
@@ -204,6 +205,38 @@ fn without_descriptors_it_waits_and_does_not_spin() {
     // As places become free, every client is served.
     drop(clients);
     assert_eq!(remote.printed(30), [b'x'; 30]);
+}
+
+/// Starts it with this many descriptors more than it needs to listen.
+fn with_descriptors_to_spare(flags: &[&str], spare: usize) -> Running {
+    let listening = Remote::new(flags).start();
+    listening.port();
+    // The limit is one of numbers, and a number may be taken by a descriptor of the test runner.
+    let is_free = |fd: &u32| !Path::new(&format!("/proc/{}/fd/{fd}", listening.id())).exists();
+    let limit = (0..).filter(is_free).nth(spare).unwrap();
+    Remote::new(flags).with_descriptors(limit).start()
+}
+
+#[test]
+fn without_a_descriptor_for_its_only_client_it_fails() {
+    // accept(2) on Linux takes the descriptor before it looks for a client.
+    let ended = with_descriptors_to_spare(&["-l"], 0).wait();
+    let why = "remote: accept a client: too many open files\n";
+    assert!(ended.code == 1 && ended.stderr.ends_with(why), "{ended:?}");
+}
+
+#[test]
+fn without_descriptors_it_waits_for_handshakes() {
+    let mut remote = with_descriptors_to_spare(&["-lv", "--tls"], 1);
+    let port = remote.port();
+    let silent = client(port);
+    remote.said("Connection received on");
+    let _waiting = client(port);
+    assert!(remote.is_running());
+    drop(silent);
+    eventually("the second client to be accepted", || {
+        (remote.said("").matches("Connection received on").count() == 2).then_some(())
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Error, Result, bail};
 use crate::{
     endpoint::{Datagram, EofDatagram, Peer, PeerFilter},
     event::{Event, Reactor, Slots},
-    net::{Address, Listener, Transport, address::SocketFile},
+    net::{Address, Listener, Transport, address::SocketFile, listener::is_exhausted},
     plan::Listen,
     pump::earlier,
     report::{self, Report},
@@ -163,7 +163,7 @@ struct Accepting<'a> {
 impl Accepting<'_> {
     /// Accepts clients, and goes on with their handshakes. Returns the first that is ready.
     fn advance(&mut self, reactor: &mut Reactor, now: Instant) -> Result<Option<(Box<dyn Peer>, Names)>> {
-        if let Some(client) = self.accept(reactor, now) {
+        if let Some(client) = self.accept(reactor, now)? {
             return Ok(Some(client));
         }
         if let Some(client) = self.continue_handshakes(reactor, now)? {
@@ -182,18 +182,25 @@ impl Accepting<'_> {
         Ok(None)
     }
 
-    fn accept(&mut self, reactor: &mut Reactor, now: Instant) -> Option<(Box<dyn Peer>, Names)> {
+    fn accept(&mut self, reactor: &mut Reactor, now: Instant) -> Result<Option<(Box<dyn Peer>, Names)>> {
         while self.handshakes.len() < MAX_HANDSHAKES {
-            let accepted = match self.acceptor.accept(&|_| false, reactor, now, self.setting.report)? {
-                Arrived::Client(accepted) => accepted,
+            let accepted = match self.acceptor.try_accept(&|_| false, now, self.setting.report) {
+                Ok(Some(Arrived::Client(accepted))) => accepted,
                 // Datagrams of known peers: there is none.
-                Arrived::Datagram { .. } => continue,
+                Ok(Some(Arrived::Datagram { .. })) => continue,
+                Ok(None) => return Ok(None),
+                // The handshakes hold descriptors, and each gives its own back when it fails.
+                Err(error) if is_exhausted(&error) && !self.handshakes.is_empty() => {
+                    self.acceptor.pause(reactor, now);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error).context("accept a client"),
             };
             self.setting.report.verbose(format!("Connection received on {}", host_and_port(&accepted.peer)));
 
             let names = Names::new(self.setting.plan, accepted.peer.clone(), accepted.local.clone());
             match accept::peer(self.setting.plan, accepted, self.tls.as_ref(), now) {
-                Ok(Accept::Peer(peer)) => return Some((peer, names)),
+                Ok(Accept::Peer(peer)) => return Ok(Some((peer, names))),
                 Ok(Accept::Handshake(handshake)) => {
                     let token = reactor.token();
                     match handshake.watch(reactor, token) {
@@ -204,7 +211,7 @@ impl Accepting<'_> {
                 Err(error) => complain(&names, &error, self.setting.report),
             }
         }
-        None
+        Ok(None)
     }
 
     fn continue_handshakes(

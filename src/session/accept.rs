@@ -60,8 +60,8 @@ impl Acceptor {
         self
     }
 
-    /// Accepts the next client; `None` if none is waiting, or accepting pauses. Clients that are not admitted are
-    /// reported with `-v`. `known` tells whether a peer of datagrams is still served.
+    /// Accepts the next client; `None` if none is waiting, or accepting pauses, as it does after errors. `known` tells
+    /// whether a peer of datagrams is still served.
     pub fn accept(
         &mut self,
         known: &dyn Fn(&Address) -> bool,
@@ -69,27 +69,42 @@ impl Acceptor {
         now: Instant,
         report: &Report,
     ) -> Option<Arrived> {
-        loop {
-            if self.backoff.is_some_and(|until| now < until) {
-                return None;
-            }
-            // The pause is over; if descriptors are still missing, the next error starts another.
-            self.backoff = None;
+        self.try_accept(known, now, report).unwrap_or_else(|error| {
+            report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(&error)));
+            self.pause(reactor, now);
+            None
+        })
+    }
 
+    /// Accepts the next client; `None` if none is waiting, or accepting pauses. Clients that are not admitted are
+    /// reported with `-v`. Fails if there is no descriptor for a client, which stays in the backlog: accept(2), EMFILE.
+    pub fn try_accept(
+        &mut self,
+        known: &dyn Fn(&Address) -> bool,
+        now: Instant,
+        report: &Report,
+    ) -> io::Result<Option<Arrived>> {
+        if self.backoff.is_some_and(|until| now < until) {
+            return Ok(None);
+        }
+        // The pause is over; if descriptors are still missing, the next error starts another.
+        self.backoff = None;
+
+        loop {
             // accept(2) itself tells whether there is a descriptor for the client alone.
-            let room = if self.reserve > 1 { sys::can_open(self.reserve) } else { Ok(()) };
-            match room.and_then(|()| self.listener.accept(known)) {
-                Ok(Some(Arrival::Accepted(accepted))) => return Some(Arrived::Client(accepted)),
-                Ok(Some(Arrival::Datagram { peer, bytes })) => {
-                    return Some(Arrived::Datagram { peer, bytes });
+            if self.reserve > 1 {
+                sys::can_open(self.reserve)?;
+            }
+            match self.listener.accept(known)? {
+                Some(Arrival::Accepted(accepted)) => return Ok(Some(Arrived::Client(accepted))),
+                Some(Arrival::Datagram { peer, bytes }) => {
+                    return Ok(Some(Arrived::Datagram { peer, bytes }));
                 }
-                Ok(Some(Arrival::Denied(peer))) => report.verbose(denied(&peer)),
-                Ok(Some(Arrival::Unreachable { peer, error })) => {
+                Some(Arrival::Denied(peer)) => report.verbose(denied(&peer)),
+                Some(Arrival::Unreachable { peer, error }) => {
                     report.verbose(format!("remote: answer {peer}: {}", sys::reason(&error)));
                 }
-                Ok(None) => return None,
-                // accept(2), EMFILE: the connection stays in the backlog, and would be reported again at once.
-                Err(error) => self.back_off(&error, reactor, now, report),
+                None => return Ok(None),
             }
         }
     }
@@ -107,12 +122,6 @@ impl Acceptor {
                 Arrived::Datagram { .. } => {}
             }
         }
-    }
-
-    /// Reports, with `-v`, why no client can be served now, and pauses accepting.
-    fn back_off(&mut self, error: &io::Error, reactor: &mut Reactor, now: Instant, report: &Report) {
-        report.verbose(format!("remote: accept a client: {}; waiting", sys::reason(error)));
-        self.pause(reactor, now);
     }
 
     /// Pauses accepting.
