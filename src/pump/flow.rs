@@ -265,8 +265,8 @@ impl Flow {
         // Flush to the sink what was read.
         let is_last = self.phase == Phase::Draining && !self.has_leftover(from);
         let sent = if self.held() > 0 { self.drain(to, now) } else { self.send(to, taps, is_last, now) };
-        if sent != Step::Finished {
-            return sent;
+        if let Some(step) = sent {
+            return step;
         }
 
         // Fill from the source.

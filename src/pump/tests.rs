@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    fs::File,
     io::{self, Read},
     rc::Rc,
     time::{Duration, Instant},
@@ -12,7 +13,10 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::endpoint::{Crlf, Peer, Telnet, Zstd};
+use crate::{
+    endpoint::{Crlf, Peer, Telnet, Zstd},
+    tap::Hexdump,
+};
 
 /// The next reaction of an endpoint; when the list is used up, it does all that it is asked.
 #[derive(Clone, Copy, Debug)]
@@ -497,6 +501,21 @@ fn a_delay_stands_between_lines() {
     }
     seen.push((now - start, peer.received.len()));
     assert_eq!(seen, [(Duration::ZERO, 2), (delay, 4), (delay * 2, 6)]);
+}
+
+#[test]
+fn bytes_that_a_tap_cannot_write_are_sent_once() {
+    // A file that is open only for reading refuses every write.
+    let dump = || Some(Hexdump::new(File::open("Cargo.toml").unwrap()));
+    let watched = |traffic| FlowConfig { watched: true, ..FlowConfig::plain(traffic) };
+
+    for traffic in [Traffic::Sent, Traffic::Received] {
+        let (mut from, mut to) = (Actor::new(b"abc", &[]), Actor::new(b"", &[]));
+        let (mut flow, mut taps) = (flow(watched(traffic)), Taps { dump: dump(), ..Taps::default() });
+        assert_eq!(flow.run(&mut from, &mut to, &mut taps, Instant::now(), MAX_SHARE), Step::Finished);
+        assert!(matches!(flow.fault(), Some(Fault::Tap(_))));
+        assert_eq!(to.received, b"abc");
+    }
 }
 
 #[test]

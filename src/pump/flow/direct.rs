@@ -36,25 +36,29 @@ impl Flow {
         }
     }
 
-    /// Sends what a pipe of ours holds.
-    pub(super) fn drain(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+    /// Sends bytes that a pipe of ours holds. Returns `None` without such a pipe.
+    pub(super) fn drain(&mut self, to: &mut dyn Endpoint, now: Instant) -> Option<Step> {
         let most = match self.config.pace.allow(now) {
             Ok(most) => most,
-            Err(when) => return self.hold_back(when),
+            Err(when) => return Some(self.hold_back(when)),
         };
-        let Some(route) = &mut self.route else { return Step::Finished };
 
-        match route.drain(to, most) {
-            Ok(0) => self.refuse(io::ErrorKind::WriteZero.into()),
+        Some(match self.route.as_mut()?.drain(to, most) {
+            Ok(0) => {
+                self.refuse(io::ErrorKind::WriteZero.into());
+                Step::Moved(0)
+            }
             Ok(n) => {
                 self.count(n, 1, now);
-                return Step::Moved(n);
+                Step::Moved(n)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked(None),
-            Err(error) if sys::is_refusal(&error) => return self.fall_back(),
-            Err(error) => self.refuse(error),
-        }
-        Step::Moved(0)
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Blocked(None),
+            Err(error) if sys::is_refusal(&error) => self.fall_back(),
+            Err(error) => {
+                self.refuse(error);
+                Step::Moved(0)
+            }
+        })
     }
 
     /// Copies from now on, what a pipe of ours holds first.

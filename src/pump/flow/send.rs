@@ -14,22 +14,22 @@ use crate::{
 };
 
 impl Flow {
-    /// Sends pieces until there is none; `Finished` says that nothing is left to send.
+    /// Sends pieces until there is none. Returns `None` if there was none.
     pub(super) fn send(
         &mut self,
         to: &mut dyn Endpoint,
         taps: &mut Taps,
         is_last: bool,
         now: Instant,
-    ) -> Step {
+    ) -> Option<Step> {
         let mut moved = 0;
         let step = loop {
             if self.piece == 0 {
                 let Some(piece) = self.config.framing.next(self.buffer.bytes(), is_last) else {
-                    break Step::Finished;
+                    break None;
                 };
                 if let Err(when) = self.config.pace.start(now) {
-                    break self.hold_back(when);
+                    break Some(self.hold_back(when));
                 }
                 self.piece = piece;
             }
@@ -37,7 +37,7 @@ impl Flow {
             // The pace counts bytes, whatever the pieces are.
             let most = match self.config.pace.allow(now) {
                 Ok(most) => most,
-                Err(when) => break self.hold_back(when),
+                Err(when) => break Some(self.hold_back(when)),
             };
             let size = match self.config.sink_datagram {
                 Some(largest) => self.join(most.min(largest)),
@@ -49,27 +49,29 @@ impl Flow {
                 // A sink that takes nothing without an error would be asked for ever.
                 Ok(0) if size > 0 => {
                     self.refuse(io::ErrorKind::WriteZero.into());
-                    return Step::Moved(moved);
+                    return Some(Step::Moved(moved));
                 }
                 Ok(n) => {
                     moved += n;
                     if let Err(error) = self.sent(n, to, taps, now) {
                         self.fail(Fault::Tap(error));
-                        return Step::Finished;
+                        return Some(Step::Moved(moved));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break self.wait_for_sink(to, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break Some(self.wait_for_sink(to, now));
+                }
                 // send(2), ENOBUFS: no event tells when the device has room again.
                 Err(error) if self.config.sink_datagram.is_some() && sys::is_exhausted(&error) => {
-                    break Step::Blocked(Some(now + DEVICE_BUSY));
+                    break Some(Step::Blocked(Some(now + DEVICE_BUSY)));
                 }
                 Err(error) => {
                     self.refuse(error);
-                    return Step::Moved(moved);
+                    return Some(Step::Moved(moved));
                 }
             }
         };
-        if moved > 0 { Step::Moved(moved) } else { step }
+        if moved > 0 { Some(Step::Moved(moved)) } else { step }
     }
 
     /// Makes as many datagrams as may go at once the piece to send, and returns its size.
