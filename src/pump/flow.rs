@@ -83,6 +83,8 @@ pub struct Flow {
     buffer: Buffer,
     /// Bytes at the front of the buffer that are being sent.
     piece: usize,
+    /// The piece before goes by itself, and a layer may still hold a part of it.
+    unflushed: bool,
     moved: u64,
     reads: u64,
     pieces: u64,
@@ -108,6 +110,7 @@ impl Flow {
             route: None,
             buffer,
             piece: 0,
+            unflushed: false,
             moved: 0,
             reads: 0,
             pieces: 0,
@@ -257,7 +260,7 @@ impl Flow {
     ) -> Step {
         // Drop: the sink's reader has gone, and the source must not be held up.
         match self.phase {
-            Phase::Finished => return Step::Finished,
+            Phase::Finished => return self.send_answers(to, now),
             Phase::Discarding => return self.discard(from, now),
             Phase::Draining | Phase::Open => {}
         }

@@ -45,18 +45,36 @@ impl Pump {
     /// Moves all that can be moved, inbound first: what arrives may be what unblocks the other direction. The endpoints
     /// are lent: a tunnel lends a view into its own.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Endpoint, now: Instant) -> Turn {
+        // Answers that a layer sends as it reads have the pace of the other direction.
+        if let Some(outbound) = &mut self.outbound {
+            let _ = outbound.allow(peer, now);
+        }
         let inbound = self.inbound.run(peer, local, &mut self.taps, now, MAX_SHARE);
+
+        let waiting = peer.wire().filter(|wire| !wire.is_clear()).map(|wire| wire.sent());
         let outbound = match &mut self.outbound {
             Some(flow) => flow.run(local, peer, &mut self.taps, now, MAX_SHARE),
             None => Step::Finished,
         };
+        let went = waiting.is_some_and(|before| peer.wire().is_some_and(|wire| wire.sent() > before));
 
+        self.count_wire(peer, now);
         self.hear_wire(peer, now);
 
         // A direction that moved may go on at once; the caller decides when.
         match (inbound, outbound) {
             (Step::Moved(_), _) | (_, Step::Moved(_)) => Turn::Yielded,
+            // A layer does not read while too many of its answers wait. Now that some have gone, it may.
+            (Step::Blocked(_), _) if went => Turn::Yielded,
             (one, other) => Turn::Blocked(earlier(one.until(), other.until())),
+        }
+    }
+
+    /// Counts the bytes that have crossed the wire below a layer: they are movement, whatever the layer made of them.
+    fn count_wire(&mut self, peer: &mut dyn Endpoint, now: Instant) {
+        self.inbound.count_received(peer, now);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.count_sent(peer, now);
         }
     }
 

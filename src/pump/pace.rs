@@ -35,11 +35,6 @@ impl Pace {
         Self { rate: Some(rate), burst, delay, tokens: burst, since: None, next: None }
     }
 
-    /// Returns whether bytes are limited in time.
-    pub fn has_rate(&self) -> bool {
-        self.rate.is_some()
-    }
-
     /// Returns whether pieces are kept apart in time.
     pub fn has_delay(&self) -> bool {
         self.delay.is_some()

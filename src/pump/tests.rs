@@ -1,6 +1,8 @@
 //! The pump between two made-up endpoints that read and write as little as they like, stall, and end
 //! in any order: every byte arrives once, in order, and every session ends.
 
+mod layers;
+
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -345,146 +347,6 @@ proptest! {
 /// A direction to a layer that encodes.
 fn encoded() -> FlowConfig {
     FlowConfig { encoded: true, ..out() }
-}
-
-/// Returns the frame that `--zstd` sends for these bytes, flushed after each part.
-fn compressed(parts: &[&[u8]]) -> Vec<u8> {
-    let wire = Shared::new(Actor::new(b"", &[]));
-    let mut zstd = wire.zstd();
-    for part in parts {
-        write_all(&mut zstd, part);
-        zstd.flush().unwrap();
-    }
-    zstd.finish().unwrap();
-    wire.received()
-}
-
-/// Returns the bytes in a frame, and whether it is whole.
-fn decompressed(wire: &[u8]) -> (Vec<u8>, bool) {
-    let (mut bytes, mut zstd) = (Vec::new(), Shared::new(Actor::new(wire, &[])).zstd());
-    let is_whole = read_to_end(&mut zstd, &mut bytes).is_ok();
-    (bytes, is_whole)
-}
-
-/// Runs the outbound direction alone until it blocks or has moved `share` bytes.
-fn send(flow: &mut Flow, local: &mut Actor, peer: &mut dyn Endpoint, share: usize) -> Step {
-    flow.run(local, peer, &mut Taps::default(), Instant::now(), share)
-}
-
-#[test]
-fn a_pause_of_the_source_flushes() {
-    // It is asked once more after what it brought has been sent; the peer takes nothing at first.
-    let moods = [Mood::Short(6), Mood::Stall, Mood::Stall];
-    let (mut local, peer) =
-        (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
-    let mut flow = flow(encoded());
-    let mut zstd = peer.zstd();
-
-    let seen = [(); 3].map(|()| {
-        let step = send(&mut flow, &mut local, &mut zstd, MAX_SHARE);
-        (step, decompressed(&peer.received()))
-    });
-
-    assert_eq!(seen[0], (Step::Blocked(None), (Vec::new(), true)));
-    assert_eq!(seen[1], (Step::Blocked(None), (b"hello ".to_vec(), false)));
-    assert_eq!(seen[2], (Step::Finished, (b"hello there".to_vec(), true)));
-}
-
-#[test]
-fn what_is_broken_off_does_not_look_whole() {
-    for pass_eof in [true, false] {
-        let moods = [Mood::Short(5), Mood::Stall, Mood::Stall];
-        let (mut local, peer) =
-            (Actor::new(b"hello there", &moods), Shared::new(Actor::new(b"", &[Mood::Stall])));
-        let mut flow = flow(encoded());
-        let mut zstd = peer.zstd();
-
-        assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Blocked(None));
-
-        flow.stop(pass_eof);
-        assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
-        assert_eq!(decompressed(&peer.received()), (b"hello".to_vec(), false));
-        assert_eq!(peer.finished(), pass_eof);
-    }
-
-    let (mut local, peer) =
-        (Actor::new(b"hello there", &[Mood::Short(5), Mood::Fail]), Shared::new(Actor::new(b"", &[])));
-    let mut flow = flow(encoded());
-    let mut zstd = peer.zstd();
-    assert_eq!(send(&mut flow, &mut local, &mut zstd, MAX_SHARE), Step::Finished);
-    assert!(matches!(flow.fault(), Some(Fault::Source(_))) && !peer.finished());
-    assert_eq!(decompressed(&peer.received()), (b"hello".to_vec(), false));
-}
-
-#[test]
-fn what_the_compressor_holds_is_not_delivered() {
-    let (mut local, peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Shared::new(Actor::new(b"", &[])));
-    peer.0.borrow_mut().refuses_after = Some(0);
-    let mut pump = pump(encoded());
-    let mut zstd = peer.zstd();
-    // The end of the source, the peer refuses; what it would have been sent is small, but it is there.
-    run(&mut pump, &mut local, &mut zstd);
-    let outbound = pump.outbound.unwrap();
-    assert!(outbound.fault().is_some() && outbound.pending() + zstd.held() as u64 > 0);
-
-    let (mut local, peer) = (Actor::new(&[7; 1000], &[Mood::Short(1000)]), Shared::new(Actor::new(b"", &[])));
-    let mut flow = flow(encoded());
-    let mut zstd = peer.zstd();
-    send(&mut flow, &mut local, &mut zstd, 1);
-    assert_eq!((flow.pending(), zstd.held(), flow.moved()), (1000, 0, 0));
-    send(&mut flow, &mut local, &mut zstd, 1);
-    assert_eq!((flow.pending(), zstd.held(), flow.moved()), (0, 1000, 1000));
-    assert_eq!(zstd.wire().map(|wire| wire.sent()), Some(0));
-}
-
-#[test]
-fn what_was_read_is_decoded_though_no_more_is_read() {
-    let text: Vec<u8> = (0..2_000_000_u32).map(|i| (i / 977 % 251) as u8).collect();
-    let wire = compressed(&[&text]);
-    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&wire, &[])));
-    let mut pump = receiver(FlowConfig::plain(Traffic::Received));
-    let mut zstd = peer.zstd();
-    // A small piece of the wire has become so much that the sink has its turn before all is decoded.
-    pump.inbound.run(&mut zstd, &mut local, &mut Taps::default(), Instant::now(), 1);
-    pump.inbound.stop(true);
-    let read = zstd.wire().map_or(0, |wire| wire.received()) as usize;
-    run(&mut pump, &mut local, &mut zstd);
-    assert!(local.received == decompressed(&wire[..read]).0 && local.received.len() > 1 << 17);
-}
-
-#[test]
-fn lines_are_kept_whole_behind_a_decoder() {
-    let wire = compressed(&[b"on", b"e\ntw", b"o\nthree"]);
-    for piece in [1, 5, 1000] {
-        let peer = Shared::new(Actor::new(&wire, &vec![Mood::Short(piece); wire.len()]));
-        let mut local = Actor::new(b"", &[]);
-        let inbound = FlowConfig { framing: Framing::Lines(100), ..FlowConfig::plain(Traffic::Received) };
-        let mut zstd = peer.zstd();
-        run(&mut receiver(inbound), &mut local, &mut zstd);
-        assert_eq!((local.writes, local.received), (vec![4, 4, 5], b"one\ntwo\nthree".to_vec()));
-    }
-}
-
-#[test]
-fn answers_that_are_not_read_stop_the_reading() {
-    let source = [255, 253, 1].repeat(2_000_000);
-    let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(&source, &[])));
-    peer.0.borrow_mut().stalled = true;
-    let mut layer = Telnet::new(Box::new(peer.clone()));
-    let mut pump = receiver(FlowConfig::plain(Traffic::Received));
-
-    let now = Instant::now();
-    let turns = (0..1000).take_while(|_| pump.advance(&mut local, &mut layer, now) == Turn::Yielded).count();
-    assert!(turns < 1000, "it would spin");
-
-    let read = source.len() - peer.unsaid();
-    assert!((4096..1 << 20).contains(&read), "{read}");
-
-    peer.0.borrow_mut().stalled = false;
-    run(&mut pump, &mut local, &mut layer);
-    layer.tick(now);
-    assert_eq!(peer.received().len(), source.len());
-    assert!(peer.received().chunks(3).all(|answer| answer == [255, 252, 1]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The lower side of a layer that encodes: the bytes that wait to cross it, and those that have.
 
-use std::io;
+use std::{io, mem};
 
 use crate::endpoint::Endpoint;
 
@@ -12,6 +12,9 @@ pub struct Wire {
     done: usize,
     sent: u64,
     received: u64,
+    /// Those of them that `take_sent` and `take_received` have returned.
+    sent_before: u64,
+    received_before: u64,
     /// Bytes that may still be sent (`--rate`); `None` is no limit.
     allowance: Option<usize>,
     record: Option<Vec<Crossed>>,
@@ -35,6 +38,16 @@ impl Wire {
         self.received
     }
 
+    /// Returns how many bytes were sent since the last call.
+    pub fn take_sent(&mut self) -> u64 {
+        self.sent - mem::replace(&mut self.sent_before, self.sent)
+    }
+
+    /// Returns how many bytes were received since the last call.
+    pub fn take_received(&mut self) -> u64 {
+        self.received - mem::replace(&mut self.received_before, self.received)
+    }
+
     /// Limits the bytes that may be sent from now on.
     pub fn allow(&mut self, bytes: usize) {
         self.allowance = Some(bytes);
@@ -52,11 +65,11 @@ impl Wire {
 
     /// Takes the copies of what has crossed since the last call, in order.
     pub fn take_record(&mut self) -> Vec<Crossed> {
-        self.record.as_mut().map(std::mem::take).unwrap_or_default()
+        self.record.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// Returns whether everything encoded was taken by the endpoint below.
-    pub(super) fn is_clear(&self) -> bool {
+    pub fn is_clear(&self) -> bool {
         self.done == self.queue.len()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{io, time::Instant};
 
-use super::{EofKind, Fault, Flow, Phase, Step, send::paced};
+use super::{EofKind, Fault, Flow, Phase, Step};
 use crate::{
     endpoint::Endpoint,
     pump::route::Route,
@@ -52,6 +52,13 @@ impl Flow {
         }
     }
 
+    /// Counts bytes that a layer has received since the last call: they may be only a part of a block, or commands.
+    pub(in crate::pump) fn count_received(&mut self, from: &mut dyn Endpoint, now: Instant) {
+        if from.wire().is_some_and(|wire| wire.take_received() > 0) {
+            self.last = self.last.max(now);
+        }
+    }
+
     /// Reads once, and drops it.
     pub(super) fn discard(&mut self, from: &mut dyn Endpoint, now: Instant) -> Step {
         match self.buffer.fill(|buf| from.read(buf), usize::MAX) {
@@ -73,7 +80,8 @@ impl Flow {
     /// The source brings nothing for now: bytes that a layer keeps go on their way.
     fn pause(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
         // A reader on the other side may be waiting for exactly these bytes.
-        match paced(&mut self.config, to, now, |to| to.flush()) {
+        let _ = self.allow(to, now);
+        match to.flush() {
             Ok(()) => Step::Blocked(None),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_sink(to, now),
             Err(error) => {

@@ -6,12 +6,7 @@ use std::{
 };
 
 use super::{EofKind, Fault, Flow, Phase, Step};
-use crate::{
-    endpoint::Endpoint,
-    pump::{FlowConfig, Framing},
-    sys,
-    tap::Taps,
-};
+use crate::{endpoint::Endpoint, pump::Framing, sys, tap::Taps};
 
 impl Flow {
     /// Sends pieces until there is none. Returns `None` if there was none.
@@ -24,18 +19,14 @@ impl Flow {
     ) -> Option<Step> {
         let mut moved = 0;
         let step = loop {
-            if self.piece == 0 {
-                let Some(piece) = self.config.framing.next(self.buffer.bytes(), is_last) else {
-                    break None;
-                };
-                if let Err(when) = self.config.pace.start(now) {
-                    break Some(self.hold_back(when));
-                }
-                self.piece = piece;
+            if self.piece == 0
+                && let Err(step) = self.begin_piece(to, is_last, now)
+            {
+                break step;
             }
 
             // The pace counts bytes, whatever the pieces are.
-            let most = match self.config.pace.allow(now) {
+            let most = match self.allow(to, now) {
                 Ok(most) => most,
                 Err(when) => break Some(self.hold_back(when)),
             };
@@ -44,8 +35,7 @@ impl Flow {
                 None => most.min(self.piece),
             };
 
-            let bytes = &self.buffer.bytes()[..size];
-            match paced(&mut self.config, to, now, |to| to.write(bytes)) {
+            match to.write(&self.buffer.bytes()[..size]) {
                 // A sink that takes nothing without an error would be asked for ever.
                 Ok(0) if size > 0 => {
                     self.refuse(io::ErrorKind::WriteZero.into());
@@ -53,7 +43,7 @@ impl Flow {
                 }
                 Ok(n) => {
                     moved += n;
-                    if let Err(error) = self.sent(n, to, taps, now) {
+                    if let Err(error) = self.sent(n, taps, now) {
                         self.fail(Fault::Tap(error));
                         return Some(Step::Moved(moved));
                     }
@@ -74,6 +64,43 @@ impl Flow {
         if moved > 0 { Some(Step::Moved(moved)) } else { step }
     }
 
+    /// Begins the next piece. Fails with the step that keeps it from beginning; with `None` if there is no piece.
+    fn begin_piece(
+        &mut self,
+        to: &mut dyn Endpoint,
+        is_last: bool,
+        now: Instant,
+    ) -> Result<(), Option<Step>> {
+        self.flush_piece(to, now)?;
+        let size = self.config.framing.next(self.buffer.bytes(), is_last).ok_or(None)?;
+        self.config.pace.start(now).map_err(|when| self.hold_back(when))?;
+        self.piece = size;
+        Ok(())
+    }
+
+    /// Flushes a piece that goes by itself out of a layer, where it does not wait for the next one. Fails with the step if
+    /// a part of it is still there.
+    fn flush_piece(&mut self, to: &mut dyn Endpoint, now: Instant) -> Result<(), Step> {
+        if !self.unflushed {
+            return Ok(());
+        }
+
+        let _ = self.allow(to, now);
+        match to.flush() {
+            Ok(()) => {
+                self.unflushed = false;
+                // The delay stands between pieces on the wire.
+                self.config.pace.finish_piece(now);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(self.wait_for_sink(to, now)),
+            Err(error) => {
+                self.refuse(error);
+                Err(Step::Moved(0))
+            }
+        }
+    }
+
     /// Makes as many datagrams as may go at once the piece to send, and returns its size.
     fn join(&mut self, most: usize) -> usize {
         if let Some(size) = self.config.segment() {
@@ -92,7 +119,7 @@ impl Flow {
     }
 
     /// Counts `n` bytes of the piece that the sink has taken.
-    fn sent(&mut self, n: usize, to: &mut dyn Endpoint, taps: &mut Taps, now: Instant) -> io::Result<()> {
+    fn sent(&mut self, n: usize, taps: &mut Taps, now: Instant) -> io::Result<()> {
         if self.config.watched {
             taps.hear(self.config.traffic, Some(&self.buffer.bytes()[..n]), now)?;
         }
@@ -104,11 +131,7 @@ impl Flow {
             None => usize::from(self.piece == 0),
         };
         self.count(n, pieces, now);
-
-        // A piece that goes by itself does not wait in a layer for the next one. If it cannot go now, it goes first.
-        if pieces > 0 && self.config.encoded && self.config.framing != Framing::AsRead {
-            let _ = paced(&mut self.config, to, now, |to| to.flush());
-        }
+        self.unflushed = pieces > 0 && self.config.encoded && self.config.framing != Framing::AsRead;
         Ok(())
     }
 
@@ -118,7 +141,7 @@ impl Flow {
         self.pieces += pieces as u64;
         self.last = now;
 
-        // The bytes that a layer makes of them were counted where they crossed the wire.
+        // The bytes that a layer makes of them are counted where they cross the wire.
         if !self.config.encoded {
             self.config.pace.spend(n);
         }
@@ -134,11 +157,8 @@ impl Flow {
         }
 
         // --no-shutdown ends the frame of a layer, but leaves the connection open.
-        let pass_eof = self.config.pass_eof;
-        let closed = paced(&mut self.config, to, now, |to| match pass_eof {
-            true => to.finish(),
-            false => to.end(),
-        });
+        let _ = self.allow(to, now);
+        let closed = if self.config.pass_eof { to.finish() } else { to.end() };
         match closed {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.wait_for_sink(to, now),
             // shutdown(2) after a reset: no end was passed, and whether bytes were lost, the session finds out.
@@ -168,13 +188,53 @@ impl Flow {
         Step::Finished
     }
 
+    /// Sends answers of a layer that wait for the pace, although the source has ended (`--no-shutdown`).
+    pub(super) fn send_answers(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
+        let waits = self.config.encoded && to.wire().is_some_and(|wire| !wire.is_clear());
+        if !waits || self.fault.is_some() {
+            return Step::Finished;
+        }
+
+        let _ = self.allow(to, now);
+        match to.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_sink(to, now),
+            // How a peer has gone, the other direction finds out.
+            Ok(()) | Err(_) => Step::Finished,
+        }
+    }
+
+    /// Returns how many bytes may be sent now; else when. A layer that encodes is told how many may cross the wire, which
+    /// the pace is of.
+    pub(in crate::pump) fn allow(&mut self, to: &mut dyn Endpoint, now: Instant) -> Result<usize, Instant> {
+        self.count_sent(to, now);
+        let allowed = self.config.pace.allow(now);
+        if self.config.encoded
+            && let Some(wire) = to.wire()
+        {
+            wire.allow(allowed.unwrap_or(0));
+        }
+        allowed
+    }
+
+    /// Counts bytes that a layer has sent since the last call. It does so by itself too: answers as it reads, and its
+    /// queue as the sink has room.
+    pub(in crate::pump) fn count_sent(&mut self, to: &mut dyn Endpoint, now: Instant) {
+        if self.config.encoded
+            && let Some(wire) = to.wire()
+            && let sent @ 1.. = wire.take_sent()
+        {
+            self.config.pace.spend(sent as usize);
+            self.last = self.last.max(now);
+        }
+    }
+
     /// The sink takes nothing for now; if only because the pace allows no more, until it does.
     pub(super) fn wait_for_sink(&mut self, to: &mut dyn Endpoint, now: Instant) -> Step {
         // Without a layer, the pace was asked before the write.
         if !to.wire().is_some_and(|wire| wire.is_exhausted()) {
             return Step::Blocked(None);
         }
-        match self.config.pace.allow(now) {
+        match self.allow(to, now) {
             Ok(_) => Step::Moved(0),
             Err(when) => self.hold_back(when),
         }
@@ -185,28 +245,6 @@ impl Flow {
         self.last = when;
         Step::Blocked(Some(when))
     }
-}
-
-/// Runs an operation that may send. A layer that encodes is told how much may cross the wire, which the pace is of.
-pub(super) fn paced<T>(
-    config: &mut FlowConfig,
-    to: &mut dyn Endpoint,
-    now: Instant,
-    operation: impl FnOnce(&mut dyn Endpoint) -> io::Result<T>,
-) -> io::Result<T> {
-    if !config.encoded || !config.pace.has_rate() {
-        return operation(to);
-    }
-
-    let allowed = config.pace.allow(now).unwrap_or(0);
-    let before = to.wire().map_or(0, |wire| {
-        wire.allow(allowed);
-        wire.sent()
-    });
-    let result = operation(to);
-    let after = to.wire().map_or(0, |wire| wire.sent());
-    config.pace.spend((after - before) as usize);
-    result
 }
 
 /// Returns the bytes of the datagrams of `size` bytes that may go at once, when at most `most` bytes may.
