@@ -158,7 +158,7 @@ impl Endpoint for Telnet {
     }
 
     fn held(&self) -> usize {
-        self.held + self.below.held()
+        self.wire.waiting_of(self.held) + self.below.held()
     }
 
     fn wire(&mut self) -> Option<&mut Wire> {

@@ -73,6 +73,12 @@ impl Wire {
         self.done == self.queue.len()
     }
 
+    /// Returns how many of the `bytes` that were encoded into the queue still wait in it: the share of the queue that does.
+    pub(super) fn waiting_of(&self, bytes: usize) -> usize {
+        let waiting = (self.queue.len() - self.done) as u64;
+        (bytes as u64 * waiting).div_ceil(self.queue.len().max(1) as u64) as usize
+    }
+
     /// Returns the queue, to put encoded bytes at its end. Only while it is clear, so that it stays bounded.
     pub(super) fn queue(&mut self) -> &mut Vec<u8> {
         debug_assert!(self.is_clear(), "bytes are still on their way");

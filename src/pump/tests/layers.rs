@@ -264,3 +264,29 @@ fn a_delay_stands_between_lines_on_the_wire() {
         assert_eq!(step(now), Step::Blocked(Some(now + delay)));
     }
 }
+
+#[test]
+fn bytes_that_wait_in_a_queue_are_counted_as_far_as_they_wait() {
+    let text = noise(100_000);
+    let half = text.len() / 2;
+    let layers: [fn(&Shared) -> Box<dyn Peer>; 2] =
+        [|peer| Box::new(peer.zstd()), |peer| Box::new(Telnet::new(Box::new(peer.clone())))];
+
+    for layer in layers {
+        let peer = Shared::new(Actor::new(b"", &[]));
+        let mut layer = layer(&peer);
+        peer.0.borrow_mut().stalled = true;
+        assert_eq!(layer.write(&text).unwrap(), text.len());
+        layer.flush().unwrap_err();
+        assert_eq!(layer.held(), text.len());
+
+        peer.0.borrow_mut().stalled = false;
+        peer.0.borrow_mut().moods = VecDeque::from([Mood::Short(half), Mood::Stall]);
+        layer.flush().unwrap_err();
+        // A header, or bytes that are sent twice, belong to the queue too.
+        assert!((half..half + half / 100).contains(&layer.held()), "{}", layer.held());
+
+        layer.flush().unwrap();
+        assert_eq!(layer.held(), 0);
+    }
+}

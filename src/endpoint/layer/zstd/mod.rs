@@ -143,7 +143,9 @@ impl Endpoint for Zstd {
     }
 
     fn held(&self) -> usize {
-        (self.taken.saturating_sub(self.passed)) as usize + self.below.held()
+        let all = self.taken.saturating_sub(self.passed) as usize;
+        let inside = self.compressor.held().min(all);
+        inside + self.wire.waiting_of(all - inside) + self.below.held()
     }
 
     fn unread(&self) -> usize {
