@@ -13,9 +13,9 @@
 //! A walk of one byte of stdin to the peer:
 //!
 //! ```text
-//! fd 0 ─Stdio::read→ (Crlf) ─→ Flow: Buffer ─Framing, Pace→ Peer::write ─→ (Zstd | Telnet) ─→ (Tls) ─→ Stream ─→ socket
-//!                                │ Route::choose: sendfile and splice pass it without a copy, where no tap, layer or framing sees it
-//!                                └ Taps hear it: --digest, -o
+//! fd 0 ─Stdio::read→ Flow: Buffer ─Framing, (Crlf), Pace→ Peer::write ─→ (Zstd | Telnet) ─→ (Tls) ─→ Stream ─→ socket
+//!                      │ Route::choose: sendfile and splice pass it without a copy, where no tap, layer or framing sees it
+//!                      └ Taps hear it: --digest, -o
 //! ```
 //!
 //! A **mode** opens **session**s; a session moves bytes between two **endpoint**s with a **pump** while **event** waits;

@@ -11,7 +11,7 @@ mod stream;
 pub use self::{
     datagram::{Datagram, EofDatagram, Offload, PeerFilter},
     file::{Download, Name},
-    layer::{Crlf, Crossed, Telnet, Tls, Wire, Zstd},
+    layer::{Crossed, Telnet, Tls, Wire, Zstd},
     relay::{Addressing, MAX_LINE, RelayConnection},
     stdio::{Input, Output, Shared, SharedStdio, Stdio},
     stream::Stream,

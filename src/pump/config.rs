@@ -7,6 +7,8 @@ use crate::tap::Traffic;
 #[derive(Debug)]
 pub struct FlowConfig {
     pub framing: Framing,
+    /// Each piece is converted (`-C`).
+    pub crlf: bool,
     pub pace: Pace,
     /// The direction, as the taps call it.
     pub traffic: Traffic,
@@ -35,6 +37,7 @@ impl FlowConfig {
     pub fn plain(traffic: Traffic) -> Self {
         Self {
             framing: Framing::AsRead,
+            crlf: false,
             pace: Pace::new(None, None),
             traffic,
             watched: false,
@@ -68,8 +71,8 @@ impl FlowConfig {
         self.framing == Framing::AsRead && !datagrams && !self.needs_pieces()
     }
 
-    /// Returns whether the pieces are seen, kept apart in time or counted.
+    /// Returns whether the pieces are seen, converted, kept apart in time or counted.
     fn needs_pieces(&self) -> bool {
-        self.watched || self.pace.has_delay() || self.limit.is_some()
+        self.watched || self.crlf || self.pace.has_delay() || self.limit.is_some()
     }
 }

@@ -6,7 +6,7 @@ mod send;
 
 use std::{io, time::Instant};
 
-use super::{FlowConfig, buffer::Buffer, route::Route};
+use super::{FlowConfig, buffer::Buffer, crlf::Crlf, route::Route};
 use crate::{endpoint::Endpoint, sys, tap::Taps};
 
 /// How far a direction is.
@@ -81,11 +81,14 @@ pub struct Flow {
     /// Chosen at the first read.
     route: Option<Route>,
     buffer: Buffer,
-    /// Bytes at the front of the buffer that are being sent.
+    /// Bytes at the front of the buffer that are being sent; with `crlf`, at the end of the piece there.
     piece: usize,
+    crlf: Option<Crlf>,
     /// The piece before goes by itself, and a layer may still hold a part of it.
     unflushed: bool,
     moved: u64,
+    /// Bytes of the pieces that the source did not bring (`-C`).
+    inserted: u64,
     reads: u64,
     pieces: u64,
     last: Instant,
@@ -101,6 +104,7 @@ impl Flow {
             None => Buffer::new(),
         };
 
+        let crlf = config.crlf.then(Crlf::default);
         Self {
             config,
             phase: Phase::Open,
@@ -110,8 +114,10 @@ impl Flow {
             route: None,
             buffer,
             piece: 0,
+            crlf,
             unflushed: false,
             moved: 0,
+            inserted: 0,
             reads: 0,
             pieces: 0,
             last: now,
@@ -167,6 +173,11 @@ impl Flow {
         self.moved
     }
 
+    /// Returns how many bytes of the source the sink has taken.
+    pub fn content(&self) -> u64 {
+        self.moved.saturating_sub(self.inserted)
+    }
+
     /// Returns how many reads brought something: for datagrams, how many were received.
     pub fn reads(&self) -> u64 {
         self.reads
@@ -179,7 +190,8 @@ impl Flow {
 
     /// Returns how many bytes were read, and not taken by the sink.
     pub fn pending(&self) -> u64 {
-        (self.buffer.bytes().len() + self.held()) as u64
+        let converted = self.crlf.as_ref().map_or(0, |_| self.piece);
+        (self.buffer.bytes().len() + converted + self.held()) as u64
     }
 
     /// Returns when something last moved, or our own pace allowed it; at first, when the flow was made.

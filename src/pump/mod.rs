@@ -2,6 +2,7 @@
 
 mod buffer;
 mod config;
+mod crlf;
 mod ending;
 mod flow;
 mod framing;

@@ -14,9 +14,9 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{crlf::Crlf, *};
 use crate::{
-    endpoint::{Crlf, Peer, Telnet, Zstd},
+    endpoint::{Peer, Telnet, Zstd},
     tap::Hexdump,
 };
 
@@ -229,14 +229,20 @@ proptest! {
     }
 
     #[test]
-    fn a_layer_sees_every_byte_once(text in "[a\r\n]{0,300}", here in moods(), there in moods(), lines: bool) {
+    fn pieces_are_converted_after_they_are_framed(
+        text in "[a\r\n]{0,300}", here in moods(), there in moods(), size in prop::option::of(1_usize..50),
+    ) {
         let (mut local, mut peer) = (Actor::new(text.as_bytes(), &here), Actor::new(b"", &there));
-        let framing = if lines { Framing::Lines(50) } else { Framing::AsRead };
-        let mut pump = pump(FlowConfig { framing, ..out() });
-        run(&mut pump, &mut Crlf::default().over(&mut local), &mut peer);
-        let (mut source, mut whole) = (Actor::new(text.as_bytes(), &[]), Vec::new());
-        read_to_end(&mut Crlf::default().over(&mut source), &mut whole).unwrap();
+        let framing = size.map_or(Framing::Lines(50), Framing::Chunks);
+        let mut pump = pump(FlowConfig { framing, crlf: true, ..out() });
+        run(&mut pump, &mut local, &mut peer);
+        let (mut crlf, mut whole) = (Crlf::default(), Vec::new());
+        let n = crlf.convert(text.as_bytes());
+        whole.extend_from_slice(crlf.rest(n));
         prop_assert_eq!(&peer.received, &whole);
+        let outbound = pump.outbound.unwrap();
+        prop_assert_eq!((outbound.moved(), outbound.content()), (n as u64, text.len() as u64));
+        prop_assert_eq!(outbound.pending(), 0);
     }
 
     #[test]
@@ -378,6 +384,20 @@ fn bytes_that_a_tap_cannot_write_are_sent_once() {
         assert!(matches!(flow.fault(), Some(Fault::Tap(_))));
         assert_eq!(to.received, b"abc");
     }
+}
+
+#[test]
+fn datagrams_have_their_size_before_line_feeds_are_converted() {
+    let (mut local, mut peer) = (Actor::new(b"a\nb\nc\n", &[]), Actor::new(b"", &[]));
+    let config = FlowConfig {
+        framing: Framing::Chunks(4),
+        crlf: true,
+        sink_datagram: Some(1000),
+        sink_offload: true,
+        ..out()
+    };
+    run(&mut pump(config), &mut local, &mut peer);
+    assert_eq!((peer.received, peer.writes), (b"a\r\nb\r\nc\r\n".to_vec(), vec![6, 3]));
 }
 
 #[test]

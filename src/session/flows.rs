@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::{Names, Session};
 use crate::{
-    endpoint::{Crlf, Offload, Peer, Telnet, Zstd},
+    endpoint::{Offload, Peer, Telnet, Zstd},
     net::{Address, Transport},
     plan::{self, Direction, LARGEST_DATAGRAM, Outgoing, Role},
     pump::{Ending, Flow, FlowConfig, Framing, Pace, Pump, Source},
@@ -43,7 +43,7 @@ pub fn begin(
     if let (true, Some(wire)) = (taps.listen_below(), peer.wire()) {
         wire.start_record();
     }
-    Ok(with_taps(plan, inbound, outbound, taps, ending(plan, source), names))
+    Ok(with_taps(inbound, outbound, taps, ending(plan, source), names))
 }
 
 /// Makes a session of these two directions, with the taps of the plan.
@@ -54,11 +54,10 @@ pub fn session(
     ending: Ending,
     names: Names,
 ) -> Result<Session> {
-    Ok(with_taps(plan, inbound, outbound, taps(plan, None)?, ending, names))
+    Ok(with_taps(inbound, outbound, taps(plan, None)?, ending, names))
 }
 
 fn with_taps(
-    plan: &plan::Session,
     inbound: FlowConfig,
     outbound: Option<FlowConfig>,
     taps: Taps,
@@ -68,7 +67,7 @@ fn with_taps(
     let now = Instant::now();
     let outbound = outbound.map(|config| Flow::new(config, now));
     let pump = Pump { inbound: Flow::new(inbound, now), outbound, taps };
-    Session::new(pump, ending, names, plan.crlf.then(Crlf::default), now)
+    Session::new(pump, ending, names, now)
 }
 
 /// Puts the layers of the plan over a peer.
@@ -151,6 +150,7 @@ pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
 
     FlowConfig {
         framing,
+        crlf: plan.crlf,
         pace,
         watched: is_watched(plan),
         encoded: is_encoded(plan),

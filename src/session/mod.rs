@@ -34,7 +34,7 @@ use std::{
 
 use self::summary::{End, Tcp};
 use crate::{
-    endpoint::{Crlf, Endpoint, Peer},
+    endpoint::{Endpoint, Peer},
     net::Address,
     pump::{
         EndReason, Ending, Fault, Flow, FlowState, Phase, Pump, SessionState, Source, Turn, Verdict, earlier,
@@ -49,8 +49,6 @@ pub struct Session {
     pump: Pump,
     ending: Ending,
     names: Names,
-    /// `-C`, which stands over the local side.
-    crlf: Option<Crlf>,
     started: Instant,
     inbound_end: Option<Instant>,
     outbound_end: Option<Instant>,
@@ -91,12 +89,11 @@ pub enum Status {
 
 impl Session {
     /// Makes a session that has not begun.
-    pub fn new(pump: Pump, ending: Ending, names: Names, crlf: Option<Crlf>, now: Instant) -> Self {
+    pub fn new(pump: Pump, ending: Ending, names: Names, now: Instant) -> Self {
         Self {
             pump,
             ending,
             names,
-            crlf,
             started: now,
             inbound_end: None,
             outbound_end: None,
@@ -125,13 +122,6 @@ impl Session {
 
     /// Moves all that can be moved, and finds out whether that was all.
     pub fn advance(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Peer, now: Instant) -> Status {
-        let Some(mut crlf) = self.crlf.take() else { return self.advance_over(local, peer, now) };
-        let status = self.advance_over(&mut crlf.over(local), peer, now);
-        self.crlf = Some(crlf);
-        status
-    }
-
-    fn advance_over(&mut self, local: &mut dyn Endpoint, peer: &mut dyn Peer, now: Instant) -> Status {
         let tick = peer.tick(now);
         let turn = self.turn(local, peer, now);
         let state = self.state(local, peer, matches!(turn, Turn::Blocked(Some(_))), now);
@@ -250,11 +240,8 @@ impl Session {
     }
 
     /// Returns how many bytes of the source were sent.
-    pub fn sent_content(&mut self) -> u64 {
-        match &self.crlf {
-            Some(crlf) => crlf.read_bytes(),
-            None => self.pump.outbound.as_ref().map_or(0, Flow::moved),
-        }
+    pub fn sent_content(&self) -> u64 {
+        self.pump.outbound.as_ref().map_or(0, Flow::content)
     }
 
     /// Returns the totals so far, as a sentence.

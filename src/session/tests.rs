@@ -62,7 +62,7 @@ fn session(now: Instant) -> Session {
         drops: false,
         keeps: false,
     };
-    Session::new(pump, ending, names, None, now)
+    Session::new(pump, ending, names, now)
 }
 
 #[test]

@@ -28,6 +28,8 @@ impl Flow {
 
         // One read is one datagram: it must not be larger than one.
         let most = match self.config.sink_datagram {
+            // Each byte may become two.
+            Some(largest) if self.config.crlf => largest / 2,
             Some(largest) => self.whole_batches(largest) - self.buffer.bytes().len(),
             None => usize::MAX,
         };

@@ -35,7 +35,7 @@ impl Flow {
                 None => most.min(self.piece),
             };
 
-            match to.write(&self.buffer.bytes()[..size]) {
+            match to.write(self.piece_front(size)) {
                 // A sink that takes nothing without an error would be asked for ever.
                 Ok(0) if size > 0 => {
                     self.refuse(io::ErrorKind::WriteZero.into());
@@ -75,7 +75,22 @@ impl Flow {
         let size = self.config.framing.next(self.buffer.bytes(), is_last).ok_or(None)?;
         self.config.pace.start(now).map_err(|when| self.hold_back(when))?;
         self.piece = size;
+
+        // It is converted only now, since its size is that of the source's bytes.
+        if let Some(crlf) = &mut self.crlf {
+            self.piece = crlf.convert(&self.buffer.bytes()[..size]);
+            self.buffer.consume(size);
+            self.inserted += (self.piece - size) as u64;
+        }
         Ok(())
+    }
+
+    /// Returns the first `n` bytes of the piece that are still to be sent.
+    fn piece_front(&self, n: usize) -> &[u8] {
+        match &self.crlf {
+            Some(crlf) => &crlf.rest(self.piece)[..n],
+            None => &self.buffer.bytes()[..n],
+        }
     }
 
     /// Flushes a piece that goes by itself out of a layer, where it does not wait for the next one. Fails with the step if
@@ -121,11 +136,13 @@ impl Flow {
     /// Counts `n` bytes of the piece that the sink has taken.
     fn sent(&mut self, n: usize, taps: &mut Taps, now: Instant) -> io::Result<()> {
         if self.config.watched {
-            taps.hear(self.config.traffic, Some(&self.buffer.bytes()[..n]), now)?;
+            taps.hear(self.config.traffic, Some(self.piece_front(n)), now)?;
         }
 
         self.piece -= n;
-        self.buffer.consume(n);
+        if self.crlf.is_none() {
+            self.buffer.consume(n);
+        }
         let pieces = match self.config.segment() {
             Some(size) => n.div_ceil(size),
             None => usize::from(self.piece == 0),
