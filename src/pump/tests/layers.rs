@@ -142,6 +142,12 @@ fn answers_that_are_not_read_stop_the_reading() {
     assert!(peer.received().chunks(3).all(|answer| answer == [255, 252, 1]));
 }
 
+/// Returns both layers, over peers that take all.
+fn layers() -> [(Shared, Box<dyn Peer>); 2] {
+    let [one, other] = [(); 2].map(|()| Shared::new(Actor::new(b"", &[])));
+    [(one.clone(), Box::new(one.zstd())), (other.clone(), Box::new(Telnet::new(Box::new(other))))]
+}
+
 /// Returns bytes that do not become fewer when they are compressed.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
@@ -155,16 +161,11 @@ fn noise(length: usize) -> Vec<u8> {
 #[test]
 fn bytes_that_are_no_text_yet_are_movement() {
     let block = compressed(&[&b"abcdefgh".repeat(100)]);
-    let layers: [(&[u8], fn(&Shared) -> Box<dyn Peer>); 2] = [
-        (&block, |peer| Box::new(peer.zstd())),
-        // IAC NOP
-        (&[255, 241], |peer| Box::new(Telnet::new(Box::new(peer.clone())))),
-    ];
-
-    for (source, layer) in layers {
+    let nop = [255, 241];
+    for ((peer, mut layer), source) in layers().into_iter().zip([&block[..], &nop]) {
         let moods = [Mood::Stall, Mood::Short(source.len() / 2), Mood::Stall];
-        let (mut local, peer) = (Actor::new(b"", &[]), Shared::new(Actor::new(source, &moods)));
-        let mut layer = layer(&peer);
+        *peer.0.borrow_mut() = Actor::new(source, &moods);
+        let mut local = Actor::new(b"", &[]);
         let mut pump = receiver(FlowConfig::plain(Traffic::Received));
         let start = pump.inbound.last();
 
@@ -237,13 +238,9 @@ fn answers_keep_to_the_pace_after_our_end_too() {
 
 #[test]
 fn a_delay_stands_between_lines_on_the_wire() {
-    let layers: [fn(&Shared) -> Box<dyn Peer>; 2] =
-        [|peer| Box::new(peer.zstd()), |peer| Box::new(Telnet::new(Box::new(peer.clone())))];
-
-    for layer in layers {
-        let (mut local, peer) = (Actor::new(b"a\nb\n", &[]), Shared::new(Actor::new(b"", &[])));
+    for (peer, mut layer) in layers() {
+        let mut local = Actor::new(b"a\nb\n", &[]);
         peer.0.borrow_mut().stalled = true;
-        let mut layer = layer(&peer);
         let delay = Duration::from_secs(3);
         let pace = Pace::new(None, Some(delay));
         let mut flow = flow(FlowConfig { framing: Framing::Lines(100), pace, ..encoded() });
@@ -269,12 +266,7 @@ fn a_delay_stands_between_lines_on_the_wire() {
 fn bytes_that_wait_in_a_queue_are_counted_as_far_as_they_wait() {
     let text = noise(100_000);
     let half = text.len() / 2;
-    let layers: [fn(&Shared) -> Box<dyn Peer>; 2] =
-        [|peer| Box::new(peer.zstd()), |peer| Box::new(Telnet::new(Box::new(peer.clone())))];
-
-    for layer in layers {
-        let peer = Shared::new(Actor::new(b"", &[]));
-        let mut layer = layer(&peer);
+    for (peer, mut layer) in layers() {
         peer.0.borrow_mut().stalled = true;
         assert_eq!(layer.write(&text).unwrap(), text.len());
         layer.flush().unwrap_err();
