@@ -300,6 +300,19 @@ fn the_password_is_asked_for_and_not_shown() {
 }
 
 #[test]
+fn the_time_limit_begins_when_the_password_is_typed() {
+    let (terminal, proxy) = (Terminal::new(), Server::new());
+    let at = format!("127.0.0.1:{}", proxy.port());
+    let remote = terminal.remote(&["-x", &at, "-P", "me", "-T", "2", "name.invalid", "8080"]).start();
+    terminal.shows("Password of me");
+    // For as long as -T allows, the password is not typed.
+    assert_eq!(Remote::new(["-l", "-w", "2"]).run().code, 1);
+    terminal.type_in(b"secret\n");
+    drop(let_in(&proxy, "secret"));
+    assert_eq!(remote.wait().code, 0);
+}
+
+#[test]
 fn ctrl_z_shows_again_what_is_typed_and_fg_hides_it() {
     let (terminal, proxy) = (Terminal::new(), Server::new());
     let script = "\"$0\" \"$@\"; stty -a | grep -ow -- '-*echo'; fg >/dev/null";

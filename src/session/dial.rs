@@ -30,7 +30,7 @@ pub struct Dial<'a> {
     tls: Option<&'a TlsContext>,
     token: Token,
     started: Instant,
-    /// `-T`: over all attempts together.
+    /// `-T`: over all attempts together. `None` before the first one too: a password may take long to type.
     deadline: Option<Instant>,
     /// Of the attempt that is under way.
     limit: Option<Instant>,
@@ -88,14 +88,12 @@ impl<'a> Dial<'a> {
         token: Token,
         now: Instant,
     ) -> Result<Self> {
-        // -T covers all attempts together; -w begins anew with each.
-        let deadline = plan.timeout.map(|timeout| now + timeout);
         let mut dial = Self {
             plan,
             tls,
             token,
             started: now,
-            deadline,
+            deadline: None,
             limit: None,
             retries: plan.retry,
             proxy: None,
@@ -127,6 +125,8 @@ impl<'a> Dial<'a> {
 
     /// Starts an attempt.
     fn attempt(&mut self, reactor: &mut Reactor, now: Instant) -> Result<()> {
+        // -T covers all attempts together; -w begins anew with each.
+        self.deadline = self.deadline.or_else(|| self.plan.timeout.map(|timeout| now + timeout));
         self.limit = earlier(self.deadline, self.plan.session.idle.map(|idle| now + idle));
         // With a proxy, the addresses of the destination are the proxy's business: it may see others than we do.
         let to = self.plan.proxy.as_ref().map_or(&self.plan.to, |proxy| &proxy.at);
