@@ -136,6 +136,17 @@ fn a_relay_that_does_not_come_back() {
 }
 
 #[test]
+fn only_a_new_registration_gives_new_retries() {
+    let (server, dir) = (Server::new(), Dir::new());
+    let remote = orphaned(&server, &dir, b"", &["--retry", "2"]);
+    for _ in 0..2 {
+        reset(server.accept());
+    }
+    let ended = remote.wait();
+    assert_eq!((ended.code, ended.stderr.matches("registered as me").count()), (1, 1), "{ended:?}");
+}
+
+#[test]
 fn a_session_goes_on_while_its_relay_is_lost() {
     if !on_linux("SIGUSR1 while it reconnects") {
         return;

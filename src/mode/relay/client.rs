@@ -76,7 +76,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
                 }
                 // The session ends with it: its summary and its file are not lost.
                 Err(error) => {
-                    reconnection = reconnection.abandoned();
+                    reconnection.state = ReconnectionState::Abandoned;
                     relay.give_up(report::sentence(&error));
                     reactor.again(token);
                 }
@@ -196,6 +196,8 @@ struct Reconnection<'a> {
 }
 
 enum ReconnectionState<'a> {
+    /// No more attempts are made.
+    Abandoned,
     Connected,
     Dialing(Box<Dial<'a>>),
     /// The next attempt is made then.
@@ -203,11 +205,6 @@ enum ReconnectionState<'a> {
 }
 
 impl Reconnection<'_> {
-    /// Makes no more attempts.
-    fn abandoned(self) -> Self {
-        Self { retries: 0, state: ReconnectionState::Connected, ..self }
-    }
-
     /// Reports on the registration, and dials again if its relay is lost. Returns the new connection.
     fn advance(
         &mut self,
@@ -218,14 +215,17 @@ impl Reconnection<'_> {
         for error in relay.take_bad_lines() {
             self.report.error(error);
         }
-        if relay.is_registered() && !self.registered {
+        // The registration with a relay that is lost is stale until the next one: it gives no new retries.
+        let is_connected = matches!(self.state, ReconnectionState::Connected);
+        if is_connected && relay.is_registered() && !self.registered {
             self.registered = true;
             self.report.verbose(format!("registered as {}", self.name));
             self.retries = self.connect.retry;
             relay.set_reconnects(self.retries > 0);
         }
 
-        if let (ReconnectionState::Connected, Some(reason)) = (&self.state, relay.lost_reason())
+        if let Some(reason) = relay.lost_reason()
+            && is_connected
             && self.retries > 0
         {
             let lost = match relay.unconfirmed() {
