@@ -60,10 +60,11 @@ impl Programs {
         }
     }
 
-    /// Tells the program of this token that its client has gone.
+    /// Tells the program that has the socket of this token itself that its client has gone. A program beside a session is
+    /// told when that ends.
     pub fn hang_up(&mut self, token: Token, now: Instant) {
-        if let Some(running) = self.0.get_mut(&token) {
-            running.child.hang_up(now);
+        if let Some(Running { child, client: ProgramClient::Bare { .. } }) = self.0.get_mut(&token) {
+            child.hang_up(now);
         }
     }
 
