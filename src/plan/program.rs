@@ -1,10 +1,6 @@
 //! `-e` and `-c`: the program that runs on a connection.
 
-use std::{
-    ffi::OsString,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, fmt, path::Path};
 
 use anyhow::{Result, bail};
 
@@ -38,7 +34,7 @@ impl Program {
         let program = Self { command, keep: args.keep_children };
         // A client would only learn of it by a lost connection.
         let (name, _) = program.words();
-        if !exists(Path::new(&name)) {
+        if !exists(Path::new(&name), std::env::var_os("PATH")) {
             bail!("run {}: there is no such program", name.display());
         }
         Ok(Some(program))
@@ -80,15 +76,18 @@ fn words(text: &str) -> Result<Vec<String>> {
     }
 }
 
-/// Whether a program of this name exists, in the folders of PATH if it is no path (execvp(3)).
-fn exists(name: &Path) -> bool {
+/// Returns whether a program of this name exists, in the folders of PATH if it is no path (execvp(3)).
+fn exists(name: &Path, path: Option<OsString>) -> bool {
     // A name with a slash is not searched for. Permissions are left to execve(2), which reports them.
     if name.components().count() > 1 || name.is_absolute() {
         return name.is_file();
     }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&paths).map(|folder: PathBuf| folder.join(name)).any(|path| path.is_file())
+    let path = path.unwrap_or_else(|| DEFAULT_PATH.into());
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
+
+/// The folders that execvp(3) searches without PATH in the environment.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 #[cfg(test)]
 mod tests {
@@ -110,8 +109,17 @@ mod tests {
 
     #[test]
     fn programs_are_found_in_path() {
-        for (name, there) in [("sh", true), ("/bin/sh", true), ("no-such-program", false), ("/", false)] {
-            assert_eq!(exists(Path::new(name)), there, "{name}");
+        let table = [
+            ("sh", Some("/no/such:/bin"), true),
+            ("sh", Some("/no/such"), false),
+            ("sh", None, true),
+            ("/bin/sh", Some("/no/such"), true),
+            ("no-such-program", Some("/bin"), false),
+            ("no-such-program", None, false),
+            ("/", None, false),
+        ];
+        for (name, path, there) in table {
+            assert_eq!(exists(Path::new(name), path.map(Into::into)), there, "{name} in {path:?}");
         }
     }
 }
