@@ -68,6 +68,17 @@ fn lines_become_datagrams() {
 }
 
 #[test]
+fn datagrams_of_converted_lines_are_not_too_large() {
+    let server = udp();
+    let line = ["x".repeat(65_506), "\n".to_owned()].concat();
+    let args = ["-u", "-C", "--lines", "127.0.0.1", &port(&server)];
+    let remote = Remote::new(args).stdin(line.clone()).start();
+    assert_eq!(receive(&server).0, &line.as_bytes()[..65_506]);
+    assert_eq!(receive(&server).0, b"\r\n");
+    remote.wait().expect_quiet_success();
+}
+
+#[test]
 fn silence_ends_a_line_that_has_no_end() {
     let server = udp();
     let remote = Remote::new(["-u", "--lines", "127.0.0.1", &port(&server)]).stdin("question").start();

@@ -87,8 +87,8 @@ pub struct Flow {
     /// The piece before goes by itself, and a layer may still hold a part of it.
     unflushed: bool,
     moved: u64,
-    /// Bytes of the pieces that the source did not bring (`-C`).
-    inserted: u64,
+    /// Bytes of the source in all pieces that were converted.
+    converted: u64,
     reads: u64,
     pieces: u64,
     last: Instant,
@@ -117,7 +117,7 @@ impl Flow {
             crlf,
             unflushed: false,
             moved: 0,
-            inserted: 0,
+            converted: 0,
             reads: 0,
             pieces: 0,
             last: now,
@@ -173,9 +173,10 @@ impl Flow {
         self.moved
     }
 
-    /// Returns how many bytes of the source the sink has taken.
+    /// Returns how many bytes of the source the sink has taken. A piece that is converted counts from its start: a part of
+    /// it does not tell which of its bytes are the source's.
     pub fn content(&self) -> u64 {
-        self.moved.saturating_sub(self.inserted)
+        if self.crlf.is_some() { self.converted } else { self.moved }
     }
 
     /// Returns how many reads brought something: for datagrams, how many were received.

@@ -130,7 +130,8 @@ pub fn inbound(plan: &plan::Session, address: &Address) -> FlowConfig {
 /// Returns the settings of the direction from us to a peer.
 pub fn outbound(plan: &plan::Session, source: Source) -> FlowConfig {
     let datagrams = plan.transport == Transport::Datagram;
-    let lines = Framing::Lines(LARGEST_DATAGRAM);
+    // The line feed of a line may become two bytes.
+    let lines = Framing::Lines(LARGEST_DATAGRAM - 1);
 
     let framing = match (&plan.input, source) {
         _ if plan.lines => lines,

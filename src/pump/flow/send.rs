@@ -80,7 +80,7 @@ impl Flow {
         if let Some(crlf) = &mut self.crlf {
             self.piece = crlf.convert(&self.buffer.bytes()[..size]);
             self.buffer.consume(size);
-            self.inserted += (self.piece - size) as u64;
+            self.converted += size as u64;
         }
         Ok(())
     }
