@@ -271,7 +271,7 @@ impl Endpoint for StdioHandle<'_> {
     }
 
     fn held(&self) -> usize {
-        // What a shared stdout has not taken yet outlives the client's session.
+        // Bytes that a shared stdout has not taken yet outlive the client's session.
         if self.shared.output { 0 } else { self.own.held() }
     }
 

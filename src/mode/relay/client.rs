@@ -49,6 +49,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
     let mut reconnection = Reconnection {
         connect,
         tls: tls.as_ref(),
+        session: token,
         token: reactor.token(),
         name: &plan.name,
         retries: connect.retry,
@@ -66,21 +67,7 @@ pub fn run(plan: &RelayClient, report: &Report) -> Result<Outcome> {
             if let Some(outcome) = conversation.advance(Some(&mut **relay), &mut reactor, now) {
                 return Ok(outcome);
             }
-            // The session has not noticed: reads and writes only blocked meanwhile.
-            match reconnection.advance(relay, &mut reactor, now) {
-                Ok(None) => {}
-                Ok(Some(dialed)) => {
-                    relay.reconnect(dialed.peer, now);
-                    watch(relay, &reactor, token)?;
-                    reactor.again(token);
-                }
-                // The session ends with it: its summary and its file are not lost.
-                Err(error) => {
-                    reconnection.state = ReconnectionState::Abandoned;
-                    relay.give_up(report::sentence(&error));
-                    reactor.again(token);
-                }
-            }
+            reconnection.advance(relay, &mut reactor, now);
         }
 
         let events = reactor.wait()?;
@@ -186,6 +173,8 @@ fn session(
 struct Reconnection<'a> {
     connect: &'a Connect,
     tls: Option<&'a TlsContext>,
+    /// The session's token.
+    session: Token,
     token: Token,
     name: &'a str,
     /// Attempts that are left before we are registered again.
@@ -205,13 +194,25 @@ enum ReconnectionState<'a> {
 }
 
 impl Reconnection<'_> {
-    /// Reports on the registration, and dials again if its relay is lost. Returns the new connection.
-    fn advance(
-        &mut self,
-        relay: &mut RelayConnection,
-        reactor: &mut Reactor,
-        now: Instant,
-    ) -> Result<Option<Dialed>> {
+    /// Reports on the registration, and dials again if its relay is lost. The session has not noticed: its reads and writes
+    /// only blocked meanwhile.
+    fn advance(&mut self, relay: &mut RelayConnection, reactor: &mut Reactor, now: Instant) {
+        self.observe(relay, now);
+
+        match self.reconnect(relay, reactor, now) {
+            Ok(false) => return,
+            Ok(true) => {}
+            // The session ends with it: its summary and its file are not lost.
+            Err(error) => {
+                self.state = ReconnectionState::Abandoned;
+                relay.give_up(report::sentence(&error));
+            }
+        }
+        reactor.again(self.session);
+    }
+
+    /// Takes notice of a registration, and of the loss of its relay.
+    fn observe(&mut self, relay: &mut RelayConnection, now: Instant) {
         for error in relay.take_bad_lines() {
             self.report.error(error);
         }
@@ -237,32 +238,33 @@ impl Reconnection<'_> {
             self.registered = false;
             self.state = ReconnectionState::Pausing(now + RETRY_DELAY);
         }
-        self.dial(relay, reactor, now)
     }
 
-    fn dial(
+    /// Goes on dialing. Returns whether the relay has a new connection.
+    fn reconnect(
         &mut self,
         relay: &mut RelayConnection,
         reactor: &mut Reactor,
         now: Instant,
-    ) -> Result<Option<Dialed>> {
+    ) -> Result<bool> {
         if let ReconnectionState::Pausing(until) = self.state {
             if now < until {
                 reactor.wake_at(self.token, Some(until));
-                return Ok(None);
+                return Ok(false);
             }
             // Each reconnection has the retries of a first connection; the count of reconnections is ours.
             let dial = Dial::start(self.connect, self.tls, reactor, self.token, now)?;
             self.state = ReconnectionState::Dialing(Box::new(dial));
         }
 
-        let ReconnectionState::Dialing(dial) = &mut self.state else { return Ok(None) };
-        let dialed = advance(dial, reactor, now, self.report)?;
-        if dialed.is_some() {
-            self.state = ReconnectionState::Connected;
-            relay.set_reconnects(self.retries > 0);
-        }
-        Ok(dialed)
+        let ReconnectionState::Dialing(dial) = &mut self.state else { return Ok(false) };
+        let Some(dialed) = advance(dial, reactor, now, self.report)? else { return Ok(false) };
+
+        self.state = ReconnectionState::Connected;
+        relay.set_reconnects(self.retries > 0);
+        relay.reconnect(dialed.peer, now);
+        watch(relay, reactor, self.session)?;
+        Ok(true)
     }
 }
 
