@@ -63,13 +63,16 @@ impl ClientProtocol {
     /// Starts again over a new connection: registers, and sends the message again that was not written completely.
     pub fn reconnect(&mut self, registration: &[u8], nonce: Nonce, now: Instant) {
         // Messages that were written may have arrived, and are not sent twice.
-        let payload = self.unwritten();
-        let unwritten = self.start < self.last.end;
-        let rest = if unwritten { self.out[self.last.clone()].to_vec() } else { Vec::new() };
+        let unwritten = (self.start < self.last.end).then(|| self.out[self.last.clone()].to_vec());
+        let payload = self.payload;
         *self = Self::new(registration, &std::mem::take(&mut self.name), nonce, now);
-        (self.last, self.payload) = (self.out.len()..self.out.len() + rest.len(), payload);
-        self.sent = u64::from(unwritten);
-        self.out.extend(rest);
+
+        // Without one there is no last message either: the registration is none that could be lost.
+        if let Some(message) = unwritten {
+            (self.last, self.payload) = (self.out.len()..self.out.len() + message.len(), payload);
+            self.sent = 1;
+            self.out.extend(message);
+        }
     }
 
     /// Queues a message. `dest` must be a name, and `payload` at most [`MAX_STORED`] bytes, which the relay delivers as a
@@ -280,6 +283,25 @@ mod tests {
         let later = start + Duration::from_secs(11);
         client.tick(later);
         assert_eq!((client.output(), client.deadline()), (&b"me|0|"[..], later + KEEPALIVE_INTERVAL));
+    }
+
+    #[test]
+    fn reconnections_count_no_message_that_there_is_not() {
+        let (mut client, now) = (client(), Instant::now());
+        client.send(b"you", b"hello", now);
+        client.written(client.output().len());
+        assert_eq!(client.unconfirmed(), 1);
+        for _ in 0..2 {
+            client.reconnect(b"key:me", NONCE, now);
+            assert_eq!((client.unconfirmed(), client.unwritten()), (0, 0));
+            assert_eq!(client.output(), b"key:me|me|24|0123456789abcdefghijklmn");
+        }
+
+        client.send(b"you", b"again", now);
+        client.written(1);
+        client.reconnect(b"key:me", NONCE, now);
+        assert_eq!((client.unconfirmed(), client.unwritten()), (0, 5));
+        assert!(client.output().ends_with(b"you|5|again"));
     }
 
     #[test]
