@@ -158,7 +158,7 @@ fn a_session_goes_on_while_its_relay_is_lost() {
     let mut remote = orphaned(&server, &dir, b"", &["--retry", "forever"]);
     remote.signal(Signal::USR1);
     remote.said("0 bytes sent, 0 bytes received in ");
-    // What is typed meanwhile is sent to the relay that is there again.
+    // Text that is typed meanwhile is sent to the relay that is there again.
     remote.type_in(b"late");
     let mut relay = server.accept();
     let mut hello = vec![0; "me|me|24|".len() + 24];
